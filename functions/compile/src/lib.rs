@@ -1,0 +1,22 @@
+//! Compile: turns a draft into a plan, on request and as the state machine's first task.
+
+use contracts::{ExecutionId, Problem, WorkspaceId};
+use edge::{Routes, serve};
+use engine::Engine;
+use serde_json::{Value, json};
+
+/// Its routes.
+pub fn routes() -> Routes {
+    serve(
+        Routes::new(),
+        "plan.compile",
+        |engine, caller, request| async move { engine.compile(&caller, request).await },
+    )
+}
+
+/// Its task: `{"workspaceId", "executionId"}` → the same with `next`: `verify` or `done`.
+pub async fn task(engine: &Engine, workspace: &WorkspaceId, id: &ExecutionId) -> Result<Value, Problem> {
+    let compiled = engine.compile_task(workspace, id).await?;
+    let next = if compiled { "verify" } else { "done" };
+    Ok(json!({ "workspaceId": workspace, "executionId": id, "next": next }))
+}

@@ -1,0 +1,35 @@
+//! Query: everything that only looks.
+
+use contracts::{query::GetCapabilities, route};
+use edge::{Routes, serve};
+
+/// Its routes.
+pub fn routes() -> Routes {
+    let routes =
+        serve(
+            Routes::new(),
+            "execution.get",
+            |engine, caller, request| async move { engine.get(&caller, request).await },
+        );
+    let routes =
+        serve(routes, "execution.list", |engine, caller, request| async move { engine.list(&caller, request).await });
+    let routes =
+        serve(routes, "trace.get", |engine, caller, request| async move { engine.trace(&caller, request).await });
+    let routes =
+        serve(routes, "trace.replay", |engine, caller, request| async move { engine.replay(&caller, request).await });
+    let routes =
+        serve(
+            routes,
+            "policy.explain",
+            |engine, caller, request| async move { engine.explain(&caller, request).await },
+        );
+    let routes =
+        serve(
+            routes,
+            "skill.list",
+            |engine, caller, request| async move { engine.list_skills(&caller, request).await },
+        );
+    serve(routes, "capabilities", |engine, _, _: GetCapabilities| async move {
+        Ok(route::capabilities(&engine.config().capabilities))
+    })
+}

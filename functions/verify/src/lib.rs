@@ -1,0 +1,21 @@
+//! Verify: judges a plan against policy and risk rules, on request and as the state machine's second task.
+
+use contracts::{ExecutionId, Problem, WorkspaceId};
+use edge::{Routes, serve};
+use engine::Engine;
+use serde_json::{Value, json};
+
+/// Its routes.
+pub fn routes() -> Routes {
+    serve(
+        Routes::new(),
+        "plan.verify",
+        |engine, caller, request| async move { engine.verify(&caller, request).await },
+    )
+}
+
+/// Its task: `{"workspaceId", "executionId"}` → the same with `next`: `advance`, `done` or `failed`.
+pub async fn task(engine: &Engine, workspace: &WorkspaceId, id: &ExecutionId) -> Result<Value, Problem> {
+    let next = engine.verify_task(workspace, id).await?;
+    Ok(json!({ "workspaceId": workspace, "executionId": id, "next": next }))
+}

@@ -1,0 +1,353 @@
+//! Commands: what callers ask to be done. Requests refuse unknown fields; responses may grow.
+
+use crate::{
+    Digest, ExecutionId, IntentId, PlanId, RunId, StepId, Timestamp,
+    draft::Draft,
+    event::{Metadata, Resolution, SubmitMode},
+    id::InstallationId,
+    plan::Plan,
+    problem::Issue,
+    verdict::{RiskTier, RunMode, Verdict},
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// controlPlane.intent.submit
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SubmitIntent {
+    /// What the actor wants, in words; at most 16 KiB.
+    pub text: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draft: Option<Draft>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub playbook: Option<PlaybookCall>,
+    #[serde(default)]
+    pub mode: SubmitMode,
+    /// The channel the text came through, for example `slack`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel_key: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Metadata>,
+    /// A trace id of the caller's own (32 hexadecimal digits); else that of `traceparent`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
+    /// Refused unless it is the authenticated one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workspace_id: Option<String>,
+}
+
+/// A playbook and its inputs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PlaybookCall {
+    /// `skill/playbook`, optionally `@range`.
+    pub key: String,
+    #[serde(default)]
+    pub inputs: Map<String, Value>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct IntentSubmitted {
+    pub execution_id: ExecutionId,
+    pub intent_id: IntentId,
+    pub status: String,
+    pub received_at: Timestamp,
+}
+
+/// controlPlane.plan.compile
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CompilePlan {
+    pub execution_id: ExecutionId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intent_id: Option<IntentId>,
+    /// For an intent that came without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draft: Option<Draft>,
+    /// The model that planned; recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub planner_model: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanCompiledAnswer {
+    pub plan_id: PlanId,
+    pub compiled_at: Timestamp,
+    pub step_count: u32,
+    /// The plan's digest.
+    pub deterministic_hash: Digest,
+    pub plan: Plan,
+    /// Empty: a plan with diagnostics is refused with 422 and they are its issues.
+    pub diagnostics: Vec<Issue>,
+}
+
+/// controlPlane.plan.verify
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct VerifyPlan {
+    pub execution_id: ExecutionId,
+    pub plan_id: PlanId,
+    /// Refused with 412 unless it is the active one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy_version: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanVerifiedAnswer {
+    pub verdict: Verdict,
+    pub risk_tier: RiskTier,
+    pub requires_approval: bool,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub blocked_reasons: Vec<String>,
+    pub verified_at: Timestamp,
+    pub policy_version: String,
+    pub steps: Vec<StepVerdictAnswer>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StepVerdictAnswer {
+    pub step_id: StepId,
+    pub verdict: Verdict,
+    pub risk_tier: RiskTier,
+    pub reasons: Vec<String>,
+}
+
+/// controlPlane.execution.start
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StartExecution {
+    pub execution_id: ExecutionId,
+    pub plan_id: PlanId,
+    /// May tighten what the verdict allows, never loosen it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<RunMode>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExecutionStartedAnswer {
+    pub run_id: RunId,
+    pub status: String,
+    pub started_at: Timestamp,
+}
+
+/// controlPlane.execution.approve
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ApproveExecution {
+    pub execution_id: ExecutionId,
+    /// Absent: the whole plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step_id: Option<StepId>,
+    /// The digest that was shown to the person who decides.
+    pub binding_digest: Digest,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExecutionApproved {
+    pub execution_id: ExecutionId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step_id: Option<StepId>,
+    pub status: String,
+    pub approved_at: Timestamp,
+    /// Who approved: the authenticated actor.
+    pub approved_by: String,
+    /// Steps that still wait for approval.
+    pub remaining: Vec<StepId>,
+}
+
+/// controlPlane.execution.reject
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RejectExecution {
+    pub execution_id: ExecutionId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step_id: Option<StepId>,
+    pub reason: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExecutionRejected {
+    pub execution_id: ExecutionId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step_id: Option<StepId>,
+    pub status: String,
+    pub rejected_at: Timestamp,
+    pub rejected_by: String,
+}
+
+/// controlPlane.execution.cancel
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CancelExecution {
+    pub execution_id: ExecutionId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Undo completed steps in reverse order where their operations say how.
+    #[serde(default)]
+    pub compensate: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExecutionCancelledAnswer {
+    pub execution_id: ExecutionId,
+    /// `cancelling` while calls are in flight or being undone, else `cancelled`.
+    pub status: String,
+    pub cancelled_at: Timestamp,
+    pub cancelled_by: String,
+}
+
+/// controlPlane.execution.pause, resume, abort
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SteerExecution {
+    pub execution_id: ExecutionId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// controlPlane.execution.retry
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RetryExecution {
+    pub execution_id: ExecutionId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Absent: every step that failed or waits for an approval whose time is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step_id: Option<StepId>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExecutionSteeredAnswer {
+    pub execution_id: ExecutionId,
+    pub status: String,
+    pub at: Timestamp,
+}
+
+/// controlPlane.execution.resolve
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ResolveStep {
+    pub execution_id: ExecutionId,
+    pub step_id: StepId,
+    pub outcome: Resolution,
+    /// With `completed`: the output, as the person found it. It must fit the output schema.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Value>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StepResolvedAnswer {
+    pub execution_id: ExecutionId,
+    pub step_id: StepId,
+    pub status: String,
+}
+
+/// controlPlane.execution.evidence.export
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExportEvidence {
+    pub execution_id: ExecutionId,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EvidenceExportedAnswer {
+    pub bundle: Value,
+    pub digest: Digest,
+}
+
+/// controlPlane.skill.install, controlPlane.skill.verify
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct InstallSkill {
+    pub skill_key: String,
+    pub version: String,
+    pub artifact_digest: Digest,
+    /// A DSSE envelope; the bare manifest only where the development flag is set.
+    pub manifest: Value,
+    /// `{"bytes": base64}` or `{"blob": digest}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact: Option<Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Metadata>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SkillInstalledAnswer {
+    pub installation_id: InstallationId,
+    pub skill_key: String,
+    pub version: String,
+    /// False where the development flag let an unsigned manifest in.
+    pub verified: bool,
+    pub signature_verified: bool,
+    pub publisher_trusted: bool,
+    pub compatibility_verified: bool,
+    pub manifest_digest: Digest,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provenance: Option<String>,
+    pub issues: Vec<Issue>,
+    pub status: String,
+    pub installed_at: Timestamp,
+}
+
+/// controlPlane.skill.disable
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DisableSkill {
+    pub skill_key: String,
+    /// Absent: every version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SkillDisabledAnswer {
+    pub skill_key: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    pub status: String,
+    pub disabled_at: Timestamp,
+    pub disabled_by: String,
+    /// Steps of open executions that pin it and had not started: they will not.
+    pub voided_steps: u32,
+}
+
+/// controlPlane.policy.activate
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ActivatePolicy {
+    /// Cedar text.
+    pub policies: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyActivatedAnswer {
+    pub policy_version: String,
+    pub digest: Digest,
+    pub activated_at: Timestamp,
+    pub changes: Vec<Value>,
+}

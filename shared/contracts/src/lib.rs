@@ -1,0 +1,26 @@
+//! The wire. Every command, query, event, capability, code and route of Countersign as plain data.
+//!
+//! Other crates decide and store; this one only says what the words look like. Commands refuse unknown
+//! fields, events tolerate them. Everything that is generated (OpenAPI, event schemas) is generated from here.
+
+pub mod capability;
+pub mod code;
+pub mod command;
+pub mod draft;
+pub mod event;
+pub mod id;
+pub mod json;
+pub mod limits;
+pub mod manifest;
+pub mod openapi;
+pub mod plan;
+pub mod problem;
+pub mod query;
+pub mod route;
+pub mod time;
+pub mod verdict;
+
+pub use code::Code;
+pub use id::{Digest, ExecutionId, IntentId, PlanId, RunId, StepId, WorkspaceId};
+pub use problem::{Issue, Problem};
+pub use time::Timestamp;

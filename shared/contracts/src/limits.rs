@@ -1,0 +1,46 @@
+//! Every limit of the system, with its unit in the name. Checked at the edge, each with a clear error.
+
+/// Most steps a plan may have.
+pub const PLAN_STEPS_MAX: usize = 1_000;
+/// Longest chain of steps that wait for one another.
+pub const PLAN_DEPTH_MAX: usize = 200;
+/// Largest draft, as JSON bytes.
+pub const DRAFT_BYTES_MAX: usize = 256 * 1024;
+/// Drafts up to this size are compiled while the caller waits; larger ones by the state machine.
+pub const DRAFT_INLINE_COMPILE_BYTES_MAX: usize = 64 * 1024;
+/// Largest output of a step, as JSON bytes.
+pub const STEP_OUTPUT_BYTES_MAX: usize = 1024 * 1024;
+/// Bodies above this size live in the blob store, by digest.
+pub const INLINE_BODY_BYTES_MAX: usize = 64 * 1024;
+/// Longest text of an intent, reason or note, in bytes.
+pub const TEXT_BYTES_MAX: usize = 16 * 1024;
+/// Largest HTTP request body, in bytes: the largest manifest with room for its envelope.
+pub const REQUEST_BYTES_MAX: usize = 1024 * 1024;
+/// Deepest nesting of arrays and objects in a request.
+pub const JSON_DEPTH_MAX: usize = 64;
+/// Longest identifier that a caller chooses (step id, idempotency key, channel key), in bytes.
+pub const NAME_BYTES_MAX: usize = 128;
+/// Most diagnostics or issues one answer lists.
+pub const ISSUES_MAX: usize = 100;
+/// Most items of a listing page.
+pub const PAGE_ITEMS_MAX: usize = 200;
+/// Items of a listing page when the caller does not say.
+pub const PAGE_ITEMS_DEFAULT: usize = 50;
+/// Longest life of an approval: 30 days.
+pub const APPROVAL_LIFE_MS_MAX: i64 = 30 * 24 * 3_600_000;
+/// Life of a plan's approval when policy does not say: 24 hours.
+pub const APPROVAL_LIFE_MS_DEFAULT: i64 = 24 * 3_600_000;
+/// Life of an approval asked for through a channel: 15 minutes.
+pub const APPROVAL_LIFE_CHANNEL_MS: i64 = 15 * 60_000;
+/// Most items of one transaction (DynamoDB's number, held by every adapter).
+pub const TRANSACT_ITEMS_MAX: usize = 100;
+/// Operations of one skill.
+pub const SKILL_OPERATIONS_MAX: usize = 200;
+/// Longest time a tool call may take, in seconds.
+pub const STEP_TIMEOUT_SECONDS_MAX: u32 = 900;
+/// Longest time a tool that answered 202 may take to call back, in seconds: 24 hours.
+pub const CALLBACK_SECONDS_MAX: u32 = 24 * 3600;
+/// Most attempts of one step.
+pub const STEP_ATTEMPTS_MAX: u32 = 20;
+/// Longest wait of `execution.get`, in seconds.
+pub const GET_WAIT_SECONDS_MAX: u32 = 30;

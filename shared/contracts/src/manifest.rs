@@ -1,0 +1,245 @@
+//! The skill manifest, schema version `1.0.0`.
+
+use crate::{
+    Digest,
+    draft::Draft,
+    verdict::{Effect, RiskTier},
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+/// The manifest schema version this control plane reads.
+pub const SCHEMA_VERSION: &str = "1.0.0";
+
+/// A skill: a bundle of operations and playbooks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Manifest {
+    /// `1.0.0`.
+    pub schema_version: String,
+    pub skill: SkillName,
+    pub publisher: Publisher,
+    pub artifact: Artifact,
+    #[serde(default, skip_serializing_if = "Compatibility::is_empty")]
+    pub compatibility: Compatibility,
+    pub operations: Vec<Operation>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub playbooks: Vec<Playbook>,
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub metadata: Map<String, Value>,
+}
+
+/// Key and version of a skill.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SkillName {
+    /// Lower-case letters, digits, `-` and `.`; at most 64.
+    pub key: String,
+    /// Semantic version.
+    pub version: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+}
+
+/// Who made the skill.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Publisher {
+    pub id: String,
+    /// Where it was built, for example a repository and workflow.
+    pub provenance: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository_url: Option<String>,
+}
+
+/// The bytes the manifest speaks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Artifact {
+    pub digest: Digest,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<ArtifactFile>,
+}
+
+/// One file of the artifact.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ArtifactFile {
+    pub path: String,
+    pub digest: Digest,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// What the skill needs of the control plane.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Compatibility {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contracts_spec: Option<VersionRange>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control_plane_feature: Option<VersionRange>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub required_capabilities: Vec<RequiredCapability>,
+}
+
+impl Compatibility {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Inclusive bounds, semantic versions.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct VersionRange {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_version: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_version: Option<String>,
+}
+
+/// A capability the skill needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RequiredCapability {
+    pub key: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+}
+
+/// One typed thing that a skill can do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Operation {
+    /// Lower-case words separated by dots, for example `refund.create`.
+    pub key: String,
+    pub title: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// JSON Schema 2020-12 of the input, an object. `x-sensitive: true` on a property keeps its value out of evidence.
+    pub input_schema: Value,
+    /// JSON Schema 2020-12 of the output.
+    pub output_schema: Value,
+    pub effect: Effect,
+    pub risk_tier: RiskTier,
+    /// Grants the requester must have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub required_grants: Vec<String>,
+    /// JSON pointer into the input: what the operation acts on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blast_radius: Option<BlastRadius>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<Labels>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compensate: Option<Compensate>,
+    /// An operation of the same skill that tells whether a call with an unknown outcome took effect. It is sent
+    /// `{"idempotencyKey"}` and answers `{"found": bool, "output"?}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<String>,
+    /// 1 to 900.
+    pub timeout_seconds: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
+    pub binding: Binding,
+}
+
+/// How much one call touches.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BlastRadius {
+    /// Writes of one call. Default: 0 for `read`, else 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub writes: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub money: Option<Money>,
+    /// JSON pointer to a recipient or a list of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recipients: Option<String>,
+}
+
+/// Where the amount and the currency stand in the input.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Money {
+    /// JSON pointer to an integer.
+    pub amount: String,
+    /// JSON pointer to a text.
+    pub currency: String,
+}
+
+/// What an output carries and what an input accepts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Labels {
+    /// Labels of the output, for example `untrusted`, `pii`, `secret`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub output: Vec<String>,
+    /// Labels the input takes without raising the step. Default: all for `read`, none else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepts: Option<Vec<String>>,
+}
+
+/// How to undo a completed call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Compensate {
+    /// Key of an operation of the same skill.
+    pub operation: String,
+    /// Field of its input ← JSON pointer into `{"input": ..., "output": ...}` of the step.
+    pub input: BTreeMap<String, String>,
+}
+
+/// When to try again after an outcome that may be repeated.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Retry {
+    /// 1 to 20, the first included.
+    pub max_attempts: u32,
+    /// Wait before the second attempt; doubles with each.
+    pub backoff_seconds: u32,
+    pub max_backoff_seconds: u32,
+}
+
+/// How an operation's tool is called.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
+pub enum Binding {
+    /// The input as the JSON body, the JSON answer as the output.
+    Http {
+        url: String,
+        /// Default POST.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        method: Option<String>,
+    },
+    Lambda {
+        function_arn: String,
+    },
+    /// Output: `{"messageId"}`.
+    Sqs {
+        queue_url: String,
+    },
+    /// tools/call over streamable HTTP.
+    Mcp {
+        url: String,
+        tool: String,
+        schema_digest: Digest,
+    },
+}
+
+/// A named, parameterised draft: a plan that needs no language model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Playbook {
+    pub key: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// JSON Schema of the inputs.
+    pub input_schema: Value,
+    /// `{"$input": pointer}` anywhere in it takes a value of the inputs.
+    pub draft: Draft,
+}

@@ -1,0 +1,185 @@
+//! Generates `infra/openapi.json` (OpenAPI 3.1) and `events/schema/*.json` from the types and the route table.
+
+use crate::{
+    Code,
+    capability::CONTRACTS_VERSION,
+    event::{CloudEvent, Event},
+    problem::Problem,
+    route::{COMMON, Method, ROUTES, Route, Side},
+};
+use schemars::{SchemaGenerator, generate::SchemaSettings};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+
+/// Examples by operation name, merged into the document: request body and response body.
+pub type Examples = BTreeMap<String, Value>;
+
+/// The OpenAPI document of every offered operation. `examples` maps `name.request` and `name.response` to bodies.
+pub fn document(examples: &Examples) -> Value {
+    let mut settings = SchemaSettings::draft2020_12();
+    settings.definitions_path = "/components/schemas".into();
+    let mut generator = SchemaGenerator::new(settings);
+    let mut paths: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
+    let problem = generator.subschema_for::<Problem>().to_value();
+    for route in ROUTES.iter().filter(|route| route.offered) {
+        let item = operation(route, &mut generator, &problem, examples);
+        let method = match route.method {
+            Method::Get => "get",
+            Method::Post => "post",
+        };
+        paths.entry(route.path).or_default().insert(method.to_owned(), item);
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Countersign",
+            "version": CONTRACTS_VERSION,
+            "summary": "A control plane for agentic execution",
+            "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
+        },
+        "servers": [{ "url": "http://127.0.0.1:7411", "description": "countersign dev" }],
+        "security": [{ "apiKey": [] }],
+        "paths": paths,
+        "components": {
+            "schemas": generator.take_definitions(true),
+            "securitySchemes": { "apiKey": { "type": "http", "scheme": "bearer" } },
+        },
+    })
+}
+
+fn operation(route: &Route, generator: &mut SchemaGenerator, problem: &Value, examples: &Examples) -> Value {
+    let request = resolve((route.request)(generator).to_value(), generator);
+    let response = (route.response)(generator).to_value();
+    let in_path = |name: &str| route.path.contains(&format!("{{{name}}}"));
+    let mut parameters: Vec<Value> = Vec::new();
+    let mut body = request.clone();
+    if let Some(properties) = body.get_mut("properties").and_then(Value::as_object_mut) {
+        let named: Vec<String> =
+            properties.keys().filter(|name| route.method == Method::Get || in_path(name)).cloned().collect();
+        for name in named {
+            let schema = properties.remove(&name);
+            let place = if in_path(&name) { "path" } else { "query" };
+            parameters.push(json!({ "name": name, "in": place, "required": place == "path", "schema": schema }));
+        }
+        if let Some(required) = body.get_mut("required").and_then(Value::as_array_mut) {
+            required.retain(|name| name.as_str().is_none_or(|name| !in_path(name)));
+        }
+    }
+    if route.side == Side::Command {
+        parameters.push(json!({ "name": "Idempotency-Key", "in": "header", "required": false,
+            "description": "the same key and body have one effect and the same answer",
+            "schema": { "type": "string", "minLength": 1, "maxLength": 128 } }));
+    }
+    parameters
+        .push(json!({ "name": "traceparent", "in": "header", "required": false, "schema": { "type": "string" } }));
+    let mut responses = Map::new();
+    let mut success = json!({ "description": "done", "content": { "application/json": { "schema": response } } });
+    if let Some(example) = examples.get(&format!("{}.response", route.name)) {
+        set(&mut success, "/content/application~1json", "example", example.clone());
+    }
+    responses.insert(route.success.to_string(), success);
+    for (status, codes) in by_status(route) {
+        let names: Vec<&str> = codes.iter().map(|code| code.as_str()).collect();
+        responses.insert(
+            status.to_string(),
+            json!({ "description": names.join(", "), "content": { "application/problem+json": { "schema": problem } } }),
+        );
+    }
+    let mut item = json!({
+        "operationId": route.key(),
+        "summary": route.summary,
+        "tags": [route.capability.key()],
+        "x-version": CONTRACTS_VERSION,
+        "x-grant": if route.grant.is_empty() { Value::Null } else { route.grant_key().into() },
+        "x-emits": route.emits.iter().map(|event| format!("controlPlane.{event}")).collect::<Vec<_>>(),
+        "parameters": parameters,
+        "responses": responses,
+    });
+    if route.method == Method::Post {
+        let mut content = json!({ "schema": body });
+        if let Some(example) = examples.get(&format!("{}.request", route.name)) {
+            set(&mut content, "", "example", example.clone());
+        }
+        set(&mut item, "", "requestBody", json!({ "required": true, "content": { "application/json": content } }));
+    }
+    item
+}
+
+fn resolve(schema: Value, generator: &SchemaGenerator) -> Value {
+    let name = schema.get("$ref").and_then(Value::as_str).and_then(|path| path.rsplit('/').next());
+    name.and_then(|name| generator.definitions().get(name)).cloned().unwrap_or(schema)
+}
+
+fn set(value: &mut Value, pointer: &str, key: &str, inner: Value) {
+    if let Some(object) = value.pointer_mut(pointer).and_then(Value::as_object_mut) {
+        object.insert(key.to_owned(), inner);
+    }
+}
+
+fn by_status(route: &Route) -> BTreeMap<u16, Vec<Code>> {
+    let mut map: BTreeMap<u16, Vec<Code>> = BTreeMap::new();
+    for code in COMMON.iter().chain(route.codes) {
+        map.entry(code.status()).or_default().push(*code);
+    }
+    map
+}
+
+/// JSON Schema of every event as published, by file name.
+pub fn event_schemas() -> BTreeMap<String, Value> {
+    let mut schemas = BTreeMap::new();
+    let whole = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<Event>().to_value();
+    let definitions = whole.get("$defs").cloned().unwrap_or_default();
+    for variant in whole.get("oneOf").and_then(Value::as_array).into_iter().flatten() {
+        let Some(key) = variant.pointer("/properties/type/const").and_then(Value::as_str) else {
+            continue;
+        };
+        let data = variant.pointer("/properties/data").cloned().unwrap_or_default();
+        let schema = json!({
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "title": key,
+            "type": "object",
+            "properties": {
+                "specversion": { "const": "1.0" },
+                "id": { "type": "string", "pattern": "^sha256:[0-9a-f]{64}$" },
+                "source": { "type": "string" },
+                "subject": { "type": "string" },
+                "type": { "const": key },
+                "time": { "type": "string", "format": "date-time" },
+                "datacontenttype": { "const": "application/json" },
+                "sequence": { "type": "integer", "minimum": 1 },
+                "actor": { "type": "string" },
+                "traceparent": { "type": "string" },
+                "data": data,
+            },
+            "required": ["specversion", "id", "source", "subject", "type", "time", "data"],
+            "$defs": used(&data, &definitions),
+        });
+        schemas.insert(format!("{}.schema.json", key.trim_start_matches("controlPlane.")), schema);
+    }
+    let envelope = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<CloudEvent>();
+    schemas.insert("cloudevent.schema.json".into(), envelope.to_value());
+    schemas
+}
+
+// The definitions that `schema` reaches, transitively.
+fn used(schema: &Value, definitions: &Value) -> Map<String, Value> {
+    let mut found = Map::new();
+    let mut open = vec![schema.clone()];
+    while let Some(value) = open.pop() {
+        match value {
+            Value::Object(map) => {
+                let name = map.get("$ref").and_then(Value::as_str).and_then(|path| path.strip_prefix("#/$defs/"));
+                if let Some((name, definition)) = name.and_then(|name| Some((name, definitions.get(name)?)))
+                    && !found.contains_key(name)
+                {
+                    found.insert(name.to_owned(), definition.clone());
+                    open.push(definition.clone());
+                }
+                open.extend(map.into_iter().map(|(_, inner)| inner));
+            }
+            Value::Array(items) => open.extend(items),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+    found
+}

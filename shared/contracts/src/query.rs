@@ -1,0 +1,361 @@
+//! Queries: what callers ask to see. They change nothing.
+
+use crate::{
+    Digest, ExecutionId, IntentId, PlanId, RunId, StepId, Timestamp,
+    command::StepVerdictAnswer,
+    draft::Draft,
+    event::Requirement,
+    id::ApprovalId,
+    plan::Plan,
+    verdict::{RiskTier, RunMode, Verdict},
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// controlPlane.execution.get
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GetExecution {
+    pub execution_id: ExecutionId,
+    /// Wait so many seconds (0 to 30) for a state in which nothing moves on its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_seconds: Option<u32>,
+    /// Include the plan.
+    #[serde(default)]
+    pub include_plan: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExecutionAnswer {
+    pub execution: ExecutionView,
+}
+
+/// An execution as callers see it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExecutionView {
+    pub execution_id: ExecutionId,
+    pub intent_id: IntentId,
+    pub text: String,
+    pub actor_id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan_id: Option<PlanId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan_digest: Option<Digest>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<RunId>,
+    pub status: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<RunMode>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub risk_tier: Option<RiskTier>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requires_approval: Option<bool>,
+    /// What an approval of the whole plan must name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub binding_digest: Option<Digest>,
+    /// Why it was refused, failed or cancelled.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<crate::Issue>,
+    pub steps: Vec<StepView>,
+    pub approvals: Vec<ApprovalView>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Plan>,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+/// A step as callers see it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StepView {
+    pub step_id: StepId,
+    pub operation: String,
+    pub status: String,
+    pub attempt: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub risk_tier: Option<RiskTier>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<String>,
+    /// Why it waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<crate::event::BlockReason>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_digest: Option<Digest>,
+    /// What an approval of this step must name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub binding_digest: Option<Digest>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_at: Option<Timestamp>,
+}
+
+/// An approval as callers see it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ApprovalView {
+    pub approval_id: ApprovalId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step_id: Option<StepId>,
+    pub status: String,
+    pub binding_digest: Digest,
+    pub requirement: Vec<Requirement>,
+    pub excludes: Vec<String>,
+    pub decided_by: Vec<String>,
+    pub requested_at: Timestamp,
+    pub expires_at: Timestamp,
+}
+
+/// controlPlane.execution.list
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ListExecutions {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_after: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_before: Option<Timestamp>,
+    /// 1 to 200; default 50.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExecutionList {
+    /// Newest first.
+    pub items: Vec<ExecutionSummary>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExecutionSummary {
+    pub execution_id: ExecutionId,
+    pub status: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub risk_tier: Option<RiskTier>,
+    pub actor_id: String,
+    /// The first 120 characters.
+    pub text: String,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+/// controlPlane.trace.get
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GetTrace {
+    pub execution_id: ExecutionId,
+    /// Include inputs and outputs (sensitive values as commitments).
+    #[serde(default)]
+    pub include_payloads: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_seq: Option<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Trace {
+    pub entries: Vec<TraceEntry>,
+    pub head: TraceHead,
+    /// With `includePayloads`: output of each completed step.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub payloads: Map<String, Value>,
+}
+
+/// One entry, with everything its hash covers in `event`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TraceEntry {
+    pub seq: u64,
+    pub timestamp: Timestamp,
+    /// `intent`, `plan`, `execution`, `step` or `approval`.
+    pub stage: String,
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The last word of the type.
+    pub status: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor_id: Option<String>,
+    /// The event's data.
+    pub metadata: Value,
+    pub prev: Digest,
+    pub hash: Digest,
+    /// The stored entry: hash it again without `hash` (RFC 8785, SHA-256).
+    pub event: Value,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TraceHead {
+    pub seq: u64,
+    pub hash: Digest,
+    /// Nothing will be added any more.
+    pub sealed: bool,
+}
+
+/// controlPlane.trace.replay
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ReplayTrace {
+    pub execution_id: ExecutionId,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Replay {
+    pub matches: bool,
+    pub differences: Vec<Difference>,
+    /// What was compared.
+    pub checked: Vec<String>,
+}
+
+/// The first difference of one comparison.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Difference {
+    /// `chain`, `state`, `plan` or `verdict`.
+    pub check: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seq: Option<u64>,
+    /// Where.
+    pub path: String,
+    pub stored: Value,
+    pub replayed: Value,
+}
+
+/// controlPlane.policy.explain: a stored execution or step, or a hypothetical draft.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExplainPolicy {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub execution_id: Option<ExecutionId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step_id: Option<StepId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draft: Option<Draft>,
+    /// With a draft: the words it would come with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Explanation {
+    pub verdict: Verdict,
+    pub risk_tier: RiskTier,
+    pub reasons: Vec<String>,
+    pub policy_version: String,
+    pub policy_digest: Digest,
+    pub steps: Vec<StepExplanation>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StepExplanation {
+    #[serde(flatten)]
+    pub verdict: StepVerdictAnswer,
+    /// Policies that decided: `@id`, else the position in the set.
+    pub determining: Vec<String>,
+    pub errors: Vec<String>,
+    /// The request that was evaluated.
+    pub request: Value,
+}
+
+/// controlPlane.policy.backtest
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BacktestPolicy {
+    pub policies: String,
+    pub from: Timestamp,
+    pub to: Timestamp,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Backtest {
+    pub evaluated: u64,
+    pub changed: Vec<BacktestChange>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BacktestChange {
+    pub execution_id: ExecutionId,
+    pub step_id: StepId,
+    pub was: Verdict,
+    pub would: Verdict,
+    pub reasons: Vec<String>,
+}
+
+/// controlPlane.skill.list
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ListSkills {
+    #[serde(default)]
+    pub include_disabled: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SkillList {
+    pub items: Vec<SkillView>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SkillView {
+    pub skill_key: String,
+    pub version: String,
+    /// `enabled` or `disabled`.
+    pub status: String,
+    pub verified: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publisher: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provenance: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub installed_at: Option<Timestamp>,
+    pub operations: Vec<String>,
+    pub playbooks: Vec<String>,
+}
+
+/// controlPlane.skill.verify: installs nothing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SkillVerified {
+    pub verified: bool,
+    pub signature_verified: bool,
+    pub publisher_trusted: bool,
+    pub compatibility_verified: bool,
+    pub manifest_digest: Digest,
+    pub issues: Vec<crate::Issue>,
+    pub verified_at: Timestamp,
+}
+
+/// No fields: `GET /v1/capabilities`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GetCapabilities {}

@@ -1,0 +1,464 @@
+//! The one route table: every operation with its HTTP form, grant, codes, events and capability.
+
+use crate::{
+    Code,
+    capability::{CONTRACTS_VERSION, Capabilities, Capability, Offer},
+    command as c, query as q,
+};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+
+/// HTTP method of an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    Get,
+    Post,
+}
+
+/// A command changes something and takes an `Idempotency-Key`; a query changes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    Command,
+    Query,
+}
+
+/// One operation of the contract.
+#[derive(Clone, Copy)]
+pub struct Route {
+    /// Key without `controlPlane.`.
+    pub name: &'static str,
+    pub side: Side,
+    pub method: Method,
+    /// Path below the host; `{executionId}` and the like are path parameters.
+    pub path: &'static str,
+    /// Function package that serves it.
+    pub function: &'static str,
+    /// Grant without `control-plane.`.
+    pub grant: &'static str,
+    pub capability: Capability,
+    /// False: in the table, not in the OpenAPI, answers 404 `CAPABILITY_MISSING`.
+    pub offered: bool,
+    /// HTTP status of success.
+    pub success: u16,
+    pub summary: &'static str,
+    pub codes: &'static [Code],
+    /// Keys of events without `controlPlane.`.
+    pub emits: &'static [&'static str],
+    pub request: fn(&mut SchemaGenerator) -> Schema,
+    pub response: fn(&mut SchemaGenerator) -> Schema,
+}
+
+impl Route {
+    /// `controlPlane.` and the name.
+    pub fn key(&self) -> String {
+        format!("controlPlane.{}", self.name)
+    }
+    /// `control-plane.` and the grant.
+    pub fn grant_key(&self) -> String {
+        format!("control-plane.{}", self.grant)
+    }
+}
+
+/// The route of an operation, by its name without `controlPlane.`.
+pub fn find(name: &str) -> Option<&'static Route> {
+    ROUTES.iter().find(|route| route.name == name)
+}
+
+/// Codes any operation can return.
+pub const COMMON: &[Code] = &[
+    Code::BadRequest,
+    Code::Unauthenticated,
+    Code::Forbidden,
+    Code::NotFound,
+    Code::Conflict,
+    Code::ValidationFailed,
+    Code::RateLimited,
+    Code::InternalError,
+    Code::Timeout,
+];
+
+const INSTALL: &[Code] = &[
+    Code::SignatureInvalid,
+    Code::SignatureMissing,
+    Code::ManifestInvalid,
+    Code::SchemaVersionInvalid,
+    Code::SignatureExpired,
+    Code::PublisherUntrusted,
+    Code::KeyUntrusted,
+    Code::ProvenanceUntrusted,
+    Code::ArtifactDigestMismatch,
+    Code::ContractsSpecVersionMissing,
+    Code::ContractsSpecTooOld,
+    Code::ContractsSpecTooNew,
+    Code::ControlPlaneVersionMissing,
+    Code::ControlPlaneTooOld,
+    Code::ControlPlaneTooNew,
+    Code::CapabilityMissing,
+    Code::VersionConflict,
+    Code::RollbackRefused,
+];
+
+const APPROVE: &[Code] = &[
+    Code::BindingStale,
+    Code::ApprovalExpired,
+    Code::ApprovalAlreadyDecided,
+    Code::SelfApproval,
+    Code::NotAnApprover,
+];
+
+/// What all rows share unless they say otherwise.
+const BASE: Route = Route {
+    name: "",
+    side: Side::Command,
+    method: Method::Post,
+    path: "",
+    function: "",
+    grant: "",
+    capability: Capability::Core,
+    offered: true,
+    success: 200,
+    summary: "",
+    codes: &[],
+    emits: &[],
+    request: schema::<()>,
+    response: schema::<()>,
+};
+
+fn schema<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    generator.subschema_for::<T>()
+}
+
+/// Every operation of the contract, commands first.
+pub const ROUTES: &[Route] = &[
+    Route {
+        name: "intent.submit",
+        path: "/v1/intents",
+        function: "submit",
+        grant: "intent.submit",
+        success: 202,
+        summary: "Submit an intent",
+        emits: &["intent.received", "plan.compiled", "plan.rejected"],
+        request: schema::<c::SubmitIntent>,
+        response: schema::<c::IntentSubmitted>,
+        ..BASE
+    },
+    Route {
+        name: "plan.compile",
+        path: "/v1/executions/{executionId}/plan/compile",
+        function: "compile",
+        grant: "plan.compile",
+        summary: "Compile a draft into a plan",
+        codes: &[Code::IntentNotFound],
+        emits: &["plan.compiled", "plan.rejected"],
+        request: schema::<c::CompilePlan>,
+        response: schema::<c::PlanCompiledAnswer>,
+        ..BASE
+    },
+    Route {
+        name: "plan.verify",
+        path: "/v1/executions/{executionId}/plan/verify",
+        function: "verify",
+        grant: "audit",
+        capability: Capability::Audit,
+        summary: "Verify a plan against policy and risk rules",
+        codes: &[Code::PreconditionFailed],
+        emits: &["plan.verified", "plan.rejected"],
+        request: schema::<c::VerifyPlan>,
+        response: schema::<c::PlanVerifiedAnswer>,
+        ..BASE
+    },
+    Route {
+        name: "execution.start",
+        path: "/v1/executions/{executionId}/start",
+        function: "control",
+        grant: "execution.start",
+        success: 202,
+        summary: "Start a verified plan",
+        codes: &[Code::PreconditionFailed],
+        emits: &["execution.started"],
+        request: schema::<c::StartExecution>,
+        response: schema::<c::ExecutionStartedAnswer>,
+        ..BASE
+    },
+    Route {
+        name: "execution.approve",
+        path: "/v1/executions/{executionId}/approve",
+        function: "approve",
+        grant: "execution.approve",
+        capability: Capability::Approval,
+        summary: "Approve a plan or a step",
+        codes: APPROVE,
+        emits: &["approval.granted"],
+        request: schema::<c::ApproveExecution>,
+        response: schema::<c::ExecutionApproved>,
+        ..BASE
+    },
+    Route {
+        name: "execution.reject",
+        path: "/v1/executions/{executionId}/reject",
+        function: "approve",
+        grant: "execution.reject",
+        capability: Capability::Approval,
+        summary: "Reject a plan or a step",
+        codes: APPROVE,
+        emits: &["approval.rejected"],
+        request: schema::<c::RejectExecution>,
+        response: schema::<c::ExecutionRejected>,
+        ..BASE
+    },
+    Route {
+        name: "execution.cancel",
+        path: "/v1/executions/{executionId}/cancel",
+        function: "control",
+        grant: "execution.cancel",
+        summary: "Cancel an execution, undoing what it did if asked",
+        emits: &["execution.cancelled"],
+        request: schema::<c::CancelExecution>,
+        response: schema::<c::ExecutionCancelledAnswer>,
+        ..BASE
+    },
+    Route {
+        name: "execution.pause",
+        path: "/v1/executions/{executionId}/pause",
+        function: "control",
+        grant: "execution.pause",
+        summary: "Start no further step",
+        emits: &["execution.paused"],
+        request: schema::<c::SteerExecution>,
+        response: schema::<c::ExecutionSteeredAnswer>,
+        ..BASE
+    },
+    Route {
+        name: "execution.resume",
+        path: "/v1/executions/{executionId}/resume",
+        function: "control",
+        grant: "execution.resume",
+        summary: "Go on after a pause",
+        emits: &["execution.resumed"],
+        request: schema::<c::SteerExecution>,
+        response: schema::<c::ExecutionSteeredAnswer>,
+        ..BASE
+    },
+    Route {
+        name: "execution.retry",
+        path: "/v1/executions/{executionId}/retry",
+        function: "control",
+        grant: "execution.retry",
+        summary: "Try failed or expired steps again",
+        emits: &["execution.step.retried"],
+        request: schema::<c::RetryExecution>,
+        response: schema::<c::ExecutionSteeredAnswer>,
+        ..BASE
+    },
+    Route {
+        name: "execution.abort",
+        path: "/v1/executions/{executionId}/abort",
+        function: "control",
+        grant: "execution.abort",
+        summary: "Fail an execution at once",
+        emits: &["execution.failed"],
+        request: schema::<c::SteerExecution>,
+        response: schema::<c::ExecutionSteeredAnswer>,
+        ..BASE
+    },
+    Route {
+        name: "execution.resolve",
+        path: "/v1/executions/{executionId}/resolve",
+        function: "control",
+        grant: "execution.resolve",
+        summary: "Say what became of a call whose outcome is not known",
+        emits: &["execution.step.resolved"],
+        request: schema::<c::ResolveStep>,
+        response: schema::<c::StepResolvedAnswer>,
+        ..BASE
+    },
+    Route {
+        name: "execution.evidence.export",
+        path: "/v1/executions/{executionId}/evidence",
+        function: "query",
+        grant: "audit",
+        capability: Capability::Audit,
+        offered: false,
+        summary: "Export an execution's evidence",
+        emits: &["evidence.exported"],
+        request: schema::<c::ExportEvidence>,
+        response: schema::<c::EvidenceExportedAnswer>,
+        ..BASE
+    },
+    Route {
+        name: "skill.install",
+        path: "/v1/skills",
+        function: "skill",
+        grant: "skill-registry",
+        capability: Capability::SkillRegistry,
+        success: 201,
+        summary: "Install a skill",
+        codes: INSTALL,
+        emits: &["skill.installed", "skill.rejected"],
+        request: schema::<c::InstallSkill>,
+        response: schema::<c::SkillInstalledAnswer>,
+        ..BASE
+    },
+    Route {
+        name: "skill.disable",
+        path: "/v1/skills/{skillKey}/disable",
+        function: "skill",
+        grant: "skill-registry",
+        capability: Capability::SkillRegistry,
+        summary: "Disable a skill",
+        emits: &["skill.disabled"],
+        request: schema::<c::DisableSkill>,
+        response: schema::<c::SkillDisabledAnswer>,
+        ..BASE
+    },
+    Route {
+        name: "policy.activate",
+        path: "/v1/policies",
+        function: "skill",
+        grant: "policy.activate",
+        capability: Capability::Audit,
+        offered: false,
+        summary: "Activate a policy set",
+        emits: &["policy.activated"],
+        request: schema::<c::ActivatePolicy>,
+        response: schema::<c::PolicyActivatedAnswer>,
+        ..BASE
+    },
+    Route {
+        name: "execution.get",
+        side: Side::Query,
+        method: Method::Get,
+        path: "/v1/executions/{executionId}",
+        function: "query",
+        grant: "execution.read",
+        summary: "One execution",
+        request: schema::<q::GetExecution>,
+        response: schema::<q::ExecutionAnswer>,
+        ..BASE
+    },
+    Route {
+        name: "execution.list",
+        side: Side::Query,
+        method: Method::Get,
+        path: "/v1/executions",
+        function: "query",
+        grant: "execution.read",
+        summary: "Executions, newest first",
+        request: schema::<q::ListExecutions>,
+        response: schema::<q::ExecutionList>,
+        ..BASE
+    },
+    Route {
+        name: "trace.get",
+        side: Side::Query,
+        method: Method::Get,
+        path: "/v1/executions/{executionId}/trace",
+        function: "query",
+        grant: "audit",
+        capability: Capability::Audit,
+        summary: "The hash-chained trace of an execution",
+        request: schema::<q::GetTrace>,
+        response: schema::<q::Trace>,
+        ..BASE
+    },
+    Route {
+        name: "trace.replay",
+        side: Side::Query,
+        method: Method::Get,
+        path: "/v1/executions/{executionId}/replay",
+        function: "query",
+        grant: "audit",
+        capability: Capability::Audit,
+        summary: "Fold, recompile and re-evaluate; report the first differences",
+        request: schema::<q::ReplayTrace>,
+        response: schema::<q::Replay>,
+        ..BASE
+    },
+    Route {
+        name: "policy.explain",
+        side: Side::Query,
+        path: "/v1/policies/explain",
+        function: "query",
+        grant: "audit",
+        capability: Capability::Audit,
+        summary: "Why a step was judged as it was",
+        request: schema::<q::ExplainPolicy>,
+        response: schema::<q::Explanation>,
+        ..BASE
+    },
+    Route {
+        name: "policy.backtest",
+        side: Side::Query,
+        path: "/v1/policies/backtest",
+        function: "query",
+        grant: "audit",
+        capability: Capability::Audit,
+        offered: false,
+        summary: "What would change under another policy set",
+        request: schema::<q::BacktestPolicy>,
+        response: schema::<q::Backtest>,
+        ..BASE
+    },
+    Route {
+        name: "skill.list",
+        side: Side::Query,
+        method: Method::Get,
+        path: "/v1/skills",
+        function: "query",
+        grant: "skill-registry",
+        capability: Capability::SkillRegistry,
+        summary: "Installed skills",
+        request: schema::<q::ListSkills>,
+        response: schema::<q::SkillList>,
+        ..BASE
+    },
+    Route {
+        name: "skill.verify",
+        side: Side::Query,
+        path: "/v1/skills/verify",
+        function: "skill",
+        grant: "skill-registry",
+        capability: Capability::SkillRegistry,
+        offered: false,
+        summary: "Check a skill without installing it",
+        codes: INSTALL,
+        request: schema::<c::InstallSkill>,
+        response: schema::<q::SkillVerified>,
+        ..BASE
+    },
+    Route {
+        name: "capabilities",
+        side: Side::Query,
+        method: Method::Get,
+        path: "/v1/capabilities",
+        function: "query",
+        grant: "",
+        summary: "What this deployment offers",
+        request: schema::<q::GetCapabilities>,
+        response: schema::<Capabilities>,
+        ..BASE
+    },
+];
+
+/// The discovery document of a deployment that offers `enabled`.
+pub fn capabilities(enabled: &[Capability]) -> Capabilities {
+    let offered = |capability: Capability| {
+        enabled.contains(&capability) && capability.requires().iter().all(|needed| enabled.contains(needed))
+    };
+    Capabilities {
+        contracts_version: CONTRACTS_VERSION.to_owned(),
+        capabilities: Capability::ALL
+            .into_iter()
+            .map(|key| Offer {
+                key,
+                version: CONTRACTS_VERSION.to_owned(),
+                offered: offered(key),
+                requires: key.requires().to_vec(),
+                operations: ROUTES
+                    .iter()
+                    .filter(|route| route.capability == key && route.offered && offered(key))
+                    .map(Route::key)
+                    .collect(),
+            })
+            .collect(),
+    }
+}

@@ -1,0 +1,1205 @@
+//! What a command does to an execution: the events it causes, or why it is refused. Pure.
+
+use super::{
+    Approval, ApprovalState, Execution, Ruling, Status, StepInput, StepState, evolve::DEPENDENCY_FAILED, step,
+};
+use crate::{
+    canonical,
+    plan::{self, Compiled},
+};
+use contracts::{
+    Code, Digest, IntentId, Issue, RunId, StepId, Timestamp,
+    draft::OnFailure,
+    event::{
+        Actor, ActorKind, ApprovalDecided, ApprovalRequested, BlockReason, Event, ExecutionCancelled,
+        ExecutionCompleted, ExecutionFailed, ExecutionStarted, ExecutionSteered, IntentReceived, PlanCompiled,
+        PlanRejected, PlanVerified, Purpose, Requirement, Resolution, StepBlocked, StepChanged, StepCompleted,
+        StepResolved, StepRetried, StepStarted, SubmitMode,
+    },
+    id::ApprovalId,
+    limits::STEP_ATTEMPTS_MAX,
+    plan::Radius,
+    verdict::{Effect, RunMode, Verdict},
+};
+use std::sync::Arc;
+
+/// What can be asked of an execution, by people, by callers and by the engine.
+#[derive(Clone, Debug)]
+pub enum Command {
+    Receive {
+        intent_id: IntentId,
+        actor_id: String,
+        channel_key: Option<String>,
+        mode: SubmitMode,
+        digest: Digest,
+    },
+    Compile {
+        outcome: Result<Arc<Compiled>, Vec<Issue>>,
+        draft_digest: Digest,
+        planner_model: Option<String>,
+    },
+    Verify {
+        ruling: Ruling,
+        reasons: Vec<Issue>,
+    },
+    Start {
+        run_id: RunId,
+        mode: RunMode,
+    },
+    Approve {
+        actor: Actor,
+        step: Option<StepId>,
+        binding: Digest,
+        note: Option<String>,
+        channel: Option<String>,
+    },
+    Reject {
+        actor: Actor,
+        step: Option<StepId>,
+        reason: String,
+        channel: Option<String>,
+    },
+    /// Time passed: approvals that are over, callbacks that did not come.
+    Expire,
+    Cancel {
+        actor: Actor,
+        reason: Option<String>,
+        compensate: bool,
+    },
+    Pause {
+        actor: Actor,
+        reason: Option<String>,
+    },
+    Resume {
+        actor: Actor,
+        reason: Option<String>,
+    },
+    Retry {
+        actor: Actor,
+        step: Option<StepId>,
+        reason: Option<String>,
+    },
+    Abort {
+        actor: Actor,
+        reason: Option<String>,
+    },
+    Resolve {
+        actor: Actor,
+        step: StepId,
+        outcome: Resolution,
+        output: Option<Digest>,
+    },
+    /// A worker takes a step.
+    Claim {
+        step: StepId,
+        purpose: Purpose,
+        fence: u64,
+        input: Digest,
+        spend: Radius,
+    },
+    /// A worker found that a step must wait.
+    Block {
+        step: StepId,
+        reason: BlockReason,
+        message: Option<String>,
+    },
+    /// A worker found that a step cannot be called at all.
+    Refuse {
+        step: StepId,
+        code: String,
+        message: String,
+    },
+    /// A step's condition does not hold.
+    Skip {
+        step: StepId,
+        message: String,
+    },
+    /// Steps behind one that failed or was skipped; so many at once.
+    SkipCutOff {
+        limit: usize,
+    },
+    /// A call's outcome, by the worker that made it.
+    Settle {
+        step: StepId,
+        fence: u64,
+        attempt: u32,
+        outcome: Outcome,
+    },
+    /// A call's outcome, by the tool that answered 202.
+    Callback {
+        step: StepId,
+        attempt: u32,
+        outcome: Outcome,
+    },
+    /// A worker died with this call in flight.
+    Recover {
+        step: StepId,
+        fence: u64,
+    },
+}
+
+/// What became of a call.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// The tool did it.
+    Completed { output: Digest },
+    /// The tool says no: not repeated.
+    Failed { code: String, message: String },
+    /// No connection came about: nothing was sent.
+    Unreached { message: String },
+    /// Nobody knows.
+    Unknown { code: String, message: String },
+    /// The tool will call back.
+    Accepted { until: Timestamp },
+    /// A probe found that the call had no effect.
+    NotDone,
+}
+
+/// Why a command is refused. Never retried as it is.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("{code}: {message}")]
+pub struct Refusal {
+    pub code: Code,
+    pub message: String,
+}
+
+impl Refusal {
+    /// A refusal.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+/// What a command causes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    pub events: Vec<Event>,
+}
+
+/// Decides one command.
+pub fn decide(state: &Execution, command: Command, now: Timestamp) -> Result<Decision, Refusal> {
+    let mut transition = Transition::begin(state, now);
+    transition.apply(command)?;
+    Ok(Decision { events: transition.events })
+}
+
+/// Several commands decided as one: the state moves along, the events gather.
+#[derive(Clone, Debug)]
+pub struct Transition {
+    state: Execution,
+    events: Vec<Event>,
+    now: Timestamp,
+}
+
+impl Transition {
+    /// Begins at a state.
+    pub fn begin(state: &Execution, now: Timestamp) -> Self {
+        Self { state: state.clone(), events: Vec::new(), now }
+    }
+    /// The state so far.
+    pub fn state(&self) -> &Execution {
+        &self.state
+    }
+    /// The events so far.
+    pub fn events(&self) -> &[Event] {
+        &self.events
+    }
+    /// The state and the events.
+    pub fn into_parts(self) -> (Execution, Vec<Event>) {
+        (self.state, self.events)
+    }
+
+    /// Decides one command. A refused command leaves everything as it was.
+    pub fn apply(&mut self, command: Command) -> Result<(), Refusal> {
+        self.allowed(&command)?;
+        match command {
+            Command::Receive { intent_id, actor_id, channel_key, mode, digest } => {
+                self.emit(Event::IntentReceived(IntentReceived {
+                    execution_id: self.state.id.clone(),
+                    intent_id,
+                    received_at: self.now,
+                    actor_id,
+                    channel_key,
+                    mode,
+                    intent_digest: digest,
+                }));
+            }
+            Command::Compile { outcome, draft_digest, planner_model } => {
+                self.compile(outcome, draft_digest, planner_model);
+            }
+            Command::Verify { ruling, reasons } => self.verify(ruling, reasons),
+            Command::Start { run_id, mode } => self.start(run_id, mode),
+            Command::Approve { actor, step, binding, note, channel } => {
+                self.approve(&actor, step.as_ref(), &binding, note, channel)?;
+            }
+            Command::Reject { actor, step, reason, channel } => {
+                self.reject(&actor, step.as_ref(), reason, channel)?;
+            }
+            Command::Expire => self.expire(),
+            Command::Cancel { actor, reason, compensate } => {
+                self.emit(Event::ExecutionCancelled(ExecutionCancelled {
+                    execution_id: self.state.id.clone(),
+                    run_id: self.run_id(),
+                    at: self.now,
+                    actor_id: actor.id,
+                    reason,
+                    compensate,
+                }));
+            }
+            Command::Pause { actor, reason } => {
+                if self.state.paused {
+                    return Err(Refusal::new(Code::Conflict, "it is paused already"));
+                }
+                let steered = self.steered(actor, reason);
+                self.emit(Event::ExecutionPaused(steered));
+            }
+            Command::Resume { actor, reason } => {
+                if !self.state.paused {
+                    return Err(Refusal::new(Code::Conflict, "it is not paused"));
+                }
+                let steered = self.steered(actor, reason);
+                self.emit(Event::ExecutionResumed(steered));
+            }
+            Command::Retry { actor, step, reason } => self.retry(&actor, step.as_ref(), reason)?,
+            Command::Abort { actor, reason } => {
+                let message = reason.unwrap_or_else(|| format!("aborted by {}", actor.id));
+                self.fail("ABORTED", message);
+            }
+            Command::Resolve { actor, step, outcome, output } => self.resolve(&actor, &step, outcome, output)?,
+            Command::Claim { step, purpose, fence, input, spend } => {
+                self.claim(&step, purpose, fence, input, spend)?;
+            }
+            Command::Block { step, reason, message } => self.block(&step, reason, message)?,
+            Command::Refuse { step, code, message } => {
+                self.takes(&step, StepInput::Fail)?;
+                let changed = self.changed(&step, Some(code), Some(message));
+                self.emit(Event::StepFailed(changed));
+            }
+            Command::Skip { step, message } => {
+                self.takes(&step, StepInput::Skip)?;
+                let changed = self.changed(&step, Some("CONDITION_FALSE".into()), Some(message));
+                self.emit(Event::StepSkipped(changed));
+            }
+            Command::SkipCutOff { limit } => {
+                let cut: Vec<StepId> = self.state.cut_off().take(limit).map(|step| step.id.clone()).collect();
+                for step in cut {
+                    let message = Some("a step before it was not completed".to_owned());
+                    let changed = self.changed(&step, Some(DEPENDENCY_FAILED.into()), message);
+                    self.emit(Event::StepSkipped(changed));
+                }
+            }
+            Command::Settle { step, fence, attempt, outcome } => {
+                let record = self.record(&step)?;
+                // INVARIANT (fenced): only the claim that is in flight can be settled.
+                if record.fence != Some(fence) || record.call_attempt() != attempt {
+                    return Err(Refusal::new(Code::PreconditionFailed, "another worker has this step now"));
+                }
+                self.settle(&step, outcome)?;
+            }
+            Command::Callback { step, attempt, outcome } => {
+                let record = self.record(&step)?;
+                if !record.awaits_callback() || record.call_attempt() != attempt {
+                    return Err(Refusal::new(Code::Conflict, "this step does not wait for that result (any more)"));
+                }
+                self.settle(&step, outcome)?;
+            }
+            Command::Recover { step, fence } => {
+                let record = self.record(&step)?;
+                if record.fence != Some(fence) {
+                    return Err(Refusal::new(Code::PreconditionFailed, "another worker has this step now"));
+                }
+                self.lost(&step, "WORKER_LOST", "the worker died before it learnt the outcome".into(), true)?;
+            }
+        }
+        self.finish();
+        Ok(())
+    }
+
+    // One match of status and command, no wildcard.
+    fn allowed(&self, command: &Command) -> Result<(), Refusal> {
+        let status = self.state.status;
+        if allows(status, Kind::of(command)) {
+            return Ok(());
+        }
+        let verb = Kind::of(command).as_str();
+        Err(Refusal::new(Code::Conflict, format!("an execution that is {} cannot {verb}", status.as_str())))
+    }
+
+    fn emit(&mut self, event: Event) {
+        self.state.evolve(&event, self.now);
+        self.events.push(event);
+    }
+
+    fn run_id(&self) -> Option<RunId> {
+        self.state.run.as_ref().map(|run| run.run_id.clone())
+    }
+
+    fn run(&self) -> Result<RunId, Refusal> {
+        self.run_id().ok_or_else(|| Refusal::new(Code::Conflict, "it has not been started"))
+    }
+
+    fn record(&self, id: &StepId) -> Result<&super::Step, Refusal> {
+        self.state.step(id).ok_or_else(|| Refusal::new(Code::NotFound, format!("the plan has no step `{id}`")))
+    }
+
+    fn takes(&self, id: &StepId, input: StepInput) -> Result<StepState, Refusal> {
+        let record = self.record(id)?;
+        step::next(record.state, input).ok_or_else(|| {
+            let state = record.state.as_str();
+            Refusal::new(Code::Conflict, format!("step `{id}` is {state}, which does not allow this"))
+        })
+    }
+
+    fn changed(&self, id: &StepId, code: Option<String>, message: Option<String>) -> StepChanged {
+        StepChanged {
+            execution_id: self.state.id.clone(),
+            run_id: self.run_id(),
+            step_id: id.clone(),
+            at: self.now,
+            code,
+            message,
+        }
+    }
+
+    fn steered(&self, actor: Actor, reason: Option<String>) -> ExecutionSteered {
+        ExecutionSteered {
+            execution_id: self.state.id.clone(),
+            run_id: self.run_id(),
+            at: self.now,
+            actor_id: actor.id,
+            reason,
+        }
+    }
+
+    fn compile(&mut self, outcome: Result<Arc<Compiled>, Vec<Issue>>, draft: Digest, model: Option<String>) {
+        match outcome {
+            Ok(plan) => {
+                let (plan_id, plan_digest) = (plan.id(), plan.digest().clone());
+                let step_count = plan.plan().steps.len() as u32;
+                self.state.attach(plan);
+                self.emit(Event::PlanCompiled(PlanCompiled {
+                    execution_id: self.state.id.clone(),
+                    plan_id,
+                    compiled_at: self.now,
+                    step_count,
+                    plan_digest,
+                    draft_digest: draft,
+                    planner_model: model,
+                }));
+            }
+            Err(reasons) => self.emit(Event::PlanRejected(PlanRejected {
+                execution_id: self.state.id.clone(),
+                plan_id: None,
+                rejected_at: self.now,
+                reasons: contracts::json::clip_issues(reasons),
+                risk_tier: None,
+                policy_digest: None,
+                policy_version: None,
+                verdict_digest: None,
+                draft_digest: Some(draft),
+            })),
+        }
+    }
+
+    fn verify(&mut self, ruling: Ruling, reasons: Vec<Issue>) {
+        let execution_id = self.state.id.clone();
+        let plan_id = self.state.plan_facts.as_ref().map(|facts| facts.plan_id.clone());
+        let blocked = ruling.verdict == Verdict::Blocked;
+        match plan_id {
+            Some(plan_id) if !blocked => self.emit(Event::PlanVerified(PlanVerified {
+                execution_id,
+                plan_id,
+                verdict: ruling.verdict,
+                risk_tier: ruling.risk_tier,
+                policy_version: ruling.policy_version,
+                policy_digest: ruling.policy_digest,
+                verdict_digest: ruling.verdict_digest,
+                verified_at: self.now,
+                assist: ruling.assist.into_iter().collect(),
+                approval_life_ms: ruling.approval_life_ms,
+            })),
+            plan_id => {
+                self.emit(Event::PlanRejected(PlanRejected {
+                    execution_id,
+                    plan_id,
+                    rejected_at: self.now,
+                    reasons: contracts::json::clip_issues(reasons),
+                    risk_tier: Some(ruling.risk_tier),
+                    policy_digest: Some(ruling.policy_digest),
+                    policy_version: Some(ruling.policy_version),
+                    verdict_digest: Some(ruling.verdict_digest),
+                    draft_digest: None,
+                }));
+            }
+        }
+        // INVARIANT (approval-binds-digest): a new verdict voids what was asked or given under the old one.
+        let stale: Vec<Approval> = self
+            .state
+            .approvals
+            .iter()
+            .filter(|approval| matches!(approval.state, ApprovalState::Requested | ApprovalState::Granted))
+            .filter(|approval| self.state.binding(approval.step.as_ref()).as_ref() != Some(&approval.binding))
+            .cloned()
+            .collect();
+        let voided = !stale.is_empty();
+        for approval in stale {
+            let decided = self.decided(&approval, None, None, Some("verified again under another policy".into()));
+            self.emit(Event::ApprovalVoided(decided));
+        }
+        if voided && self.state.status.under_way() && !self.state.unapproved().is_empty() {
+            self.request(None, "verified again under another policy");
+        }
+    }
+
+    fn start(&mut self, run_id: RunId, mode: RunMode) {
+        self.emit(Event::ExecutionStarted(ExecutionStarted {
+            execution_id: self.state.id.clone(),
+            run_id,
+            started_at: self.now,
+            mode,
+        }));
+        let assist = self.state.ruling.as_ref().is_none_or(|ruling| ruling.verdict == Verdict::Assist);
+        if assist || mode == RunMode::Assist {
+            let reason = if assist { "the verdict is assist" } else { "the run was started in assist mode" };
+            self.request(None, reason);
+        }
+    }
+
+    fn approval_id(&self) -> ApprovalId {
+        let count = self.state.events.to_be_bytes();
+        let parts: [&[u8]; 3] = [b"approval", self.state.id.as_str().as_bytes(), &count];
+        ApprovalId::from_bytes(canonical::digest_parts(&parts).short())
+    }
+
+    fn request(&mut self, step: Option<&StepId>, reason: &str) {
+        let Some(binding) = self.state.binding(step) else {
+            return;
+        };
+        let life = self.state.ruling.as_ref().map_or(0, |ruling| ruling.approval_life_ms);
+        let requester = self.state.intent.as_ref().map(|intent| intent.actor_id.clone());
+        self.emit(Event::ApprovalRequested(ApprovalRequested {
+            execution_id: self.state.id.clone(),
+            step_id: step.cloned(),
+            approval_id: self.approval_id(),
+            binding_digest: binding,
+            at: self.now,
+            expires_at: self.now.plus_ms(life),
+            requirement: vec![Requirement { group: "approvers".into(), count: 1 }],
+            excludes: requester.into_iter().collect(),
+            reason: Some(reason.to_owned()),
+        }));
+    }
+
+    fn decided(
+        &self,
+        approval: &Approval,
+        actor: Option<&Actor>,
+        channel: Option<String>,
+        reason: Option<String>,
+    ) -> ApprovalDecided {
+        ApprovalDecided {
+            execution_id: self.state.id.clone(),
+            step_id: approval.step.clone(),
+            approval_id: approval.id.clone(),
+            binding_digest: approval.binding.clone(),
+            actor_id: actor.map(|actor| actor.id.clone()),
+            channel,
+            at: self.now,
+            reason,
+        }
+    }
+
+    // The open request that a decision on the plan or on one step answers.
+    fn open_request(&self, actor: &Actor, step: Option<&StepId>) -> Result<Approval, Refusal> {
+        match actor.kind {
+            ActorKind::Human | ActorKind::Service => {}
+            ActorKind::Agent | ActorKind::Tool => {
+                return Err(Refusal::new(Code::NotAnApprover, "approval is a decision of people"));
+            }
+        }
+        let requester = self.state.intent.as_ref().map(|intent| intent.actor_id.as_str());
+        if requester == Some(&actor.id) {
+            return Err(Refusal::new(Code::SelfApproval, "who submitted the intent may not decide on it"));
+        }
+        if let Some(step) = step {
+            let record = self.record(step)?;
+            if record.approval.is_some() || self.state.grant_for(step).is_some() {
+                return Err(Refusal::new(Code::ApprovalAlreadyDecided, format!("step `{step}` is approved already")));
+            }
+        }
+        let fits = |approval: &&Approval| match (&approval.step, step) {
+            (None, _) => true,
+            (Some(own), Some(step)) => own == step,
+            (Some(_), None) => false,
+        };
+        let mut candidates: Vec<&Approval> = self.state.approvals.iter().filter(fits).collect();
+        // The most specific, then the latest.
+        candidates.sort_by_key(|approval| (approval.step.is_some(), approval.requested_at));
+        let open = candidates.iter().rev().find(|approval| approval.state == ApprovalState::Requested);
+        let Some(approval) = open.or(candidates.last()) else {
+            return Err(Refusal::new(Code::Conflict, "nothing here waits for an approval"));
+        };
+        match approval.state {
+            ApprovalState::Requested if self.now >= approval.expires_at => {
+                Err(Refusal::new(Code::ApprovalExpired, format!("the time was over at {}", approval.expires_at)))
+            }
+            ApprovalState::Requested => Ok((*approval).clone()),
+            ApprovalState::Expired => {
+                Err(Refusal::new(Code::ApprovalExpired, "its time is over; `execution.retry` asks again"))
+            }
+            ApprovalState::Granted | ApprovalState::Rejected => {
+                let by = approval.decided_by.join(", ");
+                let message = format!("it was {} by {by}", approval.state.as_str());
+                Err(Refusal::new(Code::ApprovalAlreadyDecided, message))
+            }
+            ApprovalState::Voided => Err(Refusal::new(Code::BindingStale, "what was to be approved has changed")),
+        }
+    }
+
+    fn approve(
+        &mut self,
+        actor: &Actor,
+        step: Option<&StepId>,
+        binding: &Digest,
+        note: Option<String>,
+        channel: Option<String>,
+    ) -> Result<(), Refusal> {
+        let request = self.open_request(actor, step)?;
+        let current = self.state.binding(step);
+        if current.as_ref() != Some(binding) {
+            let message = "the digest is not that of the current plan, policy and skills; look again, then decide";
+            return Err(Refusal::new(Code::BindingStale, message));
+        }
+        let granted = if request.step.as_ref() == step {
+            self.decided(&request, Some(actor), channel, note)
+        } else {
+            // One step out of a request for the whole plan.
+            ApprovalDecided {
+                step_id: step.cloned(),
+                approval_id: self.approval_id(),
+                binding_digest: binding.clone(),
+                ..self.decided(&request, Some(actor), channel, note)
+            }
+        };
+        self.emit(Event::ApprovalGranted(granted));
+        Ok(())
+    }
+
+    fn reject(
+        &mut self,
+        actor: &Actor,
+        step: Option<&StepId>,
+        reason: String,
+        channel: Option<String>,
+    ) -> Result<(), Refusal> {
+        let request = self.open_request(actor, step)?;
+        let own = request.step.as_ref() == step;
+        let mut rejected = self.decided(&request, Some(actor), channel, Some(reason.clone()));
+        if !own {
+            let binding = self.state.binding(step);
+            rejected.step_id = step.cloned();
+            rejected.approval_id = self.approval_id();
+            rejected.binding_digest = binding.unwrap_or(rejected.binding_digest);
+        }
+        match step {
+            Some(step) => {
+                self.takes(step, StepInput::Skip)?;
+                self.emit(Event::ApprovalRejected(rejected));
+                if step::next(self.record(step)?.state, StepInput::Fail).is_some() {
+                    let changed = self.changed(step, Some("APPROVAL_REJECTED".into()), Some(reason));
+                    self.emit(Event::StepFailed(changed));
+                } else {
+                    let changed = self.changed(step, Some("APPROVAL_REJECTED".into()), Some(reason));
+                    self.emit(Event::StepSkipped(changed));
+                }
+            }
+            None => {
+                self.emit(Event::ApprovalRejected(rejected));
+                self.fail("APPROVAL_REJECTED", reason);
+            }
+        }
+        Ok(())
+    }
+
+    fn expire(&mut self) {
+        let over: Vec<Approval> = self
+            .state
+            .approvals
+            .iter()
+            .filter(|approval| approval.state == ApprovalState::Requested && approval.expires_at <= self.now)
+            .cloned()
+            .collect();
+        for approval in over {
+            let decided = self.decided(&approval, None, None, Some("its time is over; nobody decided".into()));
+            self.emit(Event::ApprovalExpired(decided));
+        }
+        let late: Vec<StepId> = self
+            .state
+            .steps
+            .iter()
+            .filter(|step| step.awaits_callback() && step.until.is_some_and(|until| until <= self.now))
+            .map(|step| step.id.clone())
+            .collect();
+        for step in late {
+            // Cannot be refused: the step is running.
+            let _ = self.lost(&step, "CALLBACK_TIMEOUT", "the tool did not call back in time".into(), false);
+        }
+    }
+
+    fn retry(&mut self, actor: &Actor, step: Option<&StepId>, reason: Option<String>) -> Result<(), Refusal> {
+        if self.state.closing() && self.state.status != Status::Failed {
+            return Err(Refusal::new(Code::Conflict, "it is being ended; nothing of it is tried again"));
+        }
+        let compensated = self.state.plan().is_some_and(|plan| plan.plan().on_failure == OnFailure::Compensate);
+        let aborted = self
+            .state
+            .reasons
+            .iter()
+            .any(|issue| matches!(issue.code.as_deref(), Some("ABORTED" | "APPROVAL_REJECTED")));
+        if self.state.status == Status::Failed && (compensated || aborted) {
+            return Err(Refusal::new(Code::Conflict, "it was ended for good; submit it again"));
+        }
+        let again = |step: &super::Step| match step.state {
+            StepState::Failed => true,
+            StepState::Blocked => {
+                matches!(step.waits_for, Some(BlockReason::ApprovalExpired | BlockReason::BudgetExceeded))
+            }
+            StepState::Pending
+            | StepState::Ready
+            | StepState::Held
+            | StepState::Running
+            | StepState::Completed
+            | StepState::Retrying
+            | StepState::InDoubt
+            | StepState::Skipped
+            | StepState::Cancelled
+            | StepState::Compensating
+            | StepState::Compensated
+            | StepState::Stuck => false,
+        };
+        let steps: Vec<StepId> = match step {
+            Some(id) => {
+                let record = self.record(id)?;
+                if !again(record) {
+                    let message = format!("step `{id}` is {}: there is nothing to try again", record.state.as_str());
+                    return Err(Refusal::new(Code::Conflict, message));
+                }
+                vec![id.clone()]
+            }
+            None => self.state.steps.iter().filter(|step| again(step)).map(|step| step.id.clone()).collect(),
+        };
+        if steps.is_empty() {
+            return Err(Refusal::new(Code::Conflict, "no step failed or waits for an approval whose time is over"));
+        }
+        let run_id = self.run()?;
+        for id in steps {
+            let attempt = self.record(&id)?.attempt;
+            self.emit(Event::StepRetried(StepRetried {
+                execution_id: self.state.id.clone(),
+                run_id: run_id.clone(),
+                step_id: id,
+                at: self.now,
+                attempt,
+                retry_at: self.now,
+                code: None,
+                message: reason.clone(),
+                actor_id: Some(actor.id.clone()),
+            }));
+        }
+        let open = self.state.approvals.iter().any(|approval| approval.state == ApprovalState::Requested);
+        if !open && !self.state.unapproved().is_empty() {
+            self.request(None, "tried again");
+        }
+        Ok(())
+    }
+
+    fn resolve(
+        &mut self,
+        actor: &Actor,
+        id: &StepId,
+        outcome: Resolution,
+        output: Option<Digest>,
+    ) -> Result<(), Refusal> {
+        let record = self.record(id)?;
+        if !matches!(record.state, StepState::InDoubt | StepState::Stuck) {
+            let message = format!("step `{id}` is {}: its outcome is not in doubt", record.state.as_str());
+            return Err(Refusal::new(Code::Conflict, message));
+        }
+        let undone = record.state == StepState::Stuck;
+        if outcome == Resolution::Retry && self.state.closing() && !undone {
+            return Err(Refusal::new(Code::Conflict, "it is being ended; say whether the call took effect"));
+        }
+        if outcome == Resolution::Completed && output.is_none() && !undone {
+            return Err(Refusal::new(Code::ValidationFailed, "`completed` needs `evidence`: the step's output"));
+        }
+        let run_id = self.run()?;
+        self.emit(Event::StepResolved(StepResolved {
+            execution_id: self.state.id.clone(),
+            run_id,
+            step_id: id.clone(),
+            at: self.now,
+            outcome,
+            actor_id: actor.id.clone(),
+            output_digest: output,
+        }));
+        Ok(())
+    }
+
+    fn claim(
+        &mut self,
+        id: &StepId,
+        purpose: Purpose,
+        fence: u64,
+        input: Digest,
+        spend: Radius,
+    ) -> Result<(), Refusal> {
+        let run_id = self.run()?;
+        let record = self.record(id)?;
+        let (attempt, step_input) = match purpose {
+            Purpose::Run => (record.attempt + 1, StepInput::Claim),
+            Purpose::Probe => (record.probe_attempt + 1, StepInput::ClaimProbe),
+            Purpose::Compensate => (record.undo_attempt + 1, StepInput::ClaimUndo),
+        };
+        self.takes(id, step_input)?;
+        if record.in_flight() {
+            return Err(Refusal::new(Code::Conflict, format!("step `{id}` is in flight")));
+        }
+        let mut approval_id = None;
+        let mut reserve = Radius::default();
+        match purpose {
+            Purpose::Run => {
+                if self.state.paused || self.state.closing() {
+                    return Err(Refusal::new(Code::Conflict, "no further step begins"));
+                }
+                if self.state.needs_approval(record) && record.approval.is_none() {
+                    let grant = self.state.grant_for(id).ok_or_else(|| {
+                        Refusal::new(Code::PreconditionFailed, format!("step `{id}` is not approved"))
+                    })?;
+                    approval_id = Some(grant.id.clone());
+                }
+                if record.attempt == 0 {
+                    let total = plan::sum(&self.state.spent, &spend);
+                    let budget = self.state.plan().and_then(|plan| plan.plan().budget.clone());
+                    if let Some(over) = plan::exceeded(&total, budget.as_ref()) {
+                        return Err(Refusal::new(Code::PreconditionFailed, format!("budget exceeded: {over}")));
+                    }
+                    reserve = spend;
+                }
+            }
+            Purpose::Probe => {}
+            Purpose::Compensate => {
+                if !self.state.unwinding() {
+                    return Err(Refusal::new(Code::Conflict, "nothing is being undone"));
+                }
+            }
+        }
+        self.emit(Event::StepStarted(StepStarted {
+            execution_id: self.state.id.clone(),
+            run_id,
+            step_id: id.clone(),
+            attempt,
+            started_at: self.now,
+            fence,
+            input_digest: input,
+            approval_id,
+            purpose,
+            spend: reserve,
+        }));
+        Ok(())
+    }
+
+    fn block(&mut self, id: &StepId, reason: BlockReason, message: Option<String>) -> Result<(), Refusal> {
+        let input = match reason {
+            BlockReason::SkillDisabled | BlockReason::WorkspaceFrozen => StepInput::Hold,
+            BlockReason::ApprovalRequired
+            | BlockReason::ApprovalExpired
+            | BlockReason::BudgetExceeded
+            | BlockReason::PolicyBlocked => StepInput::Block,
+            BlockReason::OutcomeUnknown | BlockReason::CompensationFailed | BlockReason::AwaitingCallback => {
+                return Err(Refusal::new(Code::Conflict, "not a reason for a step that has not begun"));
+            }
+        };
+        self.takes(id, input)?;
+        self.blocked(id, reason, message, None);
+        let covered = |approval: &Approval| {
+            approval.state == ApprovalState::Requested && approval.step.as_ref().is_none_or(|step| step == id)
+        };
+        if reason == BlockReason::ApprovalRequired && !self.state.approvals.iter().any(covered) {
+            self.request(Some(id), "policy asks for people now that the input is known");
+        }
+        Ok(())
+    }
+
+    fn blocked(&mut self, id: &StepId, reason: BlockReason, message: Option<String>, until: Option<Timestamp>) {
+        self.emit(Event::StepBlocked(StepBlocked {
+            execution_id: self.state.id.clone(),
+            run_id: self.run_id(),
+            step_id: Some(id.clone()),
+            blocked_at: self.now,
+            reason,
+            message,
+            until,
+        }));
+    }
+
+    fn settle(&mut self, id: &StepId, outcome: Outcome) -> Result<(), Refusal> {
+        let record = self.record(id)?;
+        let (purpose, attempt, undoing) = (record.purpose, record.attempt, record.state == StepState::Compensating);
+        match outcome {
+            Outcome::Completed { .. } if undoing => {
+                let changed = self.changed(id, None, None);
+                self.emit(Event::StepCompensated(changed));
+            }
+            Outcome::Completed { output } => {
+                let run_id = self.run()?;
+                self.emit(Event::StepCompleted(StepCompleted {
+                    execution_id: self.state.id.clone(),
+                    run_id,
+                    step_id: id.clone(),
+                    completed_at: self.now,
+                    output_digest: output,
+                    attempt,
+                }));
+            }
+            Outcome::Failed { code, message } => match purpose {
+                Purpose::Run => {
+                    let changed = self.changed(id, Some(code), Some(message));
+                    self.emit(Event::StepFailed(changed));
+                }
+                Purpose::Probe => self.blocked(id, BlockReason::OutcomeUnknown, Some(message), None),
+                Purpose::Compensate => self.blocked(id, BlockReason::CompensationFailed, Some(message), None),
+            },
+            Outcome::NotDone => self.again(id, self.now, "NOT_DONE", "the probe found no effect".into())?,
+            Outcome::Accepted { until } if purpose == Purpose::Run => {
+                self.blocked(id, BlockReason::AwaitingCallback, None, Some(until));
+            }
+            Outcome::Accepted { .. } => {
+                self.lost(id, "UNEXPECTED_202", "only a step's own call may answer 202".into(), false)?;
+            }
+            Outcome::Unreached { message } => self.unreached(id, message)?,
+            Outcome::Unknown { code, message } => self.lost(id, &code, message, false)?,
+        }
+        Ok(())
+    }
+
+    // Nothing was sent: safe to try again whatever the effect, and safe to give up.
+    fn unreached(&mut self, id: &StepId, message: String) -> Result<(), Refusal> {
+        let (purpose, attempt) = (self.record(id)?.purpose, self.record(id)?.call_attempt());
+        if attempt < self.attempts_max(id, true) {
+            let at = self.now.plus_ms(self.backoff_ms(id, attempt));
+            return self.again(id, at, "TOOL_UNREACHABLE", message);
+        }
+        match purpose {
+            Purpose::Run => {
+                let changed = self.changed(id, Some("TOOL_UNREACHABLE".into()), Some(message));
+                self.emit(Event::StepFailed(changed));
+            }
+            Purpose::Probe => self.blocked(id, BlockReason::OutcomeUnknown, Some(message), None),
+            Purpose::Compensate => self.blocked(id, BlockReason::CompensationFailed, Some(message), None),
+        }
+        Ok(())
+    }
+
+    // INVARIANT (unknown-is-not-failed): a lost non-idempotent call is in doubt; others are repeated with their key.
+    fn lost(&mut self, id: &StepId, code: &str, message: String, by_us: bool) -> Result<(), Refusal> {
+        let record = self.record(id)?;
+        let (purpose, attempt) = (record.purpose, record.call_attempt());
+        let planned = self.state.place(id).and_then(|place| self.state.planned(place));
+        let effect = planned.map_or(Effect::NonIdempotent, |planned| match (purpose, &planned.compensate) {
+            (Purpose::Compensate, Some(undo)) => undo.call.effect,
+            (Purpose::Run | Purpose::Probe | Purpose::Compensate, _) => planned.call.effect,
+        });
+        // Our own crashes do not use up a tool's attempts, but they are not endless either.
+        let limit = if by_us { STEP_ATTEMPTS_MAX } else { self.attempts_max(id, false) };
+        match (purpose, effect) {
+            (Purpose::Probe, _) => self.blocked(id, BlockReason::OutcomeUnknown, Some(message), None),
+            (Purpose::Run, Effect::NonIdempotent) => {
+                self.blocked(id, BlockReason::OutcomeUnknown, Some(format!("{code}: {message}")), None);
+            }
+            (Purpose::Compensate, Effect::NonIdempotent) => {
+                let message = format!("the outcome of undoing it is not known: {message}");
+                self.blocked(id, BlockReason::CompensationFailed, Some(message), None);
+            }
+            (Purpose::Run | Purpose::Compensate, Effect::Read | Effect::Idempotent) if attempt < limit => {
+                let wait = if by_us { 0 } else { self.backoff_ms(id, attempt) };
+                self.again(id, self.now.plus_ms(wait), code, message)?;
+            }
+            (Purpose::Run, Effect::Read | Effect::Idempotent) => {
+                let message = format!("no answer after {attempt} attempts; the last: {message}");
+                let changed = self.changed(id, Some(code.to_owned()), Some(message));
+                self.emit(Event::StepFailed(changed));
+            }
+            (Purpose::Compensate, Effect::Read | Effect::Idempotent) => {
+                self.blocked(id, BlockReason::CompensationFailed, Some(message), None);
+            }
+        }
+        Ok(())
+    }
+
+    fn again(&mut self, id: &StepId, retry_at: Timestamp, code: &str, message: String) -> Result<(), Refusal> {
+        let run_id = self.run()?;
+        let attempt = self.record(id)?.call_attempt();
+        if self.record(id)?.purpose == Purpose::Probe && code != "NOT_DONE" {
+            // A probe that could not be asked leaves the doubt; the next advance asks again.
+            self.blocked(id, BlockReason::OutcomeUnknown, Some(message), None);
+            return Ok(());
+        }
+        self.emit(Event::StepRetried(StepRetried {
+            execution_id: self.state.id.clone(),
+            run_id,
+            step_id: id.clone(),
+            at: self.now,
+            attempt,
+            retry_at,
+            code: Some(code.to_owned()),
+            message: Some(message),
+            actor_id: None,
+        }));
+        Ok(())
+    }
+
+    fn attempts_max(&self, id: &StepId, unreached: bool) -> u32 {
+        let planned = self.state.place(id).and_then(|place| self.state.planned(place));
+        let declared = planned.map_or(1, |planned| planned.retry.max_attempts);
+        if unreached { declared.max(3) } else { declared }
+    }
+
+    // Exponential, capped, spread by a jitter of 0.8 to 1.2 that is drawn from the step's name: deterministic.
+    fn backoff_ms(&self, id: &StepId, attempt: u32) -> i64 {
+        let planned = self.state.place(id).and_then(|place| self.state.planned(place));
+        let (first, most) =
+            planned.map_or((1, 30), |planned| (planned.retry.backoff_seconds, planned.retry.max_backoff_seconds));
+        let seconds = i64::from(first).saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(i64::from(most));
+        let parts: [&[u8]; 3] = [self.state.id.as_str().as_bytes(), id.as_str().as_bytes(), &attempt.to_be_bytes()];
+        let draw = canonical::digest_parts(&parts).short().first().copied().unwrap_or(128);
+        seconds * (800 + i64::from(draw) * 400 / 255)
+    }
+
+    fn fail(&mut self, code: &str, message: String) {
+        self.emit(Event::ExecutionFailed(ExecutionFailed {
+            execution_id: self.state.id.clone(),
+            run_id: self.run_id(),
+            failed_at: self.now,
+            error_code: code.to_owned(),
+            error_message: Some(message),
+            problem: None,
+        }));
+    }
+
+    // Ends an execution whose steps have all settled and which undoes nothing any more.
+    fn finish(&mut self) {
+        let state = &self.state;
+        let done = state.status == Status::Running && state.steps.iter().all(|step| step.state.settled());
+        if !done || state.next_undo(Timestamp::from_ms(i64::MAX)).is_some() {
+            return;
+        }
+        let Some(run_id) = self.run_id() else { return };
+        match state.steps.iter().find(|step| step.state == StepState::Failed) {
+            Some(failed) => {
+                let code = failed.code.clone().unwrap_or_else(|| Code::InternalError.as_str().to_owned());
+                let message = format!("step `{}`: {}", failed.id, failed.message.as_deref().unwrap_or("failed"));
+                self.fail(&code, message);
+            }
+            None => {
+                let skipped = state.steps.iter().filter(|step| step.state == StepState::Skipped).count();
+                let outcome = if skipped == 0 { "succeeded".into() } else { format!("succeeded, {skipped} skipped") };
+                self.emit(Event::ExecutionCompleted(ExecutionCompleted {
+                    execution_id: self.state.id.clone(),
+                    run_id,
+                    completed_at: self.now,
+                    outcome: Some(outcome),
+                }));
+            }
+        }
+    }
+}
+
+/// A command without its arguments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Receive,
+    Compile,
+    Verify,
+    Start,
+    Approve,
+    Reject,
+    Expire,
+    Cancel,
+    Pause,
+    Resume,
+    Retry,
+    Abort,
+    Resolve,
+    Claim,
+    Block,
+    Refuse,
+    Skip,
+    SkipCutOff,
+    Settle,
+    Callback,
+    Recover,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 21] = [
+        Self::Receive,
+        Self::Compile,
+        Self::Verify,
+        Self::Start,
+        Self::Approve,
+        Self::Reject,
+        Self::Expire,
+        Self::Cancel,
+        Self::Pause,
+        Self::Resume,
+        Self::Retry,
+        Self::Abort,
+        Self::Resolve,
+        Self::Claim,
+        Self::Block,
+        Self::Refuse,
+        Self::Skip,
+        Self::SkipCutOff,
+        Self::Settle,
+        Self::Callback,
+        Self::Recover,
+    ];
+
+    const fn of(command: &Command) -> Self {
+        match command {
+            Command::Receive { .. } => Self::Receive,
+            Command::Compile { .. } => Self::Compile,
+            Command::Verify { .. } => Self::Verify,
+            Command::Start { .. } => Self::Start,
+            Command::Approve { .. } => Self::Approve,
+            Command::Reject { .. } => Self::Reject,
+            Command::Expire => Self::Expire,
+            Command::Cancel { .. } => Self::Cancel,
+            Command::Pause { .. } => Self::Pause,
+            Command::Resume { .. } => Self::Resume,
+            Command::Retry { .. } => Self::Retry,
+            Command::Abort { .. } => Self::Abort,
+            Command::Resolve { .. } => Self::Resolve,
+            Command::Claim { .. } => Self::Claim,
+            Command::Block { .. } => Self::Block,
+            Command::Refuse { .. } => Self::Refuse,
+            Command::Skip { .. } => Self::Skip,
+            Command::SkipCutOff { .. } => Self::SkipCutOff,
+            Command::Settle { .. } => Self::Settle,
+            Command::Callback { .. } => Self::Callback,
+            Command::Recover { .. } => Self::Recover,
+        }
+    }
+
+    /// Its name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Receive => "receive",
+            Self::Compile => "compile",
+            Self::Verify => "verify",
+            Self::Start => "start",
+            Self::Approve => "be approved",
+            Self::Reject => "be rejected",
+            Self::Expire => "expire",
+            Self::Cancel => "be cancelled",
+            Self::Pause => "be paused",
+            Self::Resume => "be resumed",
+            Self::Retry => "be retried",
+            Self::Abort => "be aborted",
+            Self::Resolve => "be resolved",
+            Self::Claim => "claim a step",
+            Self::Block => "block a step",
+            Self::Refuse => "refuse a step",
+            Self::Skip => "skip a step",
+            Self::SkipCutOff => "skip steps",
+            Self::Settle => "settle a step",
+            Self::Callback => "take a callback",
+            Self::Recover => "recover a step",
+        }
+    }
+}
+
+/// Whether a command may be decided in a status. The rest depends on steps and approvals.
+pub const fn allows(status: Status, kind: Kind) -> bool {
+    use Kind as K;
+    use Status as S;
+    match (status, kind) {
+        (S::New, K::Receive) => true,
+        (S::Received, K::Compile | K::Cancel) => true,
+        (S::Compiled, K::Verify | K::Cancel) => true,
+        (S::Verified, K::Verify | K::Start | K::Cancel) => true,
+        (
+            S::Running | S::Blocked,
+            K::Verify
+            | K::Approve
+            | K::Reject
+            | K::Expire
+            | K::Cancel
+            | K::Pause
+            | K::Retry
+            | K::Abort
+            | K::Resolve
+            | K::Claim
+            | K::Block
+            | K::Refuse
+            | K::Skip
+            | K::SkipCutOff
+            | K::Settle
+            | K::Callback
+            | K::Recover,
+        ) => true,
+        (
+            S::Paused,
+            K::Verify
+            | K::Approve
+            | K::Reject
+            | K::Expire
+            | K::Cancel
+            | K::Resume
+            | K::Retry
+            | K::Abort
+            | K::Resolve
+            | K::Settle
+            | K::Callback
+            | K::Recover,
+        ) => true,
+        (S::Cancelling, K::Expire | K::Abort | K::Resolve | K::Claim | K::Settle | K::Callback | K::Recover) => true,
+        (S::Failed, K::Retry | K::Resolve) => true,
+        (
+            S::New
+            | S::Received
+            | S::Compiled
+            | S::Rejected
+            | S::Verified
+            | S::Running
+            | S::Blocked
+            | S::Paused
+            | S::Cancelling
+            | S::Completed
+            | S::Failed
+            | S::Cancelled,
+            K::Receive
+            | K::Compile
+            | K::Verify
+            | K::Start
+            | K::Approve
+            | K::Reject
+            | K::Expire
+            | K::Cancel
+            | K::Pause
+            | K::Resume
+            | K::Retry
+            | K::Abort
+            | K::Resolve
+            | K::Claim
+            | K::Block
+            | K::Refuse
+            | K::Skip
+            | K::SkipCutOff
+            | K::Settle
+            | K::Callback
+            | K::Recover,
+        ) => false,
+    }
+}

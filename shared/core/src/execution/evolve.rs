@@ -1,0 +1,448 @@
+//! How an event changes an execution. Total: replay cannot fail.
+
+use super::{
+    Approval, ApprovalState, Cancellation, Execution, IntentFacts, PlanFacts, Ruling, Run, Status, Step, StepInput,
+    StepState, step,
+};
+use crate::plan;
+use contracts::{
+    Issue, StepId, Timestamp,
+    event::{ApprovalDecided, BlockReason, Event, Purpose, Resolution, StepStarted},
+    plan::Radius,
+    verdict::Effect,
+};
+use std::collections::BTreeSet;
+
+/// Code of a step that was skipped because a step before it was not completed.
+pub const DEPENDENCY_FAILED: &str = "DEPENDENCY_FAILED";
+
+impl Execution {
+    /// Applies one event.
+    pub fn evolve(&mut self, event: &Event, at: Timestamp) {
+        self.events += 1;
+        self.updated_at = at;
+        match event {
+            Event::IntentReceived(data) => {
+                self.created_at = data.received_at;
+                self.status = Status::Received;
+                self.intent = Some(IntentFacts {
+                    intent_id: data.intent_id.clone(),
+                    actor_id: data.actor_id.clone(),
+                    channel_key: data.channel_key.clone(),
+                    mode: data.mode,
+                    digest: data.intent_digest.clone(),
+                });
+            }
+            Event::PlanCompiled(data) => {
+                self.status = Status::Compiled;
+                self.plan_facts = Some(PlanFacts {
+                    plan_id: data.plan_id.clone(),
+                    digest: data.plan_digest.clone(),
+                    draft_digest: data.draft_digest.clone(),
+                });
+                if let Some(plan) = self.plan.as_ref().filter(|plan| *plan.digest() == data.plan_digest) {
+                    self.steps = plan.plan().steps.iter().map(|step| Step::new(step.id.clone())).collect();
+                }
+            }
+            Event::PlanVerified(data) => {
+                self.ruling = Some(Ruling {
+                    verdict: data.verdict,
+                    risk_tier: data.risk_tier,
+                    policy_version: data.policy_version.clone(),
+                    policy_digest: data.policy_digest.clone(),
+                    verdict_digest: data.verdict_digest.clone(),
+                    verified_at: data.verified_at,
+                    assist: data.assist.iter().cloned().collect(),
+                    approval_life_ms: data.approval_life_ms,
+                });
+                if self.run.is_none() {
+                    self.status = Status::Verified;
+                }
+            }
+            Event::PlanRejected(data) => {
+                self.status = Status::Rejected;
+                self.reasons = data.reasons.clone();
+                self.abandon_calls();
+            }
+            Event::ExecutionStarted(data) => {
+                self.status = Status::Running;
+                self.run = Some(Run { run_id: data.run_id.clone(), mode: data.mode, started_at: data.started_at });
+            }
+            Event::StepStarted(data) => self.step_started(data),
+            Event::StepBlocked(data) => {
+                let Some(id) = &data.step_id else { return };
+                let input = match data.reason {
+                    BlockReason::ApprovalRequired
+                    | BlockReason::ApprovalExpired
+                    | BlockReason::BudgetExceeded
+                    | BlockReason::PolicyBlocked => StepInput::Block,
+                    BlockReason::SkillDisabled | BlockReason::WorkspaceFrozen => StepInput::Hold,
+                    BlockReason::OutcomeUnknown => StepInput::Doubt,
+                    BlockReason::CompensationFailed => StepInput::Stick,
+                    BlockReason::AwaitingCallback => StepInput::Await,
+                };
+                let escalated = data.reason == BlockReason::ApprovalRequired;
+                self.apply(id, input, |step| {
+                    step.waits_for = Some(data.reason);
+                    step.message = data.message.clone();
+                    step.until = data.until;
+                    step.fence = None;
+                    step.retry_at = None;
+                    step.escalated |= escalated;
+                });
+            }
+            Event::StepCompleted(data) => self.apply(&data.step_id, StepInput::Complete, |step| {
+                step.output = Some(data.output_digest.clone());
+            }),
+            Event::StepFailed(data) => self.apply(&data.step_id, StepInput::Fail, |step| {
+                step.code = data.code.clone();
+                step.message = data.message.clone();
+            }),
+            Event::StepRetried(data) => self.step_retried(&data.step_id, data.retry_at, data),
+            Event::StepSkipped(data) => self.apply(&data.step_id, StepInput::Skip, |step| {
+                step.code = data.code.clone();
+                step.message = data.message.clone();
+            }),
+            Event::StepResolved(data) => {
+                let input = match data.outcome {
+                    Resolution::Completed => StepInput::Complete,
+                    Resolution::Failed => StepInput::Fail,
+                    Resolution::Retry => StepInput::Retry,
+                };
+                self.apply(&data.step_id, input, |step| {
+                    step.retry_at = Some(data.at);
+                    if data.output_digest.is_some() {
+                        step.output = data.output_digest.clone();
+                    }
+                    if data.outcome == Resolution::Failed {
+                        step.code = Some("RESOLVED_FAILED".into());
+                    }
+                });
+            }
+            Event::StepCompensated(data) => self.apply(&data.step_id, StepInput::Complete, |_| {}),
+            Event::ApprovalRequested(data) => self.approvals.push(Approval {
+                id: data.approval_id.clone(),
+                step: data.step_id.clone(),
+                binding: data.binding_digest.clone(),
+                state: ApprovalState::Requested,
+                requirement: data.requirement.clone(),
+                excludes: data.excludes.clone(),
+                decided_by: Vec::new(),
+                requested_at: data.at,
+                expires_at: data.expires_at,
+                consumed: BTreeSet::new(),
+            }),
+            Event::ApprovalGranted(data) => self.approval_decided(data, ApprovalState::Granted),
+            Event::ApprovalRejected(data) => {
+                self.approval_decided(data, ApprovalState::Rejected);
+                if data.step_id.is_none() {
+                    self.reasons.push(Issue::coded("APPROVAL_REJECTED", "", data.reason.clone().unwrap_or_default()));
+                }
+            }
+            Event::ApprovalExpired(data) => {
+                self.approval_decided(data, ApprovalState::Expired);
+                self.approval_gone(BlockReason::ApprovalExpired);
+            }
+            Event::ApprovalVoided(data) => self.approval_decided(data, ApprovalState::Voided),
+            Event::ExecutionCompleted(_) => self.status = Status::Completed,
+            Event::ExecutionFailed(data) => {
+                self.status = Status::Failed;
+                let message = data.error_message.clone().unwrap_or_default();
+                self.reasons = vec![Issue::coded(data.error_code.clone(), "", message)];
+                self.abandon_calls();
+            }
+            Event::ExecutionCancelled(data) => {
+                if let Some(reason) = &data.reason {
+                    self.reasons = vec![Issue::coded("CANCELLED", "", reason.clone())];
+                }
+                self.cancellation =
+                    Some(Cancellation { actor_id: data.actor_id.clone(), at: data.at, compensate: data.compensate });
+                if !self.status.under_way() {
+                    self.status = Status::Cancelled;
+                }
+            }
+            Event::ExecutionPaused(_) => self.paused = true,
+            Event::ExecutionResumed(_) => self.paused = false,
+            Event::SkillInstalled(_)
+            | Event::SkillRejected(_)
+            | Event::SkillDisabled(_)
+            | Event::PolicyActivated(_)
+            | Event::EvidenceExported(_) => {}
+        }
+        self.settle_derived();
+    }
+
+    // Moves one step, if its state takes the input; then `change` adjusts the record.
+    fn apply(&mut self, id: &StepId, input: StepInput, change: impl FnOnce(&mut Step)) {
+        let Some(place) = self.place(id) else { return };
+        let Some(step) = self.steps.get_mut(place) else {
+            return;
+        };
+        let Some(state) = step::next(step.state, input) else {
+            return;
+        };
+        step.state = state;
+        step.fence = None;
+        step.waits_for = None;
+        step.retry_at = None;
+        step.until = None;
+        change(step);
+        self.touched.insert(place);
+    }
+
+    fn step_started(&mut self, data: &StepStarted) {
+        let input = match data.purpose {
+            Purpose::Run => StepInput::Claim,
+            Purpose::Probe => StepInput::ClaimProbe,
+            Purpose::Compensate => StepInput::ClaimUndo,
+        };
+        self.apply(&data.step_id, input, |step| {
+            step.fence = Some(data.fence);
+            step.purpose = data.purpose;
+            match data.purpose {
+                Purpose::Run => step.attempt = data.attempt,
+                Purpose::Probe => step.probe_attempt = data.attempt,
+                Purpose::Compensate => step.undo_attempt = data.attempt,
+            }
+            if data.approval_id.is_some() {
+                step.approval = data.approval_id.clone();
+            }
+            step.code = None;
+            step.message = None;
+        });
+        if let Some(used) = &data.approval_id
+            && let Some(approval) = self.approvals.iter_mut().find(|approval| approval.id == *used)
+        {
+            approval.consumed.insert(data.step_id.clone());
+        }
+        if data.spend != Radius::default() {
+            self.spent = plan::sum(&self.spent, &data.spend);
+        }
+    }
+
+    fn step_retried(&mut self, id: &StepId, retry_at: Timestamp, data: &contracts::event::StepRetried) {
+        let Some(before) = self.step(id).map(|step| step.state) else {
+            return;
+        };
+        if before == StepState::Blocked {
+            self.apply(id, StepInput::Unblock, |_| {});
+            return;
+        }
+        self.apply(id, StepInput::Retry, |step| {
+            step.retry_at = Some(retry_at);
+            step.code = data.code.clone();
+            step.message = data.message.clone();
+            step.purpose = if step.state == StepState::Compensating { Purpose::Compensate } else { Purpose::Run };
+        });
+        if before == StepState::Failed {
+            // A person tries again: it needs its approval anew, and what was skipped because of it may run.
+            if let Some(step) = self.place(id).and_then(|place| self.steps.get_mut(place)) {
+                (step.retry_at, step.approval) = (None, None);
+            }
+            self.revive_after(id);
+            if self.status == Status::Failed {
+                self.status = Status::Running;
+                self.reasons.clear();
+            }
+        }
+    }
+
+    fn revive_after(&mut self, id: &StepId) {
+        let graph = self.graph.clone();
+        let mut open: Vec<usize> = self.place(id).into_iter().collect();
+        let mut seen = BTreeSet::new();
+        while let Some(place) = open.pop() {
+            for next in graph.dependents.get(place).into_iter().flatten().filter(|next| seen.insert(**next)) {
+                if let Some(step) = self.steps.get_mut(*next)
+                    && step.state == StepState::Skipped
+                    && step.code.as_deref() == Some(DEPENDENCY_FAILED)
+                    && let Some(state) = step::next(step.state, StepInput::Revive)
+                {
+                    *step = Step { state, ..Step::new(step.id.clone()) };
+                    self.touched.insert(*next);
+                    open.push(*next);
+                }
+            }
+        }
+    }
+
+    fn approval_decided(&mut self, data: &ApprovalDecided, state: ApprovalState) {
+        match self.approvals.iter_mut().find(|approval| approval.id == data.approval_id) {
+            Some(approval) => {
+                approval.state = state;
+                approval.decided_by.extend(data.actor_id.clone());
+            }
+            // One step decided out of a request for the whole plan: an approval of its own.
+            None => self.approvals.push(Approval {
+                id: data.approval_id.clone(),
+                step: data.step_id.clone(),
+                binding: data.binding_digest.clone(),
+                state,
+                requirement: Vec::new(),
+                excludes: Vec::new(),
+                decided_by: data.actor_id.iter().cloned().collect(),
+                requested_at: data.at,
+                expires_at: data.at,
+                consumed: BTreeSet::new(),
+            }),
+        }
+    }
+
+    fn approval_gone(&mut self, reason: BlockReason) {
+        for place in 0..self.steps.len() {
+            let waits = self.steps.get(place).and_then(|step| self.block_reason(step));
+            if waits == Some(BlockReason::ApprovalRequired) && !self.has_open_request(place) {
+                if let Some(step) = self.steps.get_mut(place) {
+                    step.waits_for = Some(reason);
+                }
+                self.touched.insert(place);
+            }
+        }
+    }
+
+    fn has_open_request(&self, place: usize) -> bool {
+        let Some(step) = self.steps.get(place) else {
+            return false;
+        };
+        self.approvals.iter().any(|approval| {
+            approval.state == ApprovalState::Requested && approval.step.as_ref().is_none_or(|id| *id == step.id)
+        })
+    }
+
+    // The execution failed with calls in flight: nobody will learn what became of them here.
+    fn abandon_calls(&mut self) {
+        for place in 0..self.steps.len() {
+            let read = self.planned(place).is_some_and(|planned| planned.call.effect == Effect::Read);
+            let Some(step) = self.steps.get_mut(place) else {
+                continue;
+            };
+            let input = if read { StepInput::Cancel } else { StepInput::Doubt };
+            if step.state == StepState::Running
+                && let Some(state) = step::next(step.state, input)
+            {
+                step.state = state;
+                (step.fence, step.until) = (None, None);
+                step.waits_for = (!read).then_some(BlockReason::OutcomeUnknown);
+                self.touched.insert(place);
+            }
+        }
+    }
+
+    /// Derives what follows from other state; see the module.
+    pub fn settle_derived(&mut self) {
+        let closing = self.closing();
+        let graph = self.graph.clone();
+        for place in 0..self.steps.len() {
+            let Some(step) = self.steps.get(place) else {
+                continue;
+            };
+            let input = match step.state {
+                StepState::Pending
+                | StepState::Ready
+                | StepState::Blocked
+                | StepState::Held
+                | StepState::Retrying
+                    if closing =>
+                {
+                    StepInput::Cancel
+                }
+                StepState::Pending if self.after_all(&graph, place, |state| state == StepState::Completed) => {
+                    StepInput::Release
+                }
+                StepState::Blocked if step.waits_for_approval() && self.grant_for(&step.id).is_some() => {
+                    StepInput::Unblock
+                }
+                StepState::Pending
+                | StepState::Ready
+                | StepState::Blocked
+                | StepState::Held
+                | StepState::Running
+                | StepState::Completed
+                | StepState::Retrying
+                | StepState::Failed
+                | StepState::InDoubt
+                | StepState::Skipped
+                | StepState::Cancelled
+                | StepState::Compensating
+                | StepState::Compensated
+                | StepState::Stuck => continue,
+            };
+            if let Some(step) = self.steps.get_mut(place)
+                && let Some(state) = step::next(step.state, input)
+            {
+                step.state = state;
+                (step.waits_for, step.retry_at) = (None, None);
+            }
+        }
+        if self.status.under_way() {
+            self.status = self.derived_status();
+        }
+    }
+
+    /// Whether everything before a step is in a state that `test` accepts.
+    fn after_all(&self, graph: &super::Graph, place: usize, test: impl Fn(StepState) -> bool) -> bool {
+        let before = graph.after.get(place).map(Vec::as_slice).unwrap_or_default();
+        before.iter().all(|before| self.steps.get(*before).is_some_and(|step| test(step.state)))
+    }
+
+    /// Pending steps that can never run because a step before them settled without completing.
+    pub fn cut_off(&self) -> impl Iterator<Item = &Step> {
+        let lost = |state: StepState| {
+            matches!(state, StepState::Failed | StepState::Skipped | StepState::Cancelled | StepState::Compensated)
+        };
+        self.steps.iter().enumerate().filter_map(move |(place, step)| {
+            let cut = step.state == StepState::Pending && !self.after_all(&self.graph, place, |state| !lost(state));
+            cut.then_some(step)
+        })
+    }
+
+    fn derived_status(&self) -> Status {
+        let mut moving = false;
+        let mut open = false;
+        for (place, step) in self.steps.iter().enumerate() {
+            open |= match step.state {
+                StepState::Running | StepState::InDoubt | StepState::Compensating | StepState::Stuck => true,
+                StepState::Completed => self.unwinding() && self.undoable(place),
+                StepState::Pending
+                | StepState::Ready
+                | StepState::Blocked
+                | StepState::Held
+                | StepState::Retrying
+                | StepState::Failed
+                | StepState::Skipped
+                | StepState::Cancelled
+                | StepState::Compensated => false,
+            };
+            moving |= match step.state {
+                StepState::Running => !step.awaits_callback(),
+                StepState::Ready | StepState::Retrying | StepState::Compensating => true,
+                StepState::InDoubt => self.can_probe(place),
+                StepState::Pending
+                | StepState::Blocked
+                | StepState::Held
+                | StepState::Completed
+                | StepState::Failed
+                | StepState::Skipped
+                | StepState::Cancelled
+                | StepState::Compensated
+                | StepState::Stuck => false,
+            };
+        }
+        if self.cancellation.is_some() {
+            return if open { Status::Cancelling } else { Status::Cancelled };
+        }
+        if self.paused {
+            return Status::Paused;
+        }
+        let unwinding = self.unwinding() && self.next_undo(Timestamp::from_ms(i64::MAX)).is_some();
+        let pending = self.cut_off().next().is_some();
+        let finished = self.steps.iter().all(|step| step.state.settled());
+        if moving || unwinding || pending || finished { Status::Running } else { Status::Blocked }
+    }
+}
+
+impl Step {
+    fn waits_for_approval(&self) -> bool {
+        matches!(self.waits_for, Some(BlockReason::ApprovalRequired | BlockReason::ApprovalExpired))
+    }
+}

@@ -1,0 +1,500 @@
+//! The execution: one intent, its plan, its verdict, its steps. State, and how events change it.
+//!
+//! [`decide`](decide::decide) says which events a command causes; [`Execution::evolve`] applies one. Folding the
+//! trace therefore gives the stored state (INVARIANT replayable).
+//!
+//! Some of a step's state follows from other state: ready once everything before it is completed, cancelled once
+//! the execution is closing, unblocked once an approval covers it. [`Execution::settle_derived`] derives it, after
+//! events and after loading, so that such changes need no records of their own.
+
+pub mod decide;
+mod evolve;
+pub mod step;
+
+use crate::{canonical, plan::Compiled};
+use contracts::{
+    Digest, ExecutionId, IntentId, Issue, PlanId, RunId, StepId, Timestamp, WorkspaceId,
+    draft::OnFailure,
+    event::{BlockReason, Requirement, SubmitMode},
+    id::ApprovalId,
+    plan::Radius,
+    verdict::{RiskTier, RunMode, Verdict},
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+pub use step::{Step, StepInput, StepState};
+
+/// Where an execution stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Nothing happened yet.
+    New,
+    Received,
+    Compiled,
+    /// The draft was no plan, or policy said no.
+    Rejected,
+    Verified,
+    Running,
+    /// Nothing moves without people or a tool's callback.
+    Blocked,
+    Paused,
+    /// Cancelled, with calls in flight, in doubt, or being undone.
+    Cancelling,
+    Completed,
+    Failed,
+    Cancelled,
+}
+
+impl Status {
+    /// Every status.
+    pub const ALL: [Self; 12] = [
+        Self::New,
+        Self::Received,
+        Self::Compiled,
+        Self::Rejected,
+        Self::Verified,
+        Self::Running,
+        Self::Blocked,
+        Self::Paused,
+        Self::Cancelling,
+        Self::Completed,
+        Self::Failed,
+        Self::Cancelled,
+    ];
+
+    /// Name on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Received => "received",
+            Self::Compiled => "compiled",
+            Self::Rejected => "rejected",
+            Self::Verified => "verified",
+            Self::Running => "running",
+            Self::Blocked => "blocked",
+            Self::Paused => "paused",
+            Self::Cancelling => "cancelling",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// Nothing more happens, but for a retry of a failed one.
+    pub const fn ended(self) -> bool {
+        match self {
+            Self::Rejected | Self::Completed | Self::Failed | Self::Cancelled => true,
+            Self::New
+            | Self::Received
+            | Self::Compiled
+            | Self::Verified
+            | Self::Running
+            | Self::Blocked
+            | Self::Paused
+            | Self::Cancelling => false,
+        }
+    }
+
+    /// A run has begun and not ended.
+    pub const fn under_way(self) -> bool {
+        match self {
+            Self::Running | Self::Blocked | Self::Paused | Self::Cancelling => true,
+            Self::New
+            | Self::Received
+            | Self::Compiled
+            | Self::Rejected
+            | Self::Verified
+            | Self::Completed
+            | Self::Failed
+            | Self::Cancelled => false,
+        }
+    }
+}
+
+/// Facts of the intent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IntentFacts {
+    pub intent_id: IntentId,
+    pub actor_id: String,
+    pub channel_key: Option<String>,
+    pub mode: SubmitMode,
+    pub digest: Digest,
+}
+
+/// Facts of the plan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanFacts {
+    pub plan_id: PlanId,
+    pub digest: Digest,
+    pub draft_digest: Digest,
+}
+
+/// Facts of the verdict.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Ruling {
+    pub verdict: Verdict,
+    pub risk_tier: RiskTier,
+    pub policy_version: String,
+    pub policy_digest: Digest,
+    pub verdict_digest: Digest,
+    pub verified_at: Timestamp,
+    pub assist: BTreeSet<StepId>,
+    pub approval_life_ms: i64,
+}
+
+/// Facts of the run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Run {
+    pub run_id: RunId,
+    pub mode: RunMode,
+    pub started_at: Timestamp,
+}
+
+/// Where an approval stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ApprovalState {
+    Requested,
+    Granted,
+    Rejected,
+    Expired,
+    Voided,
+}
+
+impl ApprovalState {
+    /// Name on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Requested => "requested",
+            Self::Granted => "granted",
+            Self::Rejected => "rejected",
+            Self::Expired => "expired",
+            Self::Voided => "voided",
+        }
+    }
+}
+
+/// A decision of people, bound to a digest.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Approval {
+    pub id: ApprovalId,
+    /// `None`: the whole plan.
+    pub step: Option<StepId>,
+    pub binding: Digest,
+    pub state: ApprovalState,
+    pub requirement: Vec<Requirement>,
+    pub excludes: Vec<String>,
+    pub decided_by: Vec<String>,
+    pub requested_at: Timestamp,
+    pub expires_at: Timestamp,
+    /// Steps whose claim consumed it.
+    pub consumed: BTreeSet<StepId>,
+}
+
+/// How an execution is being brought to its end by a person.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Cancellation {
+    pub actor_id: String,
+    pub at: Timestamp,
+    pub compensate: bool,
+}
+
+/// The aggregate.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Execution {
+    pub id: ExecutionId,
+    pub workspace: WorkspaceId,
+    pub status: Status,
+    pub intent: Option<IntentFacts>,
+    pub plan_facts: Option<PlanFacts>,
+    pub ruling: Option<Ruling>,
+    pub run: Option<Run>,
+    pub approvals: Vec<Approval>,
+    pub paused: bool,
+    pub cancellation: Option<Cancellation>,
+    /// What the claims so far reserved.
+    pub spent: Radius,
+    /// Why it was rejected, failed or cancelled.
+    pub reasons: Vec<Issue>,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+    /// Count of events applied; makes derived ids distinct.
+    pub events: u64,
+    /// Stored as records of their own.
+    #[serde(skip)]
+    pub steps: Vec<Step>,
+    #[serde(skip)]
+    plan: Option<Arc<Compiled>>,
+    #[serde(skip)]
+    graph: Arc<Graph>,
+    /// Steps whose records changed since the last commit.
+    #[serde(skip)]
+    touched: BTreeSet<usize>,
+}
+
+/// Two executions are equal if their stored parts are.
+impl PartialEq for Execution {
+    fn eq(&self, other: &Self) -> bool {
+        serde_json::to_value(self).ok() == serde_json::to_value(other).ok() && self.steps == other.steps
+    }
+}
+
+#[derive(Debug, Default)]
+struct Graph {
+    index: BTreeMap<StepId, usize>,
+    after: Vec<Vec<usize>>,
+    dependents: Vec<Vec<usize>>,
+}
+
+impl Graph {
+    fn new(plan: &Compiled) -> Self {
+        let index = crate::plan::index(plan.plan());
+        let mut after = Vec::with_capacity(index.len());
+        let mut dependents = vec![Vec::new(); index.len()];
+        for (place, step) in plan.plan().steps.iter().enumerate() {
+            let before: Vec<usize> = step.after.iter().filter_map(|id| index.get(id).copied()).collect();
+            for from in &before {
+                if let Some(list) = dependents.get_mut(*from) {
+                    list.push(place);
+                }
+            }
+            after.push(before);
+        }
+        Self { index, after, dependents }
+    }
+}
+
+impl Execution {
+    /// An execution to which nothing has happened.
+    pub fn new(id: ExecutionId, workspace: WorkspaceId) -> Self {
+        Self {
+            id,
+            workspace,
+            status: Status::New,
+            intent: None,
+            plan_facts: None,
+            ruling: None,
+            run: None,
+            approvals: Vec::new(),
+            paused: false,
+            cancellation: None,
+            spent: Radius::default(),
+            reasons: Vec::new(),
+            created_at: Timestamp::default(),
+            updated_at: Timestamp::default(),
+            events: 0,
+            steps: Vec::new(),
+            plan: None,
+            graph: Arc::default(),
+            touched: BTreeSet::new(),
+        }
+    }
+
+    /// Gives the plan that the events speak of. Before folding, or after loading.
+    pub fn attach(&mut self, plan: Arc<Compiled>) {
+        self.graph = Arc::new(Graph::new(&plan));
+        self.plan = Some(plan);
+    }
+
+    /// Gives the stored step records; steps without one are pending. Then derives what follows from other state.
+    pub fn restore(&mut self, records: impl IntoIterator<Item = Step>) {
+        if let (Some(plan), Some(_)) = (&self.plan, &self.plan_facts) {
+            self.steps = plan.plan().steps.iter().map(|step| Step::new(step.id.clone())).collect();
+        }
+        for record in records {
+            if let Some(place) = self.graph.index.get(&record.id).and_then(|place| self.steps.get_mut(*place)) {
+                *place = record;
+            }
+        }
+        self.settle_derived();
+        self.touched.clear();
+    }
+
+    /// The attached plan.
+    pub fn plan(&self) -> Option<&Arc<Compiled>> {
+        self.plan.as_ref()
+    }
+
+    /// The place of a step.
+    pub fn place(&self, id: &StepId) -> Option<usize> {
+        self.graph.index.get(id).copied().filter(|place| *place < self.steps.len())
+    }
+
+    /// A step.
+    pub fn step(&self, id: &StepId) -> Option<&Step> {
+        self.steps.get(self.place(id)?)
+    }
+
+    /// The planned step at a place.
+    pub fn planned(&self, place: usize) -> Option<&contracts::plan::PlanStep> {
+        self.plan.as_ref()?.plan().steps.get(place)
+    }
+
+    /// Takes the steps whose records changed.
+    pub fn take_touched(&mut self) -> Vec<Step> {
+        let touched = std::mem::take(&mut self.touched);
+        touched.into_iter().filter_map(|place| self.steps.get(place).cloned()).collect()
+    }
+
+    /// What an approval of the plan, or of one step, binds: plan, policy and skills by digest.
+    /// INVARIANT (approval-binds-digest).
+    pub fn binding(&self, step: Option<&StepId>) -> Option<Digest> {
+        let (plan, ruling) = (self.plan.as_ref()?, self.ruling.as_ref()?);
+        let mut parts: Vec<&[u8]> = vec![
+            b"countersign/approval/1",
+            self.id.as_str().as_bytes(),
+            plan.digest().as_str().as_bytes(),
+            ruling.policy_digest.as_str().as_bytes(),
+        ];
+        for skill in &plan.plan().skills {
+            parts.extend([skill.key.as_bytes(), skill.version.as_bytes(), skill.manifest_digest.as_str().as_bytes()]);
+        }
+        match step {
+            None => parts.push(b"plan"),
+            Some(step) => parts.extend([b"step".as_slice(), step.as_str().as_bytes()]),
+        }
+        Some(canonical::digest_parts(&parts))
+    }
+
+    /// The idempotency key of a step: sha256(executionId ‖ planDigest ‖ stepId), length-prefixed. Undoing and
+    /// probing have keys of their own.
+    pub fn idempotency_key(&self, step: &StepId, suffix: &str) -> Option<Digest> {
+        let plan = self.plan.as_ref()?.digest();
+        let mut parts = vec![self.id.as_str().as_bytes(), plan.as_str().as_bytes(), step.as_str().as_bytes()];
+        if !suffix.is_empty() {
+            parts.push(suffix.as_bytes());
+        }
+        Some(canonical::digest_parts(&parts))
+    }
+
+    /// Whether a step may run only with an approval.
+    pub fn needs_approval(&self, step: &Step) -> bool {
+        let assist_mode = self.run.as_ref().is_some_and(|run| run.mode == RunMode::Assist);
+        let ruled = self.ruling.as_ref().is_none_or(|ruling| ruling.assist.contains(&step.id));
+        assist_mode || ruled || step.escalated
+    }
+
+    /// The approval that a claim of this step would consume.
+    pub fn grant_for(&self, id: &StepId) -> Option<&Approval> {
+        self.approvals.iter().find(|approval| {
+            approval.state == ApprovalState::Granted
+                && approval.step.as_ref().is_none_or(|step| step == id)
+                && !approval.consumed.contains(id)
+                && self.binding(approval.step.as_ref()).as_ref() == Some(&approval.binding)
+        })
+    }
+
+    /// Steps that wait for approval or will, in plan order.
+    pub fn unapproved(&self) -> Vec<StepId> {
+        self.steps
+            .iter()
+            .filter(|step| step.state.unstarted() && step.approval.is_none() && self.needs_approval(step))
+            .filter(|step| self.grant_for(&step.id).is_none())
+            .map(|step| step.id.clone())
+            .collect()
+    }
+
+    /// No further step begins: it was cancelled, or failed with compensation.
+    pub fn closing(&self) -> bool {
+        self.cancellation.is_some() || self.failing_with_compensation() || self.status.ended()
+    }
+
+    fn failing_with_compensation(&self) -> bool {
+        self.on_failure() == OnFailure::Compensate && self.steps.iter().any(|step| step.state == StepState::Failed)
+    }
+
+    fn on_failure(&self) -> OnFailure {
+        self.plan.as_ref().map_or(OnFailure::Leave, |plan| plan.plan().on_failure)
+    }
+
+    /// Completed steps are being undone.
+    pub fn unwinding(&self) -> bool {
+        let wanted = self.cancellation.as_ref().is_some_and(|cancel| cancel.compensate);
+        (wanted || self.failing_with_compensation()) && !self.status.ended()
+    }
+
+    fn undoable(&self, place: usize) -> bool {
+        self.steps.get(place).is_some_and(|step| step.state == StepState::Completed)
+            && self.planned(place).is_some_and(|planned| planned.compensate.is_some())
+    }
+
+    /// The step to undo next, in reverse order: only when nothing else is in flight or stuck.
+    pub fn next_undo(&self, now: Timestamp) -> Option<usize> {
+        if !self.unwinding() {
+            return None;
+        }
+        let mut undo = None;
+        for (place, step) in self.steps.iter().enumerate() {
+            match step.state {
+                StepState::Running | StepState::InDoubt | StepState::Stuck => return None,
+                StepState::Compensating => {
+                    let due = !step.in_flight() && step.retry_at.is_none_or(|at| at <= now);
+                    return due.then_some(place);
+                }
+                StepState::Completed if self.undoable(place) => undo = Some(place),
+                StepState::Completed
+                | StepState::Pending
+                | StepState::Ready
+                | StepState::Blocked
+                | StepState::Held
+                | StepState::Retrying
+                | StepState::Failed
+                | StepState::Skipped
+                | StepState::Cancelled
+                | StepState::Compensated => {}
+            }
+        }
+        undo
+    }
+
+    /// Whether a lost call can be asked about by its probe.
+    pub fn can_probe(&self, place: usize) -> bool {
+        let declared = self.planned(place).is_some_and(|planned| planned.probe.is_some());
+        let asked = self.steps.get(place).is_none_or(|step| step.probe_attempt >= PROBE_ATTEMPTS_MAX);
+        declared && !asked
+    }
+
+    /// The next moment at which something becomes due on its own.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        let steps = self.steps.iter().filter_map(|step| match step.state {
+            StepState::Retrying | StepState::Compensating => step.retry_at,
+            StepState::Running => step.until,
+            StepState::Pending
+            | StepState::Ready
+            | StepState::Blocked
+            | StepState::Held
+            | StepState::Completed
+            | StepState::Failed
+            | StepState::InDoubt
+            | StepState::Skipped
+            | StepState::Cancelled
+            | StepState::Compensated
+            | StepState::Stuck => None,
+        });
+        let open = self.approvals.iter().filter(|approval| approval.state == ApprovalState::Requested);
+        steps.chain(open.map(|approval| approval.expires_at)).min()
+    }
+
+    /// Nothing will move before people, a callback or the clock act.
+    pub fn idle(&self) -> bool {
+        self.status.ended() || matches!(self.status, Status::Blocked | Status::Paused | Status::Verified)
+    }
+
+    fn block_reason(&self, step: &Step) -> Option<BlockReason> {
+        (step.state == StepState::Blocked).then_some(step.waits_for).flatten()
+    }
+}
+
+/// How often a probe asks before a person must say.
+pub const PROBE_ATTEMPTS_MAX: u32 = 3;

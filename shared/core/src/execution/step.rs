@@ -1,0 +1,484 @@
+//! The machine of one step: which state an input leads to. The whole of it is [`next`]; a golden file shows it.
+
+use contracts::{
+    Digest, StepId, Timestamp,
+    event::{BlockReason, Purpose},
+    id::ApprovalId,
+};
+use serde::{Deserialize, Serialize};
+
+/// Where a step stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepState {
+    /// Waits for other steps.
+    Pending,
+    /// May be claimed.
+    Ready,
+    /// Waits for people.
+    Blocked,
+    /// Waits for an operator: frozen workspace, disabled skill.
+    Held,
+    /// Its call is in flight.
+    Running,
+    Completed,
+    /// Waits for its next attempt.
+    Retrying,
+    Failed,
+    /// Its call's outcome is not known.
+    InDoubt,
+    Skipped,
+    Cancelled,
+    /// Is being undone.
+    Compensating,
+    Compensated,
+    /// Could not be undone; waits for people.
+    Stuck,
+}
+
+/// What happens to a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum StepInput {
+    /// Everything it waits for is completed.
+    Release,
+    /// People must decide.
+    Block,
+    /// An operator must act.
+    Hold,
+    /// What it waited for is there.
+    Unblock,
+    /// A worker takes it to call its tool.
+    Claim,
+    /// A worker takes it to ask what became of its call.
+    ClaimProbe,
+    /// A worker takes it to undo it.
+    ClaimUndo,
+    /// The tool has taken the work and will call back.
+    Await,
+    Complete,
+    Fail,
+    /// Another attempt is due later.
+    Retry,
+    /// The outcome is lost.
+    Doubt,
+    Skip,
+    Cancel,
+    /// Undoing failed for good.
+    Stick,
+    /// A step it depended on is tried again.
+    Revive,
+}
+
+impl StepState {
+    /// Every state.
+    pub const ALL: [Self; 14] = [
+        Self::Pending,
+        Self::Ready,
+        Self::Blocked,
+        Self::Held,
+        Self::Running,
+        Self::Completed,
+        Self::Retrying,
+        Self::Failed,
+        Self::InDoubt,
+        Self::Skipped,
+        Self::Cancelled,
+        Self::Compensating,
+        Self::Compensated,
+        Self::Stuck,
+    ];
+
+    /// Name on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Ready => "ready",
+            Self::Blocked => "blocked",
+            Self::Held => "held",
+            Self::Running => "running",
+            Self::Completed => "completed",
+            Self::Retrying => "retrying",
+            Self::Failed => "failed",
+            Self::InDoubt => "in_doubt",
+            Self::Skipped => "skipped",
+            Self::Cancelled => "cancelled",
+            Self::Compensating => "compensating",
+            Self::Compensated => "compensated",
+            Self::Stuck => "stuck",
+        }
+    }
+
+    /// Nothing was sent to its tool yet, or what was sent is known to have had no effect.
+    pub const fn unstarted(self) -> bool {
+        match self {
+            Self::Pending | Self::Ready | Self::Blocked | Self::Held | Self::Retrying => true,
+            Self::Running
+            | Self::Completed
+            | Self::Failed
+            | Self::InDoubt
+            | Self::Skipped
+            | Self::Cancelled
+            | Self::Compensating
+            | Self::Compensated
+            | Self::Stuck => false,
+        }
+    }
+
+    /// Nothing more happens to it on its own or by an answer.
+    pub const fn settled(self) -> bool {
+        match self {
+            Self::Completed | Self::Failed | Self::Skipped | Self::Cancelled | Self::Compensated => true,
+            Self::Pending
+            | Self::Ready
+            | Self::Blocked
+            | Self::Held
+            | Self::Running
+            | Self::Retrying
+            | Self::InDoubt
+            | Self::Compensating
+            | Self::Stuck => false,
+        }
+    }
+}
+
+impl StepInput {
+    /// Every input.
+    pub const ALL: [Self; 16] = [
+        Self::Release,
+        Self::Block,
+        Self::Hold,
+        Self::Unblock,
+        Self::Claim,
+        Self::ClaimProbe,
+        Self::ClaimUndo,
+        Self::Await,
+        Self::Complete,
+        Self::Fail,
+        Self::Retry,
+        Self::Doubt,
+        Self::Skip,
+        Self::Cancel,
+        Self::Stick,
+        Self::Revive,
+    ];
+}
+
+/// The state after an input; `None` where the state does not take it.
+pub const fn next(state: StepState, input: StepInput) -> Option<StepState> {
+    use StepInput as I;
+    use StepState as S;
+    Some(match (state, input) {
+        (S::Pending, I::Release) => S::Ready,
+        (S::Pending | S::Ready | S::Blocked | S::Held, I::Skip) => S::Skipped,
+        (S::Pending | S::Ready | S::Blocked | S::Held | S::Retrying, I::Cancel) => S::Cancelled,
+        (S::Ready | S::Blocked | S::Held | S::Retrying, I::Block) => S::Blocked,
+        (S::Ready | S::Held | S::Retrying, I::Hold) => S::Held,
+        (S::Blocked | S::Held, I::Unblock) => S::Ready,
+        (S::Ready | S::Held | S::Retrying, I::Claim) => S::Running,
+        (S::Ready | S::Blocked | S::Held | S::Retrying, I::Fail) => S::Failed,
+        (S::Running, I::Await) => S::Running,
+        (S::Running, I::Complete) => S::Completed,
+        (S::Running, I::Fail) => S::Failed,
+        (S::Running, I::Retry) => S::Retrying,
+        (S::Running, I::Doubt) => S::InDoubt,
+        // An aborted read has nothing to be in doubt about.
+        (S::Running, I::Cancel) => S::Cancelled,
+        (S::InDoubt, I::ClaimProbe) => S::Running,
+        (S::InDoubt, I::Complete) => S::Completed,
+        (S::InDoubt, I::Fail) => S::Failed,
+        (S::InDoubt, I::Retry) => S::Retrying,
+        (S::Completed | S::Compensating, I::ClaimUndo) => S::Compensating,
+        (S::Compensating, I::Complete) => S::Compensated,
+        (S::Compensating, I::Retry) => S::Compensating,
+        (S::Compensating, I::Stick) => S::Stuck,
+        (S::Stuck, I::Complete) => S::Compensated,
+        (S::Stuck, I::Retry) => S::Compensating,
+        (S::Stuck, I::Fail) => S::Failed,
+        (S::Failed, I::Retry) => S::Ready,
+        (S::Skipped, I::Revive) => S::Pending,
+        (
+            S::Pending,
+            I::Block
+            | I::Hold
+            | I::Unblock
+            | I::Claim
+            | I::ClaimProbe
+            | I::ClaimUndo
+            | I::Await
+            | I::Complete
+            | I::Fail
+            | I::Retry
+            | I::Doubt
+            | I::Stick
+            | I::Revive,
+        )
+        | (
+            S::Ready,
+            I::Release
+            | I::Unblock
+            | I::ClaimProbe
+            | I::ClaimUndo
+            | I::Await
+            | I::Complete
+            | I::Retry
+            | I::Doubt
+            | I::Stick
+            | I::Revive,
+        )
+        | (
+            S::Blocked,
+            I::Release
+            | I::Hold
+            | I::Claim
+            | I::ClaimProbe
+            | I::ClaimUndo
+            | I::Await
+            | I::Complete
+            | I::Retry
+            | I::Doubt
+            | I::Stick
+            | I::Revive,
+        )
+        | (
+            S::Held,
+            I::Release
+            | I::ClaimProbe
+            | I::ClaimUndo
+            | I::Await
+            | I::Complete
+            | I::Retry
+            | I::Doubt
+            | I::Stick
+            | I::Revive,
+        )
+        | (
+            S::Running,
+            I::Release
+            | I::Block
+            | I::Hold
+            | I::Unblock
+            | I::Claim
+            | I::ClaimProbe
+            | I::ClaimUndo
+            | I::Skip
+            | I::Stick
+            | I::Revive,
+        )
+        | (
+            S::Retrying,
+            I::Release
+            | I::Unblock
+            | I::ClaimProbe
+            | I::ClaimUndo
+            | I::Await
+            | I::Complete
+            | I::Retry
+            | I::Doubt
+            | I::Skip
+            | I::Stick
+            | I::Revive,
+        )
+        | (
+            S::InDoubt,
+            I::Release
+            | I::Block
+            | I::Hold
+            | I::Unblock
+            | I::Claim
+            | I::ClaimUndo
+            | I::Await
+            | I::Doubt
+            | I::Skip
+            | I::Cancel
+            | I::Stick
+            | I::Revive,
+        )
+        | (
+            S::Completed,
+            I::Release
+            | I::Block
+            | I::Hold
+            | I::Unblock
+            | I::Claim
+            | I::ClaimProbe
+            | I::Await
+            | I::Complete
+            | I::Fail
+            | I::Retry
+            | I::Doubt
+            | I::Skip
+            | I::Cancel
+            | I::Stick
+            | I::Revive,
+        )
+        | (
+            S::Compensating,
+            I::Release
+            | I::Block
+            | I::Hold
+            | I::Unblock
+            | I::Claim
+            | I::ClaimProbe
+            | I::Await
+            | I::Fail
+            | I::Doubt
+            | I::Skip
+            | I::Cancel
+            | I::Revive,
+        )
+        | (
+            S::Stuck,
+            I::Release
+            | I::Block
+            | I::Hold
+            | I::Unblock
+            | I::Claim
+            | I::ClaimProbe
+            | I::ClaimUndo
+            | I::Await
+            | I::Doubt
+            | I::Skip
+            | I::Cancel
+            | I::Stick
+            | I::Revive,
+        )
+        | (
+            S::Failed,
+            I::Release
+            | I::Block
+            | I::Hold
+            | I::Unblock
+            | I::Claim
+            | I::ClaimProbe
+            | I::ClaimUndo
+            | I::Await
+            | I::Complete
+            | I::Fail
+            | I::Doubt
+            | I::Skip
+            | I::Cancel
+            | I::Stick
+            | I::Revive,
+        )
+        | (
+            S::Skipped,
+            I::Release
+            | I::Block
+            | I::Hold
+            | I::Unblock
+            | I::Claim
+            | I::ClaimProbe
+            | I::ClaimUndo
+            | I::Await
+            | I::Complete
+            | I::Fail
+            | I::Retry
+            | I::Doubt
+            | I::Skip
+            | I::Cancel
+            | I::Stick,
+        )
+        | (
+            S::Cancelled | S::Compensated,
+            I::Release
+            | I::Block
+            | I::Hold
+            | I::Unblock
+            | I::Claim
+            | I::ClaimProbe
+            | I::ClaimUndo
+            | I::Await
+            | I::Complete
+            | I::Fail
+            | I::Retry
+            | I::Doubt
+            | I::Skip
+            | I::Cancel
+            | I::Stick
+            | I::Revive,
+        ) => return None,
+    })
+}
+
+/// The idempotent record of one step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Step {
+    pub id: StepId,
+    pub state: StepState,
+    /// Calls made for its own effect; 0 before the first.
+    pub attempt: u32,
+    /// Calls made to undo it.
+    #[serde(default)]
+    pub undo_attempt: u32,
+    /// Questions asked about a lost call.
+    #[serde(default)]
+    pub probe_attempt: u32,
+    /// The lease epoch of the call in flight.
+    #[serde(default)]
+    pub fence: Option<u64>,
+    #[serde(default)]
+    pub purpose: Purpose,
+    #[serde(default)]
+    pub waits_for: Option<BlockReason>,
+    /// Next attempt not before.
+    #[serde(default)]
+    pub retry_at: Option<Timestamp>,
+    /// For a tool that calls back: until when.
+    #[serde(default)]
+    pub until: Option<Timestamp>,
+    #[serde(default)]
+    pub output: Option<Digest>,
+    /// The approval its claim consumed; covers automatic retries too.
+    #[serde(default)]
+    pub approval: Option<ApprovalId>,
+    /// Policy asked for people once the actual input was known.
+    #[serde(default)]
+    pub escalated: bool,
+    #[serde(default)]
+    pub code: Option<String>,
+    #[serde(default)]
+    pub message: Option<String>,
+}
+
+impl Step {
+    /// A step that waits.
+    pub fn new(id: StepId) -> Self {
+        Self {
+            id,
+            state: StepState::Pending,
+            attempt: 0,
+            undo_attempt: 0,
+            probe_attempt: 0,
+            fence: None,
+            purpose: Purpose::Run,
+            waits_for: None,
+            retry_at: None,
+            until: None,
+            output: None,
+            approval: None,
+            escalated: false,
+            code: None,
+            message: None,
+        }
+    }
+
+    /// The number of the call in flight, for its purpose.
+    pub fn call_attempt(&self) -> u32 {
+        match self.purpose {
+            Purpose::Run => self.attempt,
+            Purpose::Probe => self.probe_attempt,
+            Purpose::Compensate => self.undo_attempt,
+        }
+    }
+
+    /// A call to its tool is in flight and its answer will come through the worker that claimed it.
+    pub fn in_flight(&self) -> bool {
+        self.fence.is_some()
+    }
+
+    /// Whether its tool answered 202 and will call back.
+    pub fn awaits_callback(&self) -> bool {
+        self.state == StepState::Running && self.waits_for == Some(BlockReason::AwaitingCallback)
+    }
+}

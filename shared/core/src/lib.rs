@@ -1,0 +1,13 @@
+//! Pure decisions. Plans, executions, approvals, skills, traces and warrants as functions of values.
+//!
+//! **Architecture invariant:** no clock, randomness, environment, I/O or async in this crate; `now` is an argument.
+
+pub mod canonical;
+pub mod execution;
+pub mod plan;
+pub mod playbook;
+pub mod schema;
+pub mod seal;
+pub mod skill;
+pub mod trace;
+pub mod warrant;

@@ -1,0 +1,299 @@
+//! The compiler: an untrusted draft and a registry snapshot become a typed, canonical plan, or a list of everything
+//! that is wrong with it.
+//!
+//! INVARIANT (same-input-same-plan): no clock, randomness or map order comes into it. Steps are ordered
+//! topologically with ties by id, and every collection in a plan is sorted.
+
+mod flow;
+mod order;
+mod radius;
+pub mod wiring;
+
+pub use radius::resolved as resolved_radius;
+
+use crate::{
+    canonical::{self, NotCanonical},
+    skill::{CompiledOperation, Registry, Skill, nearest},
+};
+use contracts::{
+    Digest, Issue, PlanId, StepId,
+    draft::{Budget, Draft, DraftStep},
+    json::escape,
+    limits::{PLAN_DEPTH_MAX, PLAN_STEPS_MAX},
+    plan::{Call, Plan, PlanCompensate, PlanStep, Radius, SkillPin, Wire},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+
+/// Form of the plan document this compiler writes.
+pub const PLAN_VERSION: u32 = 1;
+
+/// A plan and its digest, `sha256(JCS(plan))`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Compiled {
+    plan: Plan,
+    digest: Digest,
+}
+
+impl Compiled {
+    /// The plan.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+    /// Its digest.
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+    /// Its id: the start of its digest.
+    pub fn id(&self) -> PlanId {
+        PlanId::from_bytes(self.digest.short())
+    }
+    /// A stored plan, whose digest is computed anew.
+    pub fn from_stored(plan: Plan) -> Result<Self, NotCanonical> {
+        let digest = canonical::digest(&plan)?;
+        Ok(Self { plan, digest })
+    }
+}
+
+/// Why a draft is not a plan.
+#[derive(Debug, thiserror::Error)]
+pub enum Rejected {
+    /// The draft is wrong; every diagnostic found.
+    #[error("the draft has {} faults", .0.len())]
+    Diagnostics(Vec<Issue>),
+    #[error(transparent)]
+    NotCanonical(#[from] NotCanonical),
+}
+
+/// One draft step with what it resolved to. `index` is its place in the draft, for pointers.
+struct Resolved<'a> {
+    index: usize,
+    draft: &'a DraftStep,
+    skill: &'a Arc<Skill>,
+    operation: &'a Arc<CompiledOperation>,
+    wires: Vec<Wire>,
+    after: BTreeSet<StepId>,
+}
+
+impl Resolved<'_> {
+    fn at(&self, rest: &str) -> String {
+        format!("/draft/steps/{}{rest}", self.index)
+    }
+}
+
+/// Compiles a draft.
+pub fn compile(draft: &Draft, registry: &Registry) -> Result<Compiled, Rejected> {
+    let mut issues = Vec::new();
+    check_form(draft, &mut issues);
+    let steps = resolve(draft, registry, &mut issues);
+    check_wiring(&steps, &mut issues);
+    let order = order::canonical(&steps, &mut issues);
+    if !issues.is_empty() {
+        return Err(Rejected::Diagnostics(issues));
+    }
+    let Some(order) = order else {
+        return Err(Rejected::Diagnostics(issues));
+    };
+    let plan = build(draft, &order);
+    check_budget(&plan.radius, draft.budget.as_ref(), &mut issues);
+    if !issues.is_empty() {
+        return Err(Rejected::Diagnostics(issues));
+    }
+    Ok(Compiled::from_stored(plan)?)
+}
+
+fn check_form(draft: &Draft, issues: &mut Vec<Issue>) {
+    let mut issue = |code: &str, pointer: String, message: String| issues.push(Issue::coded(code, pointer, message));
+    if draft.steps.is_empty() {
+        issue("NO_STEPS", "/draft/steps".into(), "a draft has at least one step".into());
+    }
+    if draft.steps.len() > PLAN_STEPS_MAX {
+        let message = format!("{} steps; a plan has at most {PLAN_STEPS_MAX}", draft.steps.len());
+        issue("TOO_MANY_STEPS", "/draft/steps".into(), message);
+    }
+    if draft.confidence.is_some_and(|confidence| !(0.0..=1.0).contains(&confidence)) {
+        issue("BAD_CONFIDENCE", "/draft/confidence".into(), "a confidence is between 0 and 1".into());
+    }
+    let mut seen: HashMap<&str, usize> = HashMap::new();
+    for (index, step) in draft.steps.iter().enumerate() {
+        if let Some(first) = seen.insert(step.id.as_str(), index) {
+            let message = format!("step `{}` stands already at /draft/steps/{first}", step.id);
+            issue("DUPLICATE_STEP", format!("/draft/steps/{index}/id"), message);
+        }
+        if let Some(when) = &step.when {
+            let tests = [when.equals.is_some(), when.not_equals.is_some(), when.exists.is_some()];
+            if tests.iter().filter(|there| **there).count() != 1 {
+                let message = "exactly one of `equals`, `notEquals` and `exists`".to_owned();
+                issue("BAD_CONDITION", format!("/draft/steps/{index}/when"), message);
+            }
+        }
+    }
+}
+
+fn resolve<'a>(draft: &'a Draft, registry: &'a Registry, issues: &mut Vec<Issue>) -> Vec<Resolved<'a>> {
+    type Found<'r> = Result<(&'r Arc<Skill>, &'r Arc<CompiledOperation>), Issue>;
+    let mut known: HashMap<&str, Found<'a>> = HashMap::new();
+    let mut steps = Vec::with_capacity(draft.steps.len());
+    for (index, step) in draft.steps.iter().take(PLAN_STEPS_MAX).enumerate() {
+        let found = known.entry(&step.operation).or_insert_with(|| {
+            let (skill, name) =
+                registry.resolve(&step.operation).map_err(|why| Issue::coded(why.code, "", why.message))?;
+            match skill.operation(name) {
+                Some(operation) => Ok((skill, operation)),
+                None => {
+                    let near = nearest(name, skill.operations().keys().map(String::as_str));
+                    let skill = &skill.manifest().skill;
+                    let message = format!("`{}` {} has no operation `{name}`{near}", skill.key, skill.version);
+                    Err(Issue::coded("UNKNOWN_OPERATION", "", message))
+                }
+            }
+        });
+        let wires = wiring::wires(&step.with, &format!("/draft/steps/{index}/with"), issues);
+        let mut after: BTreeSet<StepId> = step.after.iter().cloned().collect();
+        after.extend(wires.iter().map(|wire| wire.from.clone()));
+        after.extend(step.when.iter().map(|when| when.from.clone()));
+        match found {
+            Ok((skill, operation)) => steps.push(Resolved { index, draft: step, skill, operation, wires, after }),
+            Err(issue) => {
+                issues.push(Issue { pointer: format!("/draft/steps/{index}/use"), ..issue.clone() });
+            }
+        }
+    }
+    // Names are checked against the whole draft, so that a fault in one step does not make others look wrong.
+    let ids: BTreeSet<&str> = draft.steps.iter().map(|step| step.id.as_str()).collect();
+    for (index, step) in draft.steps.iter().enumerate() {
+        let mut unknown = |id: &StepId, place: &str| {
+            if !ids.contains(id.as_str()) {
+                let near = nearest(id.as_str(), ids.iter().copied());
+                let message = format!("there is no step `{id}`{near}");
+                issues.push(Issue::coded("UNKNOWN_STEP", format!("/draft/steps/{index}{place}"), message));
+            }
+        };
+        for (place, id) in step.after.iter().enumerate() {
+            unknown(id, &format!("/after/{place}"));
+        }
+        if let Some(when) = &step.when {
+            unknown(&when.from, "/when/$from");
+        }
+        let mut ignored = Vec::new();
+        for wire in wiring::wires(&step.with, "", &mut ignored) {
+            unknown(&wire.from, &format!("/with{}/$from", wire.to));
+        }
+    }
+    steps
+}
+
+fn check_wiring(steps: &[Resolved<'_>], issues: &mut Vec<Issue>) {
+    let by_id: HashMap<&str, &Resolved<'_>> = steps.iter().map(|step| (step.draft.id.as_str(), step)).collect();
+    for step in steps {
+        let base = step.at("/with");
+        wiring::check_input(&step.draft.with, &step.wires, step.operation, &base, issues);
+        for wire in &step.wires {
+            if let Some(producer) = by_id.get(wire.from.as_str()) {
+                wiring::check_wire(wire, producer.operation, step.operation, &base, issues);
+            }
+        }
+        if let Some(when) = &step.draft.when
+            && let Some(producer) = by_id.get(when.from.as_str())
+        {
+            let operation = &producer.operation;
+            wiring::check_path(&when.path, operation, &when.from, &step.at("/when/path"), issues);
+        }
+    }
+}
+
+fn build(draft: &Draft, order: &[&Resolved<'_>]) -> Plan {
+    let skills: BTreeSet<SkillPin> = order.iter().map(|step| pin(step.skill)).collect();
+    let skills: Vec<SkillPin> = skills.into_iter().collect();
+    let flow = flow::propagate(order);
+    let mut total = Radius::default();
+    let mut steps = Vec::with_capacity(order.len());
+    for (step, flow) in order.iter().zip(flow) {
+        let spec = &step.operation.spec;
+        let skill = skills.iter().position(|other| *other == pin(step.skill)).unwrap_or_default();
+        let sibling = |key: &str| step.skill.operation(key).map(|operation| call(step.skill, operation, skill));
+        let radius = radius::of_draft(&step.draft.with, &step.wires, spec);
+        radius::add(&mut total, &radius);
+        steps.push(PlanStep {
+            id: step.draft.id.clone(),
+            call: call(step.skill, step.operation, skill),
+            input: step.draft.with.clone().into(),
+            after: step.after.iter().cloned().collect(),
+            when: step.draft.when.clone(),
+            wires: step.wires.clone(),
+            labels: flow.labels,
+            taint: flow.taint,
+            risk_tier: spec.risk_tier,
+            required_grants: spec.required_grants.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect(),
+            resource: spec.resource.clone(),
+            radius,
+            compensate: spec
+                .compensate
+                .as_ref()
+                .and_then(|undo| Some(PlanCompensate { call: sibling(&undo.operation)?, input: undo.input.clone() })),
+            probe: spec.probe.as_deref().and_then(sibling),
+            retry: step.operation.retry.clone(),
+        });
+    }
+    Plan {
+        plan_version: PLAN_VERSION,
+        steps,
+        skills,
+        radius: total,
+        budget: draft.budget.clone(),
+        confidence_bps: draft.confidence.map(|confidence| (confidence * 10_000.0).round() as u32),
+        on_failure: draft.on_failure,
+    }
+}
+
+fn pin(skill: &Skill) -> SkillPin {
+    SkillPin {
+        key: skill.manifest().skill.key.clone(),
+        version: skill.manifest().skill.version.clone(),
+        manifest_digest: skill.digest().clone(),
+    }
+}
+
+fn call(skill: &Skill, operation: &CompiledOperation, index: usize) -> Call {
+    Call {
+        operation: format!("{}/{}", skill.manifest().skill.key, operation.spec.key),
+        skill: index,
+        effect: operation.spec.effect,
+        input_schema_digest: operation.input.digest().clone(),
+        output_schema_digest: operation.output.digest().clone(),
+        timeout_seconds: operation.spec.timeout_seconds,
+        binding: operation.spec.binding.clone(),
+    }
+}
+
+fn check_budget(total: &Radius, budget: Option<&Budget>, issues: &mut Vec<Issue>) {
+    let Some(budget) = budget else { return };
+    if let Some(excess) = radius::excess(total, budget) {
+        let place = format!("/draft/budget/{}", excess.kind.split('/').map(escape).collect::<Vec<_>>().join("/"));
+        let message = format!("the plan needs {} and the budget has {}", excess.needs, excess.limit);
+        issues.push(Issue::coded("BUDGET_EXCEEDED", place, message));
+    }
+}
+
+/// What of a budget would be exceeded by `total`, if anything.
+pub fn exceeded(total: &Radius, budget: Option<&Budget>) -> Option<String> {
+    let excess = radius::excess(total, budget?)?;
+    Some(format!("{}: {} of {}", excess.kind, excess.needs, excess.limit))
+}
+
+/// `total` and `more`, added up.
+pub fn sum(total: &Radius, more: &Radius) -> Radius {
+    let mut both = total.clone();
+    radius::add(&mut both, more);
+    both
+}
+
+/// The depth limit, for messages.
+pub(crate) const DEPTH_MAX: usize = PLAN_DEPTH_MAX;
+
+/// Index of every step by its id.
+pub fn index(plan: &Plan) -> BTreeMap<StepId, usize> {
+    plan.steps.iter().enumerate().map(|(index, step)| (step.id.clone(), index)).collect()
+}

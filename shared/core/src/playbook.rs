@@ -1,0 +1,77 @@
+//! Playbooks: a signed draft with holes, filled with checked inputs. A plan that needs no language model.
+
+use crate::{
+    schema::{Found, Schema},
+    skill::{Registry, nearest},
+};
+use contracts::{Issue, command::PlaybookCall, draft::Draft, manifest::Playbook};
+use serde_json::{Map, Value};
+use std::collections::BTreeSet;
+
+/// What is wrong with a playbook of a manifest: inputs it names that its schema does not have.
+pub fn check(playbook: &Playbook, inputs: &Schema, at: &str) -> Vec<Issue> {
+    let mut issues = Vec::new();
+    for (index, step) in playbook.draft.steps.iter().enumerate() {
+        walk(&Value::Object(step.with.clone()), &mut |pointer| {
+            if let Found::Nothing(_) = inputs.at(pointer) {
+                let place = format!("{at}/draft/steps/{index}/with");
+                issues.push(Issue::new(place, format!("`$input` `{pointer}` is not in the input schema")));
+            }
+        });
+    }
+    issues
+}
+
+fn hole(value: &Value) -> Option<&str> {
+    let map = value.as_object().filter(|map| map.len() == 1)?;
+    map.get("$input").and_then(Value::as_str)
+}
+
+fn walk(value: &Value, visit: &mut impl FnMut(&str)) {
+    if let Some(pointer) = hole(value) {
+        return visit(pointer);
+    }
+    match value {
+        Value::Object(map) => map.values().for_each(|inner| walk(inner, visit)),
+        Value::Array(items) => items.iter().for_each(|inner| walk(inner, visit)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// The draft of a playbook with its inputs in place.
+pub fn expand(call: &PlaybookCall, registry: &Registry) -> Result<Draft, Vec<Issue>> {
+    let refuse = |code: &str, pointer: &str, message: String| vec![Issue::coded(code, pointer, message)];
+    let (skill, name) = registry.resolve(&call.key).map_err(|why| refuse(why.code, "/playbook/key", why.message))?;
+    let playbooks = &skill.manifest().playbooks;
+    let playbook = playbooks.iter().find(|playbook| playbook.key == name).ok_or_else(|| {
+        let near = nearest(name, playbooks.iter().map(|playbook| playbook.key.as_str()));
+        refuse("UNKNOWN_PLAYBOOK", "/playbook/key", format!("`{}` has no playbook `{name}`{near}", call.key))
+    })?;
+    let schema = Schema::compile(&playbook.input_schema)
+        .map_err(|message| refuse("SCHEMA_MISMATCH", "/playbook/key", message))?;
+    let inputs = Value::Object(call.inputs.clone());
+    let issues = schema.issues(&inputs, &BTreeSet::new(), "/playbook/inputs");
+    if !issues.is_empty() {
+        return Err(issues);
+    }
+    let mut draft = playbook.draft.clone();
+    for step in &mut draft.steps {
+        let with: Map<String, Value> = std::mem::take(&mut step.with);
+        step.with = with.into_iter().filter_map(|(key, value)| Some((key, fill(value, &inputs)?))).collect();
+    }
+    Ok(draft)
+}
+
+// An input that was not given leaves its key out. What was given is a literal, whatever it looks like.
+fn fill(value: Value, inputs: &Value) -> Option<Value> {
+    if let Some(pointer) = hole(&value) {
+        return inputs.pointer(pointer).map(|found| serde_json::json!({ "$literal": found }));
+    }
+    Some(match value {
+        Value::Object(map) => {
+            Value::Object(map.into_iter().filter_map(|(key, value)| Some((key, fill(value, inputs)?))).collect())
+        }
+        Value::Array(items) => Value::Array(items.into_iter().filter_map(|item| fill(item, inputs)).collect()),
+        other => other,
+    })
+}

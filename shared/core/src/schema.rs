@@ -1,0 +1,284 @@
+//! JSON Schemas of operations: compiled validators, look-ups by pointer, and whether one schema's values fit another.
+
+use contracts::{Digest, Issue};
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+/// Deepest look into a schema, so that recursive schemas end.
+const WALK_DEPTH_MAX: usize = 32;
+
+/// A compiled JSON Schema (2020-12; no references outside the document).
+pub struct Schema {
+    source: Value,
+    digest: Digest,
+    validator: jsonschema::Validator,
+    sensitive: Vec<String>,
+}
+
+impl std::fmt::Debug for Schema {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Schema({})", self.digest)
+    }
+}
+
+/// What a pointer into a schema finds.
+#[derive(Debug, PartialEq)]
+pub enum Found<'s> {
+    /// This subschema.
+    Schema(&'s Value),
+    /// The schema allows anything there, or is too free to say.
+    Anything,
+    /// The schema has no such place; the names it has instead.
+    Nothing(Vec<&'s str>),
+}
+
+impl Schema {
+    /// Compiles a schema.
+    pub fn compile(source: &Value) -> Result<Self, String> {
+        if !source.is_object() {
+            return Err("a schema is a JSON object".into());
+        }
+        let validator = jsonschema::draft202012::options()
+            .build(source)
+            .map_err(|error| format!("not a valid JSON Schema: {error}"))?;
+        let digest = crate::canonical::digest(source).map_err(|error| error.to_string())?;
+        let mut sensitive = Vec::new();
+        collect_sensitive(source, source, String::new(), 0, &mut sensitive);
+        Ok(Self { source: source.clone(), digest, validator, sensitive })
+    }
+
+    /// sha256(JCS(schema)).
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// The document.
+    pub fn source(&self) -> &Value {
+        &self.source
+    }
+
+    /// Pointers of properties marked `x-sensitive`; `*` stands for any array index.
+    pub fn sensitive(&self) -> &[String] {
+        &self.sensitive
+    }
+
+    /// Whether the value is valid.
+    pub fn accepts(&self, value: &Value) -> bool {
+        self.validator.is_valid(value)
+    }
+
+    /// What is wrong with a value, leaving out what concerns the places in `holes` (pointers whose values come
+    /// later). `base` is put before each pointer.
+    pub fn issues(&self, value: &Value, holes: &BTreeSet<&str>, base: &str) -> Vec<Issue> {
+        if holes.is_empty() && self.validator.is_valid(value) {
+            return Vec::new();
+        }
+        let mut issues = Vec::new();
+        for error in self.validator.iter_errors(value) {
+            let at = error.instance_path().to_string();
+            let inside = holes.iter().any(|hole| within(&at, hole));
+            // A combination (anyOf, not, ...) above a hole cannot be judged before the value is there.
+            let combined = holes.iter().any(|hole| within(hole, &at)) && is_combination(&error);
+            if !inside && !combined {
+                // The message quotes the value, which may be sensitive: say only what is expected there.
+                let message =
+                    if self.is_sensitive(&at) { "does not fit its schema".to_owned() } else { error.to_string() };
+                issues.push(Issue::coded("SCHEMA_MISMATCH", format!("{base}{at}"), message));
+            }
+        }
+        issues
+    }
+
+    /// Whether a pointer into a value is at or below a place marked `x-sensitive`.
+    pub fn is_sensitive(&self, pointer: &str) -> bool {
+        self.sensitive.iter().any(|pattern| matches_pattern(pattern, pointer))
+    }
+
+    /// The subschema for a place in the value.
+    pub fn at(&self, pointer: &str) -> Found<'_> {
+        at(&self.source, &self.source, pointer)
+    }
+}
+
+fn is_combination(error: &jsonschema::ValidationError<'_>) -> bool {
+    let path = error.schema_path().to_string();
+    let last = path.rsplit('/').next().unwrap_or_default();
+    matches!(last, "anyOf" | "oneOf" | "not" | "if" | "then" | "else" | "allOf" | "enum" | "const" | "uniqueItems")
+}
+
+/// Whether `pointer` is `root` or below it.
+pub fn within(pointer: &str, root: &str) -> bool {
+    pointer.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+fn matches_pattern(pattern: &str, pointer: &str) -> bool {
+    let mut parts = pointer.split('/').skip(1);
+    pattern.split('/').skip(1).all(|want| parts.next().is_some_and(|part| want == "*" || want == part))
+}
+
+fn deref<'s>(root: &'s Value, mut schema: &'s Value) -> &'s Value {
+    for _ in 0..WALK_DEPTH_MAX {
+        let Some(reference) = schema.get("$ref").and_then(Value::as_str) else {
+            return schema;
+        };
+        let Some(target) = reference.strip_prefix('#').and_then(|pointer| root.pointer(pointer)) else {
+            return schema;
+        };
+        schema = target;
+    }
+    schema
+}
+
+fn at<'s>(root: &'s Value, schema: &'s Value, pointer: &str) -> Found<'s> {
+    let mut schema = deref(root, schema);
+    for token in pointer.split('/').skip(1) {
+        let token = token.replace("~1", "/").replace("~0", "~");
+        let properties = schema.get("properties").and_then(Value::as_object);
+        let next = if let Some(found) = properties.and_then(|properties| properties.get(&token)) {
+            found
+        } else if let (Some(items), true) = (schema.get("items"), token.bytes().all(|b| b.is_ascii_digit())) {
+            items
+        } else {
+            match (schema.get("additionalProperties"), properties) {
+                (Some(Value::Bool(false)), known) | (None, known @ Some(_)) => {
+                    let names = known.into_iter().flat_map(|known| known.keys().map(String::as_str)).collect();
+                    return Found::Nothing(names);
+                }
+                (Some(other @ Value::Object(_)), _) => other,
+                _ => {
+                    return match types(schema) {
+                        Some(kinds) if !kinds.contains("object") && !kinds.contains("array") => {
+                            Found::Nothing(Vec::new())
+                        }
+                        _ => Found::Anything,
+                    };
+                }
+            }
+        };
+        schema = deref(root, next);
+    }
+    if schema.as_bool() == Some(true) || schema.as_object().is_some_and(serde_json::Map::is_empty) {
+        return Found::Anything;
+    }
+    Found::Schema(schema)
+}
+
+fn types(schema: &Value) -> Option<BTreeSet<&str>> {
+    match schema.get("type")? {
+        Value::String(one) => Some(BTreeSet::from([one.as_str()])),
+        Value::Array(many) => Some(many.iter().filter_map(Value::as_str).collect()),
+        _ => None,
+    }
+}
+
+/// Why values of `producer` cannot be given to `consumer`; `None` where they may fit. What cannot be decided here is
+/// checked again with the value itself before a call.
+pub fn mismatch(producer: &Schema, from: &Value, consumer: &Schema, to: &Value) -> Option<String> {
+    fits(&producer.source, from, &consumer.source, to, 0)
+}
+
+fn fits(from_root: &Value, from: &Value, to_root: &Value, to: &Value, depth: usize) -> Option<String> {
+    if depth > WALK_DEPTH_MAX {
+        return None;
+    }
+    let (from, to) = (deref(from_root, from), deref(to_root, to));
+    if let (Some(given), Some(wanted)) = (types(from), types(to)) {
+        let fit = |kind: &&str| wanted.contains(*kind) || (*kind == "integer" && wanted.contains("number"));
+        if let Some(bad) = given.iter().find(|kind| !fit(kind)) {
+            let wanted: Vec<&str> = wanted.into_iter().collect();
+            return Some(format!("gives `{bad}` where `{}` is wanted", wanted.join("` or `")));
+        }
+    }
+    if let Some(wanted) = to.get("enum").and_then(Value::as_array)
+        && let Some(given) = from.get("enum").and_then(Value::as_array)
+        && let Some(bad) = given.iter().find(|value| !wanted.contains(value))
+    {
+        return Some(format!("may give {bad}, which is not among the allowed values"));
+    }
+    if let (Some(given), Some(wanted)) = (from.get("items"), to.get("items"))
+        && let Some(why) = fits(from_root, given, to_root, wanted, depth + 1)
+    {
+        return Some(format!("its items: {why}"));
+    }
+    let given = from.get("properties").and_then(Value::as_object)?;
+    for name in to.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
+        if !given.contains_key(name) {
+            return Some(format!("does not give the required property `{name}`"));
+        }
+    }
+    let wanted = to.get("properties").and_then(Value::as_object)?;
+    wanted.iter().find_map(|(name, wanted)| {
+        let why = fits(from_root, given.get(name)?, to_root, wanted, depth + 1)?;
+        Some(format!("its property `{name}`: {why}"))
+    })
+}
+
+fn collect_sensitive(root: &Value, schema: &Value, at: String, depth: usize, into: &mut Vec<String>) {
+    if depth > WALK_DEPTH_MAX {
+        return;
+    }
+    let schema = deref(root, schema);
+    if schema.get("x-sensitive").and_then(Value::as_bool) == Some(true) {
+        into.push(at);
+        return;
+    }
+    for (name, inner) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+        let at = format!("{at}/{}", contracts::json::escape(name));
+        collect_sensitive(root, inner, at, depth + 1, into);
+    }
+    if let Some(items) = schema.get("items") {
+        collect_sensitive(root, items, format!("{at}/*"), depth + 1, into);
+    }
+    for combination in ["allOf", "anyOf", "oneOf"] {
+        for inner in schema.get(combination).and_then(Value::as_array).into_iter().flatten() {
+            collect_sensitive(root, inner, at.clone(), depth + 1, into);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn schema(source: Value) -> Schema {
+        Schema::compile(&source).unwrap()
+    }
+
+    #[test]
+    fn wiring_is_typed() {
+        let from = schema(json!({"type":"object","properties":{"id":{"type":"string"},"n":{"type":"integer"},
+            "o":{"type":"object","properties":{"a":{"type":"string"}}}}}));
+        let check = |path: &str, to: Value| match from.at(path) {
+            Found::Schema(found) => mismatch(&from, found, &schema(to.clone()), &to),
+            other => Some(format!("{other:?}")),
+        };
+        assert_eq!(check("/id", json!({"type":"string"})), None);
+        assert_eq!(check("/n", json!({"type":"number"})), None);
+        assert_eq!(check("/id", json!({"type":"integer"})).unwrap(), "gives `string` where `integer` is wanted");
+        assert!(check("/nope", json!({})).unwrap().contains("Nothing([\"id\", \"n\", \"o\"])"));
+        assert!(
+            check("/o", json!({"type":"object","required":["b"],"properties":{"b":{}}})).unwrap().contains("`b`")
+        );
+        assert!(check("/id/deeper", json!({})).unwrap().contains("Nothing"));
+    }
+
+    #[test]
+    fn holes_are_not_judged_but_the_rest_is() {
+        let schema = schema(json!({"type":"object","required":["a","b"],"properties":{"a":{"type":"string"},
+            "b":{"type":"integer"}},"additionalProperties":false}));
+        let holes = BTreeSet::from(["/a"]);
+        assert!(schema.issues(&json!({"a":null,"b":1}), &holes, "").is_empty());
+        let issues = schema.issues(&json!({"a":null,"b":"x","c":1}), &holes, "/steps/0/with");
+        assert_eq!(issues.len(), 2, "{issues:?}");
+        assert!(issues.iter().any(|issue| issue.pointer == "/steps/0/with/b"));
+    }
+
+    #[test]
+    fn no_secrets_in_evidence_messages() {
+        let schema = schema(json!({"type":"object","properties":{"card":{"type":"integer","x-sensitive":true}}}));
+        let issues = schema.issues(&json!({"card":"4111-secret"}), &BTreeSet::new(), "");
+        assert!(!issues[0].message.contains("4111"), "{issues:?}");
+        assert!(schema.is_sensitive("/card") && schema.is_sensitive("/card/x") && !schema.is_sensitive("/car"));
+    }
+}

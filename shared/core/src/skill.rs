@@ -1,0 +1,346 @@
+//! Skills: what a manifest must hold, and the snapshot of installed ones that the compiler resolves against.
+
+use crate::{
+    canonical,
+    schema::{Found, Schema},
+};
+use contracts::{
+    Code, Digest, Issue,
+    capability::{CONTRACTS_VERSION, Capability},
+    limits::{SKILL_OPERATIONS_MAX, STEP_ATTEMPTS_MAX, STEP_TIMEOUT_SECONDS_MAX},
+    manifest::{Binding, Manifest, Operation, SCHEMA_VERSION, VersionRange},
+    plan::RetryPolicy,
+    verdict::Effect,
+};
+use semver::{Version, VersionReq};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// A validated manifest with its schemas compiled.
+#[derive(Debug)]
+pub struct Skill {
+    manifest: Manifest,
+    version: Version,
+    digest: Digest,
+    operations: BTreeMap<String, Arc<CompiledOperation>>,
+}
+
+/// One operation with its schemas compiled.
+#[derive(Debug)]
+pub struct CompiledOperation {
+    pub spec: Operation,
+    pub input: Schema,
+    pub output: Schema,
+    /// Labels the input takes; `None`: all.
+    pub accepts: Option<BTreeSet<String>>,
+    pub retry: RetryPolicy,
+}
+
+impl Skill {
+    /// Validates a manifest against `schemaVersion` 1.0.0 and compiles it. All issues at once.
+    pub fn new(manifest: Manifest) -> Result<Self, (Code, Vec<Issue>)> {
+        if manifest.schema_version != SCHEMA_VERSION {
+            let message = format!("`{}` is not {SCHEMA_VERSION}", manifest.schema_version);
+            return Err((Code::SchemaVersionInvalid, vec![Issue::new("/manifest/schemaVersion", message)]));
+        }
+        let invalid = |issues| (Code::ManifestInvalid, issues);
+        let version = Version::parse(&manifest.skill.version).map_err(|error| {
+            invalid(vec![Issue::new("/manifest/skill/version", format!("not a semantic version: {error}"))])
+        })?;
+        let digest = canonical::digest(&manifest)
+            .map_err(|error| invalid(vec![Issue::new("/manifest", error.to_string())]))?;
+        let mut issues = Vec::new();
+        if !is_key(&manifest.skill.key) {
+            issues.push(Issue::new("/manifest/skill/key", KEY_FORM));
+        }
+        if manifest.operations.is_empty() || manifest.operations.len() > SKILL_OPERATIONS_MAX {
+            issues.push(Issue::new("/manifest/operations", format!("1 to {SKILL_OPERATIONS_MAX} operations")));
+        }
+        let mut operations = BTreeMap::new();
+        for (index, spec) in manifest.operations.iter().enumerate() {
+            let at = format!("/manifest/operations/{index}");
+            if let Some(operation) = compile_operation(spec, &manifest, &at, &mut issues)
+                && operations.insert(spec.key.clone(), Arc::new(operation)).is_some()
+            {
+                issues.push(Issue::new(format!("{at}/key"), format!("`{}` stands here twice", spec.key)));
+            }
+        }
+        for (index, playbook) in manifest.playbooks.iter().enumerate() {
+            let at = format!("/manifest/playbooks/{index}");
+            match Schema::compile(&playbook.input_schema) {
+                Ok(schema) => issues.extend(crate::playbook::check(playbook, &schema, &at)),
+                Err(message) => issues.push(Issue::new(format!("{at}/inputSchema"), message)),
+            }
+            if !is_key(&playbook.key) {
+                issues.push(Issue::new(format!("{at}/key"), KEY_FORM));
+            }
+        }
+        if issues.is_empty() { Ok(Self { manifest, version, digest, operations }) } else { Err(invalid(issues)) }
+    }
+
+    /// The manifest.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+    /// sha256(JCS(manifest)).
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+    /// Its version.
+    pub fn version(&self) -> &Version {
+        &self.version
+    }
+    /// One of its operations.
+    pub fn operation(&self, key: &str) -> Option<&Arc<CompiledOperation>> {
+        self.operations.get(key)
+    }
+    /// All its operations, by key.
+    pub fn operations(&self) -> &BTreeMap<String, Arc<CompiledOperation>> {
+        &self.operations
+    }
+
+    /// Whether this control plane, with these capabilities, can carry the skill.
+    pub fn compatibility(&self, control_plane: &Version, offered: &[Capability]) -> Vec<(Code, Issue)> {
+        let needs = &self.manifest.compatibility;
+        let mut found = Vec::new();
+        let contracts = Version::parse(CONTRACTS_VERSION).unwrap_or(Version::new(0, 0, 0));
+        range(
+            needs.contracts_spec.as_ref(),
+            &contracts,
+            "contractsSpec",
+            [Code::ContractsSpecVersionMissing, Code::ContractsSpecTooOld, Code::ContractsSpecTooNew],
+            &mut found,
+        );
+        range(
+            needs.control_plane_feature.as_ref(),
+            control_plane,
+            "controlPlaneFeature",
+            [Code::ControlPlaneVersionMissing, Code::ControlPlaneTooOld, Code::ControlPlaneTooNew],
+            &mut found,
+        );
+        for (index, capability) in needs.required_capabilities.iter().enumerate() {
+            let there = offered.iter().any(|offer| offer.key() == capability.key);
+            let version = capability.version.as_deref().map(VersionReq::parse);
+            let fits = match version {
+                None => true,
+                Some(Ok(wanted)) => wanted.matches(&contracts),
+                Some(Err(_)) => false,
+            };
+            if !there || !fits {
+                let pointer = format!("/manifest/compatibility/requiredCapabilities/{index}");
+                let message = format!("this deployment does not offer `{}` as asked for", capability.key);
+                found.push((Code::CapabilityMissing, Issue::new(pointer, message)));
+            }
+        }
+        found
+    }
+}
+
+fn range(
+    wanted: Option<&VersionRange>,
+    ours: &Version,
+    name: &str,
+    [missing, old, new]: [Code; 3],
+    found: &mut Vec<(Code, Issue)>,
+) {
+    let Some(wanted) = wanted else { return };
+    let pointer = format!("/manifest/compatibility/{name}");
+    let bound = |text: &Option<String>| text.as_deref().map(Version::parse).transpose();
+    match (bound(&wanted.min_version), bound(&wanted.max_version)) {
+        (Ok(None), Ok(None)) | (Err(_), _) | (_, Err(_)) => {
+            found.push((missing, Issue::new(pointer, "states no semantic version as a bound")));
+        }
+        (Ok(min), Ok(max)) => {
+            if let Some(min) = min.filter(|min| ours < min) {
+                found.push((old, Issue::new(pointer.clone(), format!("needs {min} or later; this is {ours}"))));
+            }
+            if let Some(max) = max.filter(|max| ours > max) {
+                found.push((new, Issue::new(pointer, format!("needs {max} or earlier; this is {ours}"))));
+            }
+        }
+    }
+}
+
+const KEY_FORM: &str = "a key is 1 to 64 lower-case letters, digits, `-`, `_` or `.`, and begins with a letter";
+
+fn is_key(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_' | b'.'))
+}
+
+fn compile_operation(
+    spec: &Operation,
+    manifest: &Manifest,
+    at: &str,
+    issues: &mut Vec<Issue>,
+) -> Option<CompiledOperation> {
+    let before = issues.len();
+    let mut bad = |place: &str, message: String| issues.push(Issue::new(format!("{at}/{place}"), message));
+    if !is_key(&spec.key) {
+        bad("key", KEY_FORM.into());
+    }
+    let input = Schema::compile(&spec.input_schema).map_err(|message| bad("inputSchema", message)).ok();
+    let output = Schema::compile(&spec.output_schema).map_err(|message| bad("outputSchema", message)).ok();
+    if let Some(input) = &input {
+        if input.source().get("type").and_then(|kind| kind.as_str()) != Some("object") {
+            bad("inputSchema/type", "an input is an object: state `\"type\": \"object\"`".into());
+        }
+        let radius = spec.blast_radius.as_ref();
+        let money = radius.and_then(|radius| radius.money.as_ref());
+        let pointers = [
+            ("resource", spec.resource.as_ref()),
+            ("blastRadius/recipients", radius.and_then(|radius| radius.recipients.as_ref())),
+            ("blastRadius/money/amount", money.map(|money| &money.amount)),
+            ("blastRadius/money/currency", money.map(|money| &money.currency)),
+        ];
+        for (place, pointer) in pointers.into_iter().filter_map(|(place, pointer)| Some((place, pointer?))) {
+            if let Found::Nothing(_) = input.at(pointer) {
+                bad(place, format!("the input schema has no `{pointer}`"));
+            }
+        }
+    }
+    if !(1..=STEP_TIMEOUT_SECONDS_MAX).contains(&spec.timeout_seconds) {
+        bad("timeoutSeconds", format!("1 to {STEP_TIMEOUT_SECONDS_MAX} seconds"));
+    }
+    if spec.retry.as_ref().is_some_and(|retry| !(1..=STEP_ATTEMPTS_MAX).contains(&retry.max_attempts)) {
+        bad("retry/maxAttempts", format!("1 to {STEP_ATTEMPTS_MAX}"));
+    }
+    let sibling = |key: &str| manifest.operations.iter().find(|other| other.key == key);
+    if let Some(probe) = &spec.probe
+        && sibling(probe).is_none_or(|probe| probe.effect != Effect::Read)
+    {
+        bad("probe", format!("`{probe}` is not an operation of this skill with effect `read`"));
+    }
+    if let Some(compensate) = &spec.compensate {
+        if sibling(&compensate.operation).is_none_or(|undo| undo.effect == Effect::Read) {
+            bad(
+                "compensate/operation",
+                format!("`{}` is not a writing operation of this skill", compensate.operation),
+            );
+        }
+        for (field, pointer) in &compensate.input {
+            let place = format!("compensate/input/{field}");
+            let found = match (pointer.strip_prefix("/input"), pointer.strip_prefix("/output"), &input, &output) {
+                (Some(rest), _, Some(input), _) => input.at(rest),
+                (_, Some(rest), _, Some(output)) => output.at(rest),
+                _ => Found::Nothing(Vec::new()),
+            };
+            if let Found::Nothing(_) = found {
+                bad(&place, format!("`{pointer}` is neither in /input nor in /output of this operation"));
+            }
+        }
+    }
+    match &spec.binding {
+        Binding::Http { url, method } => {
+            if !(url.starts_with("https://") || url.starts_with("http://")) {
+                bad("binding/url", "an http or https URL".into());
+            }
+            if method.as_deref().is_some_and(|method| !matches!(method, "POST" | "PUT" | "PATCH" | "DELETE")) {
+                bad("binding/method", "POST, PUT, PATCH or DELETE".into());
+            }
+        }
+        Binding::Mcp { url, .. } if !(url.starts_with("https://") || url.starts_with("http://")) => {
+            bad("binding/url", "an http or https URL".into());
+        }
+        Binding::Mcp { .. } | Binding::Lambda { .. } | Binding::Sqs { .. } => {}
+    }
+    let (Some(input), Some(output), true) = (input, output, issues.len() == before) else {
+        return None;
+    };
+    let declared = spec.labels.as_ref().and_then(|labels| labels.accepts.clone());
+    let accepts = match (declared, spec.effect) {
+        (Some(list), _) => Some(list.into_iter().collect()),
+        (None, Effect::Read) => None,
+        (None, Effect::Idempotent | Effect::NonIdempotent) => Some(BTreeSet::new()),
+    };
+    // Repeating is safe for these two; a lost non-idempotent call is never repeated on its own.
+    let attempts = if spec.effect == Effect::NonIdempotent { 1 } else { 3 };
+    let retry = spec.retry.as_ref().map_or(
+        RetryPolicy { max_attempts: attempts, backoff_seconds: 1, max_backoff_seconds: 30 },
+        |retry| RetryPolicy {
+            max_attempts: retry.max_attempts,
+            backoff_seconds: retry.backoff_seconds,
+            max_backoff_seconds: retry.max_backoff_seconds.max(retry.backoff_seconds),
+        },
+    );
+    Some(CompiledOperation { spec: spec.clone(), input, output, accepts, retry })
+}
+
+/// The enabled skills of a workspace at one moment. The compiler sees nothing else of the world.
+#[derive(Debug, Default)]
+pub struct Registry {
+    skills: BTreeMap<String, BTreeMap<Version, Arc<Skill>>>,
+}
+
+/// Why a reference does not resolve.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Unresolved {
+    pub code: &'static str,
+    pub message: String,
+}
+
+impl Registry {
+    /// A snapshot of these skills.
+    pub fn new(skills: impl IntoIterator<Item = Arc<Skill>>) -> Self {
+        let mut registry = Self::default();
+        for skill in skills {
+            let versions = registry.skills.entry(skill.manifest.skill.key.clone()).or_default();
+            versions.insert(skill.version.clone(), skill);
+        }
+        registry
+    }
+
+    /// Every skill, by key and version.
+    pub fn skills(&self) -> impl Iterator<Item = &Arc<Skill>> {
+        self.skills.values().flat_map(BTreeMap::values)
+    }
+
+    /// One skill at exactly one version.
+    pub fn exact(&self, key: &str, version: &str) -> Option<&Arc<Skill>> {
+        self.skills.get(key)?.get(&Version::parse(version).ok()?)
+    }
+
+    /// Resolves `skill/name@range` to the highest installed version that fits; pre-releases only if the range names
+    /// one.
+    pub fn resolve<'r>(&'r self, reference: &'r str) -> Result<(&'r Arc<Skill>, &'r str), Unresolved> {
+        let unresolved = |code, message| Unresolved { code, message };
+        let (path, range) = match reference.split_once('@') {
+            Some((path, range)) => (path, VersionReq::parse(range)),
+            None => (reference, Ok(VersionReq::STAR)),
+        };
+        let range = range.map_err(|error| {
+            unresolved("BAD_RANGE", format!("`{reference}`: the version range cannot be read: {error}"))
+        })?;
+        let Some((key, name)) = path.split_once('/') else {
+            return Err(unresolved(
+                "BAD_REFERENCE",
+                format!("`{reference}` is not of the form skill/operation@range"),
+            ));
+        };
+        let Some(versions) = self.skills.get(key) else {
+            let near = nearest(key, self.skills.keys().map(String::as_str));
+            return Err(unresolved("UNKNOWN_SKILL", format!("no skill `{key}` is installed{near}")));
+        };
+        match versions.iter().rev().find(|(version, _)| range.matches(version)) {
+            Some((_, skill)) => Ok((skill, name)),
+            None => {
+                let there: Vec<String> = versions.keys().map(Version::to_string).collect();
+                let message =
+                    format!("no installed version of `{key}` fits `{range}`; there is {}", there.join(", "));
+                Err(unresolved("NO_VERSION_FITS", message))
+            }
+        }
+    }
+}
+
+/// `; did you mean ...?` for the nearest of the known names, or nothing.
+pub fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> String {
+    known
+        .map(|other| (strsim::damerau_levenshtein(name, other), other))
+        .filter(|(distance, other)| *distance <= (other.len().max(name.len()) / 2).max(1))
+        .min()
+        .map_or_else(String::new, |(_, other)| format!("; did you mean `{other}`?"))
+}

@@ -1,0 +1,171 @@
+//! The trace: an append-only log of one execution, each entry carrying the hash of the one before.
+//!
+//! INVARIANT (append-only): sequence numbers have no gaps, and `hash = sha256(JCS(entry without hash))`.
+
+use crate::canonical::{self, NotCanonical};
+use contracts::{
+    Digest, Timestamp,
+    event::{Actor, Entry, Event},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The end of a chain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// Sequence number of the last entry; 0 for none.
+    pub seq: u64,
+    /// Its hash; zeros for none.
+    pub hash: Digest,
+}
+
+impl Default for Head {
+    fn default() -> Self {
+        Self { seq: 0, hash: Digest::zero() }
+    }
+}
+
+/// What every entry of one commit shares.
+#[derive(Clone, Debug)]
+pub struct Stamp {
+    pub at: Timestamp,
+    pub actor: Actor,
+    pub traceparent: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Unhashed<'e> {
+    seq: u64,
+    at: Timestamp,
+    actor: &'e Actor,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traceparent: Option<&'e String>,
+    #[serde(flatten)]
+    event: &'e Event,
+    prev: &'e Digest,
+}
+
+/// Puts events at the end of a chain.
+pub fn append(head: &mut Head, stamp: &Stamp, events: Vec<Event>) -> Result<Vec<Entry>, NotCanonical> {
+    events.into_iter().map(|event| append_one(head, stamp, event)).collect()
+}
+
+fn append_one(head: &mut Head, stamp: &Stamp, event: Event) -> Result<Entry, NotCanonical> {
+    let seq = head.seq + 1;
+    let hash = canonical::digest(&Unhashed {
+        seq,
+        at: stamp.at,
+        actor: &stamp.actor,
+        traceparent: stamp.traceparent.as_ref(),
+        event: &event,
+        prev: &head.hash,
+    })?;
+    let prev = std::mem::replace(&mut head.hash, hash.clone());
+    head.seq = seq;
+    let (at, actor, traceparent) = (stamp.at, stamp.actor.clone(), stamp.traceparent.clone());
+    Ok(Entry { seq, at, actor, traceparent, event, prev, hash })
+}
+
+/// Where a chain breaks, and how.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Broken {
+    #[error("event {seq} cannot be read: {why}")]
+    Unreadable { seq: u64, why: String },
+    #[error("event {expected} is missing; event {found} stands in its place")]
+    Gap { expected: u64, found: u64 },
+    #[error("event {seq} does not follow the one before it: its `prev` is another hash")]
+    Unlinked { seq: u64 },
+    #[error("event {seq} was changed: its content does not have its hash")]
+    Changed { seq: u64 },
+    #[error("the chain ends at event {seq}, but its head is event {head}: the tail was cut or forged")]
+    Cut { seq: u64, head: u64 },
+}
+
+/// Verifies stored entries one after the other, as JSON, whatever fields they have.
+#[derive(Debug, Default)]
+pub struct Verifier {
+    head: Head,
+}
+
+impl Verifier {
+    /// Checks the next entry.
+    pub fn push(&mut self, entry: &Value) -> Result<(), Broken> {
+        let expected = self.head.seq + 1;
+        let unreadable = |why: &str| Broken::Unreadable { seq: expected, why: why.to_owned() };
+        let object = entry.as_object().ok_or_else(|| unreadable("not an object"))?;
+        let seq = object.get("seq").and_then(Value::as_u64).ok_or_else(|| unreadable("no `seq`"))?;
+        if seq != expected {
+            return Err(Broken::Gap { expected, found: seq });
+        }
+        let text = |key: &str| object.get(key).and_then(Value::as_str);
+        if text("prev") != Some(self.head.hash.as_str()) {
+            return Err(Broken::Unlinked { seq });
+        }
+        let hash: Digest = text("hash").and_then(|hash| hash.parse().ok()).ok_or_else(|| unreadable("no `hash`"))?;
+        let content: std::collections::BTreeMap<&String, &Value> =
+            object.iter().filter(|(key, _)| *key != "hash").collect();
+        let actual = canonical::digest(&content).map_err(|error| unreadable(&error.to_string()))?;
+        if actual != hash {
+            return Err(Broken::Changed { seq });
+        }
+        self.head = Head { seq, hash };
+        Ok(())
+    }
+
+    /// Checks that the chain ends where its stored head says.
+    pub fn finish(self, head: &Head) -> Result<(), Broken> {
+        if self.head == *head { Ok(()) } else { Err(Broken::Cut { seq: self.head.seq, head: head.seq }) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use contracts::{
+        ExecutionId,
+        event::{ActorKind, ExecutionSteered},
+    };
+
+    fn chain(count: usize) -> (Vec<Value>, Head) {
+        let stamp = Stamp {
+            at: Timestamp::from_ms(1_000),
+            actor: Actor { kind: ActorKind::Human, id: "ada".into() },
+            traceparent: None,
+        };
+        let event = |n: usize| {
+            Event::ExecutionPaused(ExecutionSteered {
+                execution_id: ExecutionId::from_bytes([1; 16]),
+                run_id: None,
+                at: Timestamp::from_ms(n as i64),
+                actor_id: "ada".into(),
+                reason: None,
+            })
+        };
+        let mut head = Head::default();
+        let entries = append(&mut head, &stamp, (0..count).map(event).collect()).unwrap();
+        (entries.iter().map(|entry| serde_json::to_value(entry).unwrap()).collect(), head)
+    }
+
+    fn verify(entries: &[Value], head: &Head) -> Result<(), Broken> {
+        let mut verifier = Verifier::default();
+        entries.iter().try_for_each(|entry| verifier.push(entry))?;
+        verifier.finish(head)
+    }
+
+    #[test]
+    fn append_only() {
+        let (entries, head) = chain(4);
+        assert_eq!(verify(&entries, &head), Ok(()));
+        let mut changed = entries.clone();
+        changed[2]["data"]["actorId"] = "eve".into();
+        assert_eq!(verify(&changed, &head), Err(Broken::Changed { seq: 3 }));
+        let mut gap = entries.clone();
+        gap.remove(1);
+        assert_eq!(verify(&gap, &head), Err(Broken::Gap { expected: 2, found: 3 }));
+        assert_eq!(verify(&entries[..3], &head), Err(Broken::Cut { seq: 3, head: 4 }));
+        let mut extra = entries.clone();
+        extra[1]["unknown"] = 1.into();
+        assert_eq!(verify(&extra, &head), Err(Broken::Changed { seq: 2 }));
+    }
+}

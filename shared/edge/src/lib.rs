@@ -1,0 +1,255 @@
+//! The HTTP edge, the same behind API Gateway and in the embedded server: decode, authenticate, call, encode.
+//!
+//! A route comes from the contract's table, so that path, method, status and capability are written once.
+
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    extract::{Path, RawQuery, State},
+    response::Response,
+    routing::{MethodFilter, on},
+};
+use contracts::{
+    Code, Issue, Problem, json,
+    limits::REQUEST_BYTES_MAX,
+    route::{Method, ROUTES, Route, Side, find},
+};
+use engine::{Answer, Caller, Engine};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
+use std::{collections::HashMap, future::Future, sync::Arc};
+
+/// Routes of a function over the engine.
+pub type Routes = Router<Arc<Engine>>;
+
+/// Adds an operation of the contract. `name` is its key without `controlPlane.`.
+pub fn serve<T, R, F, Fut>(routes: Routes, name: &'static str, handle: F) -> Routes
+where
+    T: DeserializeOwned,
+    R: Serialize,
+    F: Fn(Arc<Engine>, Caller, T) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = Answer<R>> + Send,
+{
+    let Some(route) = find(name) else {
+        return routes;
+    };
+    let kinds = Arc::new(query_kinds(route));
+    let handler = move |State(engine): State<Arc<Engine>>,
+                        Path(path): Path<HashMap<String, String>>,
+                        RawQuery(query): RawQuery,
+                        headers: HeaderMap,
+                        body: Body| {
+        let (handle, kinds) = (handle.clone(), kinds.clone());
+        async move {
+            let trace = Trace::of(&headers, &engine);
+            let answer = async {
+                let caller = caller(&engine, route, &headers, &trace).await?;
+                let value = match route.method {
+                    Method::Get => from_query(query.as_deref().unwrap_or_default(), &kinds)?,
+                    Method::Post => from_body(&headers, body).await?,
+                };
+                let request: T = json::typed(Value::Object(with_path(value, path)?))?;
+                handle(engine, caller, request).await
+            };
+            respond(answer.await, route.success, &trace, route.name)
+        }
+    };
+    routes.route(route.path, on(filter(route.method), handler))
+}
+
+/// Adds every operation that is in the contract but not offered yet: each answers 404 `CAPABILITY_MISSING`.
+pub fn absent(routes: Routes) -> Routes {
+    ROUTES.iter().filter(|route| !route.offered).fold(routes, |routes, route| {
+        let handler = move |State(engine): State<Arc<Engine>>, headers: HeaderMap| async move {
+            let trace = Trace::of(&headers, &engine);
+            let answer: Answer<()> = caller(&engine, route, &headers, &trace).await.map(|_| ());
+            respond(answer, route.success, &trace, route.name)
+        };
+        routes.route(route.path, on(filter(route.method), handler))
+    })
+}
+
+/// Answers what no route takes, as a problem.
+pub fn unknown(routes: Routes) -> Routes {
+    let refuse = |status: StatusCode, detail: &'static str| {
+        move |State(engine): State<Arc<Engine>>, headers: HeaderMap| async move {
+            let trace = Trace::of(&headers, &engine);
+            let mut problem = Problem::new(Code::NotFound, detail);
+            problem.status = status.as_u16();
+            respond::<()>(Err(problem), 200, &trace, "unknown")
+        }
+    };
+    routes
+        .fallback(refuse(
+            StatusCode::NOT_FOUND,
+            "there is no such route; `GET /v1/capabilities` lists what is offered",
+        ))
+        .method_not_allowed_fallback(refuse(StatusCode::METHOD_NOT_ALLOWED, "this route takes another method"))
+}
+
+fn filter(method: Method) -> MethodFilter {
+    match method {
+        Method::Get => MethodFilter::GET,
+        Method::Post => MethodFilter::POST,
+    }
+}
+
+async fn caller(engine: &Engine, route: &Route, headers: &HeaderMap, trace: &Trace) -> Answer<Caller> {
+    let mut caller = engine.authenticate(bearer(headers)).await?;
+    caller.traceparent = Some(trace.parent.clone());
+    if route.side == Side::Command
+        && let Some(key) = headers.get("idempotency-key")
+    {
+        let key = key.to_str().map_err(|_| Problem::new(Code::BadRequest, "`Idempotency-Key` is ASCII text"))?;
+        caller.idempotency_key = Some(key.to_owned());
+    }
+    let enabled = &engine.config().capabilities;
+    let needs = route.capability.requires().iter().chain([&route.capability]);
+    if !route.offered || !needs.clone().all(|capability| enabled.contains(capability)) {
+        let message = format!("this deployment does not offer `{}`", route.key());
+        return Err(Problem::new(Code::CapabilityMissing, message));
+    }
+    Ok(caller)
+}
+
+/// The credential of `Authorization: Bearer`.
+pub fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+}
+
+/// Reads a JSON object from a request's body.
+pub async fn from_body(headers: &HeaderMap, body: Body) -> Answer<Map<String, Value>> {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    if !(kind.is_empty() || kind.eq_ignore_ascii_case("application/json")) {
+        let message = format!("`Content-Type: {kind}` is not application/json");
+        return Err(Problem::new(Code::BadRequest, message));
+    }
+    let bytes = to_bytes(body, REQUEST_BYTES_MAX).await.map_err(|_| {
+        let mut problem = Problem::new(Code::BadRequest, format!("a body of at most {REQUEST_BYTES_MAX} bytes"));
+        problem.status = StatusCode::PAYLOAD_TOO_LARGE.as_u16();
+        problem
+    })?;
+    if bytes.is_empty() {
+        return Ok(Map::new());
+    }
+    match json::parse(&bytes)? {
+        Value::Object(map) => Ok(map),
+        _ => Err(Problem::new(Code::BadRequest, "the body is a JSON object").issue(Issue::new("", "not an object"))),
+    }
+}
+
+// Path parameters join the body; a body that says otherwise is refused.
+fn with_path(mut map: Map<String, Value>, path: HashMap<String, String>) -> Answer<Map<String, Value>> {
+    for (name, value) in path {
+        let value = Value::String(value);
+        if map.get(&name).is_some_and(|given| *given != value) {
+            let issue = Issue::new(format!("/{name}"), "the path names another");
+            return Err(Problem::new(Code::ValidationFailed, "path and body disagree").issue(issue));
+        }
+        map.insert(name, value);
+    }
+    Ok(map)
+}
+
+// What each query parameter is, by the request's schema.
+fn query_kinds(route: &Route) -> HashMap<String, String> {
+    let mut generator = schemars::SchemaGenerator::default();
+    let schema = (route.request)(&mut generator).to_value();
+    let name = schema.get("$ref").and_then(Value::as_str).and_then(|path| path.rsplit('/').next());
+    let schema = name.and_then(|name| generator.definitions().get(name)).cloned().unwrap_or(schema);
+    let kind = |schema: &Value| match schema.get("type")? {
+        Value::String(kind) => Some(kind.clone()),
+        Value::Array(kinds) => kinds.first()?.as_str().map(str::to_owned),
+        _ => None,
+    };
+    let properties = schema.get("properties").and_then(Value::as_object).into_iter().flatten();
+    properties.filter_map(|(name, schema)| Some((name.clone(), kind(schema)?))).collect()
+}
+
+fn from_query(query: &str, kinds: &HashMap<String, String>) -> Answer<Map<String, Value>> {
+    let mut map = Map::new();
+    for (name, text) in url::form_urlencoded::parse(query.as_bytes()) {
+        let wrong = |kind: &str| {
+            let issue = Issue::new(format!("/{name}"), format!("`{text}` is not {kind}"));
+            Problem::new(Code::ValidationFailed, "a query parameter is not valid").issue(issue)
+        };
+        let value = match kinds.get(name.as_ref()).map(String::as_str) {
+            Some("boolean") => Value::Bool(text.parse().map_err(|_| wrong("true or false"))?),
+            Some("integer") => Value::from(text.parse::<u64>().map_err(|_| wrong("a whole number"))?),
+            _ => Value::String(text.clone().into_owned()),
+        };
+        if map.insert(name.clone().into_owned(), value).is_some() {
+            let issue = Issue::new(format!("/{name}"), "this parameter stands here twice");
+            return Err(Problem::new(Code::BadRequest, "a query parameter stands here twice").issue(issue));
+        }
+    }
+    Ok(map)
+}
+
+/// The trace context of a request (W3C), made up where none came.
+pub struct Trace {
+    parent: String,
+}
+
+impl Trace {
+    /// Reads `traceparent`; one that is malformed is replaced.
+    pub fn of(headers: &HeaderMap, engine: &Engine) -> Self {
+        let given = headers.get("traceparent").and_then(|value| value.to_str().ok()).filter(|text| valid(text));
+        let parent = given.map_or_else(
+            || {
+                let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+                let secret = engine.ports().ids.secret();
+                let (trace, rest) = secret.split_at(16);
+                format!("00-{}-{}-01", hex(trace), hex(rest.get(..8).unwrap_or_default()))
+            },
+            str::to_owned,
+        );
+        Self { parent }
+    }
+    /// The trace id: 32 hexadecimal digits.
+    pub fn id(&self) -> &str {
+        self.parent.split('-').nth(1).unwrap_or_default()
+    }
+}
+
+fn valid(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let hex = |part: &str, len: usize| {
+        part.len() == len && part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    };
+    matches!(parts.as_slice(), ["00", trace, span, flags]
+        if hex(trace, 32) && hex(span, 16) && hex(flags, 2) && trace.bytes().any(|b| b != b'0') && span.bytes().any(|b| b != b'0'))
+}
+
+/// Encodes an answer.
+pub fn respond<R: Serialize>(answer: Answer<R>, success: u16, trace: &Trace, operation: &str) -> Response {
+    let (status, kind, body) = match answer {
+        Ok(value) => (success, "application/json", serde_json::to_vec(&value)),
+        Err(mut problem) => {
+            problem.trace_id = trace.id().to_owned();
+            if problem.status >= 500 {
+                tracing::error!(operation, code = %problem.code, detail = problem.detail, trace_id = trace.id(), "failed");
+            } else {
+                tracing::debug!(operation, code = %problem.code, detail = problem.detail, "refused");
+            }
+            (problem.status, "application/problem+json", serde_json::to_vec(&problem))
+        }
+    };
+    let (status, body) = match body {
+        Ok(body) => (status, body),
+        Err(_) => (500, Vec::new()),
+    };
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Ok(parent) = HeaderValue::from_str(&trace.parent) {
+        headers.insert("traceparent", parent);
+    }
+    response
+}

@@ -1,0 +1,633 @@
+//! Advance: takes the lease and runs everything that can run, all ready steps concurrently, until nothing can or the
+//! time is over. One commit carries several outcomes and the claims they make possible.
+
+use crate::{
+    Answer, Engine, Snapshot,
+    call::{Outputs, Prepared, Ready, Settled},
+    commit::{CommitError, Loaded, system},
+    control::default_mode,
+    keys,
+    ports::{Condition, Write},
+    records::{Lease, Settings},
+};
+use contracts::{
+    ExecutionId, RunId, StepId, Timestamp, WorkspaceId,
+    event::{BlockReason, Purpose, SubmitMode},
+};
+use cs_core::{
+    execution::{
+        Execution, Status, StepState,
+        decide::{Command, Outcome, Transition},
+    },
+    trace::Stamp,
+};
+use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, select_biased, stream::FuturesUnordered};
+use policy::Facts;
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, OnceLock},
+};
+
+/// Outcomes, and claims, that one commit carries: with their records they stay below the limit of a transaction.
+const BATCH_MAX: usize = 10;
+/// Bodies and checks that one commit carries.
+const BATCH_WRITES_MAX: usize = 40;
+/// Commits in a row that may fail for the store's sake before the state machine is told to come back.
+const FAULTS_MAX: u32 = 5;
+/// Longest wait that the state machine is told, in milliseconds.
+const WAIT_MS_MAX: i64 = 24 * 3_600_000;
+/// A held step is looked at again after so long, in milliseconds.
+const HELD_MS: i64 = 60_000;
+
+/// What the state machine does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Step {
+    /// Advance again at once.
+    Continue,
+    /// Advance again after `seconds`.
+    Wait,
+    /// Wait for a signal, at most `seconds`.
+    Blocked,
+    Done,
+    Failed,
+}
+
+/// What `advance` tells the state machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Next {
+    pub next: Step,
+    /// For `wait` and `blocked`; at least 1.
+    pub seconds: i64,
+    /// The version of the execution that this was decided on.
+    pub version: u64,
+}
+
+type Calls = FuturesUnordered<BoxFuture<'static, Settled>>;
+
+/// One worker's turn.
+struct Turn {
+    engine: Arc<Engine>,
+    loaded: Loaded,
+    fence: u64,
+    owner: String,
+    calls: Calls,
+    /// Steps whose call is on its way, so that an ambiguous commit sends none twice.
+    sent: BTreeSet<StepId>,
+    settled: Vec<Settled>,
+    outputs: Outputs,
+    settings: Arc<Settings>,
+    snapshot: Arc<Snapshot>,
+    deadline: Timestamp,
+    /// What the verdict was reached on; loaded when an input must be judged again.
+    facts: OnceLock<Facts>,
+    /// Held steps were looked at once this turn.
+    looked_at_held: bool,
+    faults: u32,
+}
+
+/// What one commit of a turn is made of.
+struct Batch {
+    transition: Transition,
+    writes: Vec<Write>,
+    /// What each extra condition guards: an index of `writes` and what its failure means.
+    checks: Vec<(usize, Check)>,
+    ready: Vec<Ready>,
+    /// How many outcomes of `settled` are in it.
+    settled: usize,
+    begins: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Check {
+    Policy,
+    Skill(usize),
+    Frozen,
+}
+
+impl Engine {
+    /// Runs what can run, for at most about `budget_ms`.
+    pub async fn advance(
+        self: &Arc<Self>,
+        workspace: &WorkspaceId,
+        id: &ExecutionId,
+        budget_ms: i64,
+    ) -> Answer<Next> {
+        let loaded = self.load(workspace, id).await?;
+        let now = self.now();
+        let next = |next, ms: i64, loaded: &Loaded| Next {
+            next,
+            seconds: (ms.clamp(0, WAIT_MS_MAX) + 999) / 1_000,
+            version: loaded.version,
+        };
+        let auto = loaded.state.intent.as_ref().is_some_and(|intent| intent.mode == SubmitMode::Auto);
+        match loaded.state.status {
+            Status::Completed => return Ok(next(Step::Done, 0, &loaded)),
+            Status::Failed | Status::Rejected | Status::Cancelled => {
+                return Ok(next(Step::Failed, 0, &loaded));
+            }
+            Status::Verified if auto => {}
+            Status::New | Status::Received | Status::Compiled | Status::Verified => {
+                return Ok(next(Step::Done, 0, &loaded));
+            }
+            Status::Running | Status::Blocked | Status::Paused | Status::Cancelling => {}
+        }
+        if let Some(lease) = loaded.lease.as_ref().filter(|lease| lease.expires_at > now)
+            && !self.config().exclusive
+        {
+            return Ok(next(Step::Wait, lease.expires_at.ms() - now.ms(), &loaded));
+        }
+        let owner: String = self.ports().ids.id().iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut turn = Turn {
+            fence: loaded.epoch + 1,
+            owner,
+            settings: Arc::new(self.settings(workspace).await?),
+            snapshot: self.snapshot(workspace).await?,
+            engine: self.clone(),
+            loaded,
+            calls: FuturesUnordered::new(),
+            sent: BTreeSet::new(),
+            settled: Vec::new(),
+            outputs: Outputs::default(),
+            deadline: now.plus_ms(budget_ms),
+            facts: OnceLock::new(),
+            looked_at_held: false,
+            faults: 0,
+        };
+        let step = turn.run().await?;
+        turn.release().await;
+        let now = self.now();
+        let due = turn.loaded.state.next_due().map_or(WAIT_MS_MAX, |due| (due.ms() - now.ms()).max(0));
+        let held = turn.loaded.state.steps.iter().any(|step| step.state == StepState::Held);
+        let stalled = step == Step::Wait && turn.loaded.state.next_due().is_none();
+        let due = if held || stalled { due.min(HELD_MS) } else { due };
+        Ok(match step {
+            Step::Wait | Step::Blocked => {
+                Next { seconds: ((due + 999) / 1_000).max(1), ..next(step, 0, &turn.loaded) }
+            }
+            Step::Continue | Step::Done | Step::Failed => next(step, 0, &turn.loaded),
+        })
+    }
+
+    /// Registers the token of a state machine that waits. If anything was committed since `seen`, ends the wait at
+    /// once, so that no signal is lost.
+    pub async fn register_wait(
+        &self,
+        workspace: &WorkspaceId,
+        id: &ExecutionId,
+        token: &str,
+        seen: u64,
+    ) -> Answer<()> {
+        let mut loaded = self.load(workspace, id).await?;
+        if loaded.version == seen {
+            loaded.token = Some(token.to_owned());
+            let state = loaded.state.clone();
+            let stamp = Stamp { at: self.now(), actor: system(), traceparent: None };
+            match self.commit(&mut loaded, state, Vec::new(), &stamp, Vec::new(), None).await {
+                Ok(()) => return Ok(()),
+                Err(CommitError::Fault(fault)) => return Err(fault.into()),
+                Err(CommitError::Conflict | CommitError::Repeated | CommitError::Extra(_)) => {}
+            }
+        }
+        Ok(self.ports().signals.succeed(token).await?)
+    }
+}
+
+impl Turn {
+    async fn run(&mut self) -> Answer<Step> {
+        loop {
+            let over = self.engine.now() >= self.deadline;
+            let batch = self.batch(over).await?;
+            let empty = batch.transition.events().is_empty();
+            if !empty {
+                match self.commit(batch).await? {
+                    Committed::Yes | Committed::Again => continue,
+                    Committed::LeaseLost => return Ok(Step::Wait),
+                }
+            }
+            let status = self.loaded.state.status;
+            if self.calls.is_empty() {
+                let step = match status {
+                    Status::Completed => Step::Done,
+                    Status::Failed | Status::Rejected | Status::Cancelled => Step::Failed,
+                    Status::Blocked | Status::Paused => Step::Blocked,
+                    Status::Cancelling | Status::Running => {
+                        let due = self.loaded.state.next_due().map(|due| due.ms() - self.engine.now().ms());
+                        match due {
+                            Some(ms) if ms <= self.engine.config().inline_wait_ms && !over => {
+                                self.engine.ports().clock.sleep(ms.max(1) as u64).await;
+                                continue;
+                            }
+                            None if over => Step::Continue,
+                            None if status == Status::Cancelling => Step::Blocked,
+                            Some(_) | None => Step::Wait,
+                        }
+                    }
+                    Status::New | Status::Received | Status::Compiled | Status::Verified => Step::Done,
+                };
+                return Ok(step);
+            }
+            self.wait().await?;
+        }
+    }
+
+    // Waits for a call to end, for the lease to want renewal, or for something to become due.
+    async fn wait(&mut self) -> Answer<()> {
+        let now = self.engine.now();
+        let renewal = self.engine.config().lease_ms / 3;
+        let due = self.loaded.state.next_due().map_or(renewal, |due| (due.ms() - now.ms()).max(1));
+        let clock = self.engine.ports().clock.clone();
+        let ms = renewal.min(due).max(1) as u64;
+        let mut timer = clock.sleep(ms).fuse();
+        let first = select_biased! {
+            settled = self.calls.next() => settled,
+            () = timer => None,
+        };
+        drop(timer);
+        match first {
+            Some(settled) => {
+                self.settled.push(settled);
+                // Whatever else is there already joins the same commit.
+                while let Some(Some(settled)) = self.calls.next().now_or_never() {
+                    self.settled.push(settled);
+                }
+            }
+            None => self.renew().await?,
+        }
+        Ok(())
+    }
+
+    async fn renew(&mut self) -> Answer<()> {
+        let lease = self.loaded.lease.as_ref();
+        let half = self.engine.config().lease_ms / 2;
+        let now = self.engine.now();
+        if lease.is_some_and(|lease| lease.expires_at.ms() - now.ms() > half) {
+            return Ok(());
+        }
+        self.take_lease(now);
+        let stamp = self.stamp(now);
+        let state = self.loaded.state.clone();
+        match self.engine.clone().commit(&mut self.loaded, state, Vec::new(), &stamp, Vec::new(), None).await {
+            Ok(()) => Ok(()),
+            Err(_) => self.reload().await.map(|_| ()),
+        }
+    }
+
+    // Lets another worker have the execution at once. If this fails, the lease runs out.
+    async fn release(&mut self) {
+        let ours = self.loaded.lease.as_ref().is_some_and(|lease| lease.owner == self.owner);
+        if !ours {
+            return;
+        }
+        self.loaded.lease = None;
+        let (state, stamp) = (self.loaded.state.clone(), self.stamp(self.engine.now()));
+        let engine = self.engine.clone();
+        if let Err(error) = engine.commit(&mut self.loaded, state, Vec::new(), &stamp, Vec::new(), None).await {
+            tracing::debug!(?error, "the lease was not released; it will run out");
+        }
+    }
+
+    fn stamp(&self, at: Timestamp) -> Stamp {
+        Stamp { at, actor: system(), traceparent: self.loaded.traceparent.clone() }
+    }
+
+    fn take_lease(&mut self, now: Timestamp) {
+        let expires_at = now.plus_ms(self.engine.config().lease_ms);
+        self.loaded.lease = Some(Lease { owner: self.owner.clone(), expires_at });
+        self.loaded.epoch = self.fence;
+    }
+
+    /// Everything that can be decided now.
+    async fn batch(&mut self, over: bool) -> Answer<Batch> {
+        let now = self.engine.now();
+        let mut batch = Batch {
+            transition: Transition::begin(&self.loaded.state, now),
+            writes: Vec::new(),
+            checks: Vec::new(),
+            ready: Vec::new(),
+            settled: 0,
+            begins: false,
+        };
+        self.begin(&mut batch.transition)?;
+        self.settle(&mut batch);
+        self.recover(&mut batch);
+        if self.loaded.state.next_due().is_some_and(|due| due <= now) {
+            // Refused where the status does not allow it: then there is nothing to expire.
+            let _ = batch.transition.apply(Command::Expire);
+        }
+        let left = BATCH_MAX.saturating_sub(batch.transition.events().len());
+        let _ = batch.transition.apply(Command::SkipCutOff { limit: left });
+        if !over {
+            self.claim(&mut batch, now).await?;
+        }
+        Ok(batch)
+    }
+
+    // An execution that runs on its own begins here.
+    fn begin(&self, transition: &mut Transition) -> Answer<()> {
+        if transition.state().status != Status::Verified {
+            return Ok(());
+        }
+        let run_id = RunId::from_bytes(self.engine.ports().ids.id());
+        let mode = default_mode(transition.state());
+        transition.apply(Command::Start { run_id, mode }).map_err(crate::refused)
+    }
+
+    // A refused outcome came too late: another worker has the step, or the execution was aborted. INVARIANT (fenced).
+    fn settle(&mut self, batch: &mut Batch) {
+        while batch.settled < BATCH_MAX {
+            let Some(settled) = self.settled.get(batch.settled) else {
+                break;
+            };
+            if batch.writes.len() + settled.writes.len() > BATCH_WRITES_MAX {
+                break;
+            }
+            let command = Command::Settle {
+                step: settled.step.clone(),
+                fence: self.fence,
+                attempt: settled.attempt,
+                outcome: settled.outcome.clone(),
+            };
+            match batch.transition.apply(command) {
+                Ok(()) => {
+                    batch.writes.extend(settled.writes.iter().cloned());
+                    // Steps that become ready in this very commit find the output.
+                    if let Some(output) = &settled.output {
+                        self.outputs.put(settled.step.clone(), output.clone());
+                    }
+                    batch.settled += 1;
+                }
+                Err(refusal) => {
+                    tracing::warn!(step = %settled.step, %refusal, "an outcome came too late");
+                    let late = self.settled.remove(batch.settled);
+                    self.sent.remove(&late.step);
+                }
+            }
+        }
+    }
+
+    // Calls in flight that no living worker made: those of earlier owners of the lease are lost. Ours that were not
+    // sent, because the commit of their claim seemed to fail and did not, are known to have had no effect.
+    fn recover(&mut self, batch: &mut Batch) {
+        let steps = &batch.transition.state().steps;
+        let orphans: Vec<Command> = steps
+            .iter()
+            .filter_map(|step| Some((step, step.fence?)))
+            .filter(|(step, fence)| *fence != self.fence || !self.sent.contains(&step.id))
+            .take(BATCH_MAX)
+            .map(|(step, fence)| {
+                if fence == self.fence {
+                    let outcome =
+                        Outcome::Unreached { message: "the claim's commit was in doubt; nothing was sent".into() };
+                    Command::Settle { step: step.id.clone(), fence, attempt: step.call_attempt(), outcome }
+                } else {
+                    Command::Recover { step: step.id.clone(), fence }
+                }
+            })
+            .collect();
+        for command in orphans {
+            let _ = batch.transition.apply(command);
+        }
+    }
+
+    async fn claim(&mut self, batch: &mut Batch, now: Timestamp) -> Answer<()> {
+        let work = self.work(batch.transition.state(), now);
+        for (place, purpose) in work {
+            if batch.transition.events().len() >= BATCH_MAX * 2 || batch.writes.len() >= BATCH_WRITES_MAX {
+                break;
+            }
+            let state = batch.transition.state();
+            let (Some(planned), Some(record)) = (state.planned(place), state.steps.get(place)) else {
+                continue;
+            };
+            let prepared = self
+                .engine
+                .prepare(state, &self.facts, planned, record, purpose, &self.snapshot, &mut self.outputs)
+                .await?;
+            let (step, plan_skill, was) = (planned.id.clone(), planned.call.skill, record.state);
+            let command = match prepared {
+                Prepared::Skip(message) => Command::Skip { step, message },
+                Prepared::Refuse { code, message } if purpose == Purpose::Run => {
+                    Command::Refuse { step, code: code.to_owned(), message }
+                }
+                Prepared::Refuse { message, .. } => {
+                    tracing::error!(%step, message, "a probe or compensation cannot be called");
+                    continue;
+                }
+                Prepared::Block { reason, message } => {
+                    if was == StepState::Held && reason == BlockReason::SkillDisabled {
+                        continue;
+                    }
+                    Command::Block { step, reason, message }
+                }
+                Prepared::Call(ready) => {
+                    let command = Command::Claim {
+                        step,
+                        purpose,
+                        fence: self.fence,
+                        input: ready.input_digest.clone(),
+                        spend: ready.spend.clone(),
+                    };
+                    batch.writes.extend(ready.writes.iter().cloned());
+                    self.check(batch, plan_skill);
+                    batch.begins = true;
+                    batch.ready.push(*ready);
+                    command
+                }
+            };
+            batch.transition.apply(command).map_err(crate::refused)?;
+        }
+        Ok(())
+    }
+
+    // Places of steps that can be called now, and what for.
+    fn work(&mut self, state: &Execution, now: Timestamp) -> Vec<(usize, Purpose)> {
+        let undo = state.next_undo(now).map(|place| (place, Purpose::Compensate));
+        let stopped = state.paused || state.closing();
+        let held = !std::mem::replace(&mut self.looked_at_held, true);
+        let run = state.steps.iter().enumerate().filter_map(|(place, step)| {
+            let due = step.retry_at.is_none_or(|at| at <= now);
+            match step.state {
+                StepState::Ready if !stopped => Some((place, Purpose::Run)),
+                StepState::Held if !stopped && held => Some((place, Purpose::Run)),
+                StepState::Retrying if !stopped && due => Some((place, Purpose::Run)),
+                StepState::InDoubt if state.can_probe(place) && !state.paused => Some((place, Purpose::Probe)),
+                StepState::Pending
+                | StepState::Ready
+                | StepState::Blocked
+                | StepState::Held
+                | StepState::Running
+                | StepState::Completed
+                | StepState::Retrying
+                | StepState::Failed
+                | StepState::InDoubt
+                | StepState::Skipped
+                | StepState::Cancelled
+                | StepState::Compensating
+                | StepState::Compensated
+                | StepState::Stuck => None,
+            }
+        });
+        undo.into_iter().chain(run).take(BATCH_MAX).collect()
+    }
+
+    // INVARIANT (claim-is-one-transaction): the workspace is not frozen, the policy set is the one that judged, the
+    // skill is enabled, all in the transaction of the claim.
+    fn check(&self, batch: &mut Batch, skill: usize) {
+        let state = batch.transition.state();
+        let workspace = &state.workspace;
+        let mut check = |check: Check, key, condition| {
+            if !batch.checks.iter().any(|(_, other)| *other == check) {
+                batch.checks.push((batch.writes.len(), check));
+                batch.writes.push(Write::Check { key, condition });
+            }
+        };
+        check(Check::Frozen, keys::settings(workspace), Condition::FieldAtMost("frozen".into(), 0));
+        let version = state.ruling.as_ref().and_then(|ruling| ruling.policy_version.parse().ok()).unwrap_or(0);
+        check(Check::Policy, keys::policy_active(workspace), Condition::VersionIs(version));
+        if let Some(pin) = state.plan().and_then(|plan| plan.plan().skills.get(skill)) {
+            let key = keys::skill(workspace, &pin.key, &pin.version);
+            check(Check::Skill(skill), key, Condition::FieldAtMost("disabled".into(), 0));
+        }
+    }
+
+    async fn commit(&mut self, batch: Batch) -> Answer<Committed> {
+        let now = self.engine.now();
+        let begins = batch.begins;
+        let (state, events) = batch.transition.into_parts();
+        let before = self.loaded.clone();
+        // INVARIANT (no-effect-without-plan): nothing is sent before this commit is durable.
+        let stays = begins || !self.calls.is_empty() || state.steps.iter().any(|step| step.in_flight());
+        let more = matches!(state.status, Status::Running | Status::Cancelling);
+        self.take_lease(now);
+        if !stays && !more {
+            self.loaded.lease = None;
+        }
+        self.loaded.token = None;
+        let stamp = self.stamp(now);
+        let engine = self.engine.clone();
+        match engine.commit(&mut self.loaded, state, events, &stamp, batch.writes, None).await {
+            Ok(()) => {
+                self.faults = 0;
+                for settled in self.settled.drain(..batch.settled) {
+                    self.sent.remove(&settled.step);
+                    if let Some(output) = settled.output {
+                        self.outputs.put(settled.step, output);
+                    }
+                }
+                let shared = Arc::new(self.loaded.state.clone());
+                for ready in batch.ready {
+                    let attempt = self.loaded.state.step(&ready.step).map_or(0, |step| step.call_attempt());
+                    self.sent.insert(ready.step.clone());
+                    let traceparent = self.loaded.traceparent.clone();
+                    let call =
+                        engine.clone().send(shared.clone(), self.settings.clone(), ready, attempt, traceparent);
+                    self.calls.push(call.boxed());
+                }
+                Ok(Committed::Yes)
+            }
+            Err(CommitError::Extra(index)) => {
+                let failed = batch.checks.iter().find(|(at, _)| *at == index).map(|(_, check)| *check);
+                self.loaded = before;
+                self.refuted(failed).await?;
+                Ok(Committed::Again)
+            }
+            Err(CommitError::Conflict | CommitError::Repeated) => {
+                self.loaded = before;
+                self.reload().await
+            }
+            Err(CommitError::Fault(fault)) => {
+                self.loaded = before;
+                self.faults += 1;
+                if self.faults > FAULTS_MAX {
+                    return Err(fault.into());
+                }
+                tracing::warn!(%fault, "a commit may have failed; looking again");
+                self.engine.ports().clock.sleep(20 << self.faults).await;
+                self.reload().await
+            }
+        }
+    }
+
+    async fn reload(&mut self) -> Answer<Committed> {
+        let (workspace, id) = (self.loaded.state.workspace.clone(), self.loaded.state.id.clone());
+        self.loaded = self.engine.load(&workspace, &id).await?;
+        if self.loaded.epoch > self.fence {
+            return Ok(Committed::LeaseLost);
+        }
+        // An ambiguous commit that did happen: outcomes that are recorded need no recording.
+        let (state, fence) = (&self.loaded.state, self.fence);
+        self.settled.retain(|settled| {
+            state
+                .step(&settled.step)
+                .is_some_and(|step| step.fence == Some(fence) && step.call_attempt() == settled.attempt)
+        });
+        let settled = &self.settled;
+        let live: BTreeSet<StepId> = settled.iter().map(|settled| settled.step.clone()).collect();
+        self.sent.retain(|id| live.contains(id) || state.step(id).is_some_and(|step| step.fence == Some(fence)));
+        Ok(Committed::Again)
+    }
+
+    // A check of the claim did not hold: the world changed since the plan was judged.
+    async fn refuted(&mut self, check: Option<Check>) -> Answer<()> {
+        let workspace = self.loaded.state.workspace.clone();
+        self.reload().await?;
+        self.snapshot = self.engine.snapshot(&workspace).await?;
+        let now = self.engine.now();
+        let mut transition = Transition::begin(&self.loaded.state, now);
+        let mut writes = Vec::new();
+        match check {
+            Some(Check::Policy) => {
+                let (_, command, write) = self.engine.judge(&self.loaded).await?;
+                writes.push(write);
+                transition.apply(command).map_err(crate::refused)?;
+            }
+            Some(Check::Skill(skill)) => {
+                self.begin(&mut transition)?;
+                hold(&mut transition, BlockReason::SkillDisabled, |own| own == skill);
+            }
+            Some(Check::Frozen) => {
+                self.begin(&mut transition)?;
+                hold(&mut transition, BlockReason::WorkspaceFrozen, |_| true);
+            }
+            None => return Ok(()),
+        }
+        let (state, events) = transition.into_parts();
+        if events.is_empty() {
+            return Ok(()); // a held step whose reason still stands
+        }
+        let stamp = self.stamp(now);
+        let engine = self.engine.clone();
+        match engine.commit(&mut self.loaded, state, events, &stamp, writes, None).await {
+            Ok(()) => Ok(()),
+            Err(CommitError::Fault(fault)) => Err(fault.into()),
+            Err(CommitError::Conflict | CommitError::Repeated | CommitError::Extra(_)) => {
+                self.reload().await.map(|_| ())
+            }
+        }
+    }
+}
+
+// Holds the ready steps whose skill `pins` accepts.
+fn hold(transition: &mut Transition, reason: BlockReason, pins: impl Fn(usize) -> bool) {
+    let state = transition.state();
+    let ready = |(place, step): (usize, &cs_core::execution::Step)| {
+        let waits = matches!(step.state, StepState::Ready | StepState::Retrying);
+        let pinned = state.planned(place).is_some_and(|planned| pins(planned.call.skill));
+        (waits && pinned).then(|| step.id.clone())
+    };
+    let steps: Vec<StepId> = state.steps.iter().enumerate().filter_map(ready).take(BATCH_MAX).collect();
+    for step in steps {
+        let _ = transition.apply(Command::Block { step, reason, message: None });
+    }
+}
+
+enum Committed {
+    Yes,
+    /// Nothing was committed; look again.
+    Again,
+    /// Another worker has the lease: its claims are its own, and our outcomes would be refused.
+    LeaseLost,
+}

@@ -1,0 +1,156 @@
+//! What is kept in memory: plans by digest, skills by registry version, policies by digest. All immutable, so that a
+//! stale entry is merely unused.
+
+use crate::{
+    Answer, Engine, bodies, keys,
+    ports::{Fault, Query},
+    records::PolicyRecord,
+    skills::SkillRecord,
+};
+use contracts::{Code, Digest, ExecutionId, Problem, WorkspaceId, plan::Plan};
+use cs_core::{
+    plan::Compiled,
+    skill::{Registry, Skill},
+};
+use policy::Authority;
+use std::{
+    collections::HashMap,
+    hash::Hash,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// Plans kept.
+const PLANS_MAX: usize = 256;
+/// Snapshots and policy sets kept.
+const SETS_MAX: usize = 64;
+/// Skills read of one workspace.
+const SKILLS_MAX: usize = 5_000;
+
+/// The skills of a workspace at one version of its registry.
+pub struct Snapshot {
+    pub version: u64,
+    /// What new plans may use.
+    pub registry: Registry,
+    /// Every installed version, disabled ones too, for plans that pinned it.
+    all: HashMap<(String, String), (Arc<Skill>, bool)>,
+}
+
+impl Snapshot {
+    /// A skill by key and version, and whether it is enabled.
+    pub fn skill(&self, key: &str, version: &str) -> Option<&(Arc<Skill>, bool)> {
+        self.all.get(&(key.to_owned(), version.to_owned()))
+    }
+}
+
+/// A bounded map that forgets everything when full: the entries are cheap to make again.
+struct Bounded<K, V>(Mutex<HashMap<K, V>>, usize);
+
+impl<K: Hash + Eq, V: Clone> Bounded<K, V> {
+    fn get(&self, key: &K) -> Option<V> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+    fn put(&self, key: K, value: V) {
+        let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if map.len() >= self.1 {
+            map.clear();
+        }
+        map.insert(key, value);
+    }
+}
+
+pub(crate) struct Caches {
+    plans: Bounded<Digest, Arc<Compiled>>,
+    snapshots: Bounded<WorkspaceId, Arc<Snapshot>>,
+    authorities: Bounded<(WorkspaceId, Digest, u64), Arc<Authority>>,
+}
+
+impl Default for Caches {
+    fn default() -> Self {
+        Self {
+            plans: Bounded(Mutex::default(), PLANS_MAX),
+            snapshots: Bounded(Mutex::default(), SETS_MAX),
+            authorities: Bounded(Mutex::default(), SETS_MAX),
+        }
+    }
+}
+
+impl Engine {
+    pub(crate) fn keep_plan(&self, plan: &Arc<Compiled>) {
+        self.caches.plans.put(plan.digest().clone(), plan.clone());
+    }
+
+    /// The plan of an execution, whose digest is checked.
+    pub(crate) async fn plan(
+        &self,
+        workspace: &WorkspaceId,
+        id: &ExecutionId,
+        digest: &Digest,
+    ) -> Result<Arc<Compiled>, Fault> {
+        if let Some(plan) = self.caches.plans.get(digest) {
+            return Ok(plan);
+        }
+        let stored: Option<Plan> = self.get_body(&keys::body(workspace, id, "plan")).await?;
+        let stored = stored.ok_or_else(|| Fault::Corrupt(format!("the plan of {id} is gone")))?;
+        let plan = Compiled::from_stored(stored).map_err(|error| Fault::Corrupt(error.to_string()))?;
+        if plan.digest() != digest {
+            return Err(Fault::Corrupt(format!("the plan of {id} was changed")));
+        }
+        let plan = Arc::new(plan);
+        self.keep_plan(&plan);
+        Ok(plan)
+    }
+
+    /// The workspace's skills as of now.
+    pub async fn snapshot(&self, workspace: &WorkspaceId) -> Result<Arc<Snapshot>, Fault> {
+        let version = self.ports.table.get(&keys::registry(workspace)).await?.map_or(0, |item| item.version);
+        if let Some(snapshot) = self.caches.snapshots.get(workspace).filter(|snapshot| snapshot.version == version) {
+            return Ok(snapshot);
+        }
+        let (partition, prefix) = keys::skills(workspace);
+        let items = self.ports.table.query(&Query::prefix(partition, prefix, SKILLS_MAX)).await?;
+        let mut all = HashMap::new();
+        for (key, item) in items {
+            let enabled = item.fields.get("disabled").copied().unwrap_or(0) == 0;
+            let record: SkillRecord = bodies::decode(&key, &item.body)?;
+            let skill =
+                Skill::new(record.manifest).map_err(|(code, _)| Fault::Corrupt(format!("{}: {code}", key.sort)))?;
+            let name = skill.manifest().skill.clone();
+            all.insert((name.key, name.version), (Arc::new(skill), enabled));
+        }
+        let enabled = all.values().filter(|(_, enabled)| *enabled).map(|(skill, _)| skill.clone());
+        let snapshot = Arc::new(Snapshot { version, registry: Registry::new(enabled), all });
+        self.caches.snapshots.put(workspace.clone(), snapshot.clone());
+        Ok(snapshot)
+    }
+
+    /// The active policy set. INVARIANT (fail-closed): none means no.
+    pub(crate) async fn authority(&self, workspace: &WorkspaceId, snapshot: &Snapshot) -> Answer<Arc<Authority>> {
+        let key = keys::policy_active(workspace);
+        let item = self.ports.table.get(&key).await?;
+        let item = item.ok_or_else(|| Problem::new(Code::PreconditionFailed, "this workspace has no policy set"))?;
+        let record: PolicyRecord = bodies::decode(&key, &item.body)?;
+        self.authority_of(workspace, &record, item.version, snapshot)
+    }
+
+    pub(crate) fn authority_of(
+        &self,
+        workspace: &WorkspaceId,
+        record: &PolicyRecord,
+        version: u64,
+        snapshot: &Snapshot,
+    ) -> Answer<Arc<Authority>> {
+        let key = (workspace.clone(), record.digest.clone(), snapshot.version);
+        let kept = self.caches.authorities.get(&key);
+        if let Some(authority) = kept.filter(|authority| authority.version() == version.to_string()) {
+            return Ok(authority);
+        }
+        let authority = Authority::new(&record.text, version.to_string(), &snapshot.registry)
+            .map_err(|error| Problem::new(Code::PreconditionFailed, error.to_string()))?;
+        if *authority.digest() != record.digest {
+            return Err(Fault::Corrupt("the policy set was changed".into()).into());
+        }
+        let authority = Arc::new(authority);
+        self.caches.authorities.put(key, authority.clone());
+        Ok(authority)
+    }
+}

@@ -1,0 +1,353 @@
+//! Load and commit: the only way state changes.
+//!
+//! INVARIANT (claim-is-one-transaction): head, events, step records, idempotency record, outbox, listings and the
+//! decision's checks commit together or not at all.
+
+use crate::{
+    Answer, Caller, Engine, bodies, keys,
+    ports::{Condition, Fault, Item, NotCommitted, Query, Write},
+    records::{HeadRecord, Lease, OnceRecord, OutboxRecord},
+    refused,
+};
+use contracts::{
+    Code, Digest, ExecutionId, Problem, Timestamp, WorkspaceId,
+    event::{Actor, ActorKind, Event},
+    limits::{NAME_BYTES_MAX, PLAN_STEPS_MAX},
+    query::ExecutionSummary,
+};
+use cs_core::{
+    canonical,
+    execution::{
+        Execution, Status, Step,
+        decide::{Command, Transition},
+    },
+    trace::{self, Stamp},
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+/// Tries of one command against others that commit in between.
+const COMMIT_TRIES_MAX: u32 = 12;
+
+/// A loaded execution.
+#[derive(Clone)]
+pub(crate) struct Loaded {
+    pub(crate) state: Execution,
+    pub(crate) chain: trace::Head,
+    /// Of the head item; 0 for one that is not stored.
+    pub(crate) version: u64,
+    pub(crate) epoch: u64,
+    pub(crate) lease: Option<Lease>,
+    pub(crate) token: Option<String>,
+    pub(crate) drives: u32,
+    pub(crate) traceparent: Option<String>,
+    pub(crate) title: String,
+}
+
+impl Loaded {
+    pub(crate) fn new(state: Execution, traceparent: Option<String>, title: String) -> Self {
+        Self {
+            state,
+            chain: trace::Head::default(),
+            version: 0,
+            epoch: 0,
+            lease: None,
+            token: None,
+            drives: 0,
+            traceparent,
+            title,
+        }
+    }
+}
+
+/// Why a commit did not happen.
+#[derive(Debug)]
+pub(crate) enum CommitError {
+    /// Somebody else committed first.
+    Conflict,
+    /// The idempotency record exists.
+    Repeated,
+    /// One of the extra writes: its place among them.
+    Extra(usize),
+    /// It may or may not have happened.
+    Fault(Fault),
+}
+
+/// A command's idempotency: where its record is, and the hash of the request.
+#[derive(Clone, Debug)]
+pub(crate) struct Once {
+    key: crate::ports::Key,
+    request: Digest,
+}
+
+/// The actor of what the engine does on its own.
+pub(crate) fn system() -> Actor {
+    Actor { kind: ActorKind::Service, id: "countersign".into() }
+}
+
+impl Engine {
+    /// Loads an execution with its plan.
+    pub(crate) async fn load(&self, workspace: &WorkspaceId, id: &ExecutionId) -> Answer<Loaded> {
+        let query = Query::prefix(keys::execution(workspace, id), keys::STATE, PLAN_STEPS_MAX + 1);
+        let items = self.ports.table.query(&query).await?;
+        let head_key = keys::head(workspace, id);
+        let mut head: Option<(u64, HeadRecord)> = None;
+        let mut steps: Vec<Step> = Vec::new();
+        for (key, item) in &items {
+            if *key == head_key {
+                head = Some((item.version, bodies::decode(key, &item.body)?));
+            } else {
+                steps.push(bodies::decode(key, &item.body)?);
+            }
+        }
+        let (version, head) = head
+            .ok_or_else(|| Problem::new(Code::NotFound, format!("there is no execution `{id}` in this workspace")))?;
+        let mut state = head.execution;
+        if let Some(facts) = &state.plan_facts {
+            let plan = self.plan(workspace, id, &facts.digest).await?;
+            state.attach(plan);
+        }
+        state.restore(steps);
+        Ok(Loaded {
+            state,
+            chain: head.chain,
+            version,
+            epoch: head.epoch,
+            lease: head.lease,
+            token: head.token,
+            drives: head.drives,
+            traceparent: head.traceparent,
+            title: head.title,
+        })
+    }
+
+    /// Commits a state and its events over what was loaded; on success `loaded` is the new state.
+    pub(crate) async fn commit(
+        &self,
+        loaded: &mut Loaded,
+        mut state: Execution,
+        events: Vec<Event>,
+        stamp: &Stamp,
+        extra: Vec<Write>,
+        once: Option<Write>,
+    ) -> Result<(), CommitError> {
+        let (workspace, id) = (state.workspace.clone(), state.id.clone());
+        let fault = |fault| CommitError::Fault(fault);
+        let mut chain = loaded.chain.clone();
+        let entries = trace::append(&mut chain, stamp, events)
+            .map_err(|error| CommitError::Fault(Fault::Corrupt(error.to_string())))?;
+        let touched = state.take_touched();
+        let before = &loaded.state;
+        let mut writes = extra;
+        let extra_count = writes.len();
+        let once_index = once.is_some().then_some(extra_count);
+        writes.extend(once);
+        for entry in &entries {
+            let item = bodies::item(1, entry).map_err(fault)?;
+            writes.push(Write::Put {
+                key: keys::event(&workspace, &id, entry.seq),
+                item,
+                condition: Condition::NotExists,
+            });
+        }
+        for step in &touched {
+            let item = bodies::item(1, step).map_err(fault)?;
+            writes.push(Write::Put { key: keys::step(&workspace, &id, &step.id), item, condition: Condition::Any });
+        }
+        if let (Some(first), Some(last)) = (entries.first(), entries.last()) {
+            let record = OutboxRecord {
+                workspace: workspace.clone(),
+                execution: id.clone(),
+                from_seq: first.seq,
+                to_seq: last.seq,
+            };
+            let item = bodies::item(1, &record).map_err(fault)?;
+            writes.push(Write::Put {
+                key: keys::outbox(&workspace, &id, first.seq),
+                item,
+                condition: Condition::NotExists,
+            });
+        }
+        let tier = |state: &Execution| state.ruling.as_ref().map(|ruling| ruling.risk_tier);
+        if loaded.version == 0 || before.status != state.status || tier(before) != tier(&state) {
+            let summary = summary(&state, &loaded.title);
+            let item = bodies::item(1, &summary).map_err(fault)?;
+            let key = keys::list(&workspace, &id, state.created_at);
+            writes.push(Write::Put { key, item, condition: Condition::Any });
+        }
+        let open = !state.status.ended();
+        if loaded.version == 0 || open == before.status.ended() {
+            let key = keys::open(&workspace, &id);
+            writes.push(if open {
+                Write::Put { key, item: Item { version: 1, ..Item::default() }, condition: Condition::Any }
+            } else {
+                Write::Delete { key, condition: Condition::Any }
+            });
+        }
+        let record = HeadRecord {
+            execution: state.clone(),
+            chain: chain.clone(),
+            epoch: loaded.epoch,
+            lease: loaded.lease.clone(),
+            token: loaded.token.clone(),
+            drives: loaded.drives,
+            traceparent: loaded.traceparent.clone(),
+            title: loaded.title.clone(),
+        };
+        let condition = match loaded.version {
+            0 => Condition::NotExists,
+            version => Condition::VersionIs(version),
+        };
+        let item = bodies::item(loaded.version + 1, &record).map_err(fault)?;
+        writes.push(Write::Put { key: keys::head(&workspace, &id), item, condition });
+        match self.ports.table.transact(writes).await {
+            Ok(()) => {
+                loaded.state = state;
+                loaded.chain = chain;
+                loaded.version += 1;
+                self.ports.notifier.committed(&workspace, &id);
+                Ok(())
+            }
+            Err(NotCommitted::Condition(index)) if index < extra_count => Err(CommitError::Extra(index)),
+            Err(NotCommitted::Condition(index)) if Some(index) == once_index => Err(CommitError::Repeated),
+            Err(NotCommitted::Condition(_)) => Err(CommitError::Conflict),
+            Err(NotCommitted::Fault(fault)) => Err(CommitError::Fault(fault)),
+        }
+    }
+
+    /// The idempotency of a command, and its answer if it was given before.
+    ///
+    /// INVARIANT (same-command-twice).
+    pub(crate) async fn once<T: Serialize, R: DeserializeOwned>(
+        &self,
+        caller: &Caller,
+        operation: &str,
+        request: &T,
+    ) -> Answer<(Option<Once>, Option<R>)> {
+        let Some(given) = &caller.idempotency_key else {
+            return Ok((None, None));
+        };
+        if given.is_empty() || given.len() > NAME_BYTES_MAX {
+            let message = format!("`Idempotency-Key` is 1 to {NAME_BYTES_MAX} bytes");
+            return Err(Problem::new(Code::BadRequest, message));
+        }
+        let request = canonical::digest(request).map_err(crate::not_canonical)?;
+        let key = keys::once(&caller.workspace, &caller.actor.id, operation, given);
+        let once = Once { key, request };
+        let answer = self.repeated(&once).await?;
+        Ok((Some(once), answer))
+    }
+
+    async fn repeated<R: DeserializeOwned>(&self, once: &Once) -> Answer<Option<R>> {
+        let Some(item) = self.ports.table.get(&once.key).await? else {
+            return Ok(None);
+        };
+        let record: OnceRecord = bodies::decode(&once.key, &item.body)?;
+        if record.request != once.request {
+            let message = "this `Idempotency-Key` was used with another request; take a new one";
+            return Err(Problem::new(Code::ValidationFailed, message));
+        }
+        let response = serde_json::from_value(record.response).map_err(|error| Fault::Corrupt(error.to_string()))?;
+        Ok(Some(response))
+    }
+
+    pub(crate) fn once_write<R: Serialize>(&self, once: &Once, response: &R) -> Result<Write, Fault> {
+        let response = serde_json::to_value(response).map_err(|error| Fault::Corrupt(error.to_string()))?;
+        let mut item = bodies::item(1, &OnceRecord { request: once.request.clone(), response })?;
+        item.expires_at = Some(self.now().ms() / 1_000 + 30 * 86_400);
+        Ok(Write::Put { key: once.key.clone(), item, condition: Condition::NotExists })
+    }
+
+    /// One command of a caller on an existing execution: load, decide, commit; again if somebody else was faster.
+    /// `decide` says the commands; `answer` is made from the state they led to; `extra` is written with them.
+    #[expect(clippy::too_many_arguments, reason = "the five words of a handler, each given by name")]
+    pub(crate) async fn update<T, R>(
+        &self,
+        caller: &Caller,
+        id: &ExecutionId,
+        operation: &str,
+        request: &T,
+        mut decide: impl FnMut(&Loaded, Timestamp) -> Answer<Vec<Command>>,
+        answer: impl Fn(&Execution, Timestamp) -> Answer<R>,
+        extra: Vec<Write>,
+    ) -> Answer<R>
+    where
+        T: Serialize,
+        R: Serialize + DeserializeOwned,
+    {
+        let (once, given) = self.once(caller, operation, request).await?;
+        if let Some(given) = given {
+            return Ok(given);
+        }
+        for _ in 0..COMMIT_TRIES_MAX {
+            let mut loaded = self.load(&caller.workspace, id).await?;
+            let now = self.now();
+            let mut transition = Transition::begin(&loaded.state, now);
+            for command in decide(&loaded, now)? {
+                transition.apply(command).map_err(refused)?;
+            }
+            let (state, events) = transition.into_parts();
+            let response = answer(&state, now)?;
+            let stamp = Stamp { at: now, actor: caller.actor.clone(), traceparent: caller.traceparent.clone() };
+            let write = once.as_ref().map(|once| self.once_write(once, &response)).transpose()?;
+            let reopened = loaded.state.status.ended() && !state.status.ended();
+            loaded.drives += u32::from(reopened);
+            match self.commit(&mut loaded, state, events, &stamp, extra.clone(), write).await {
+                Ok(()) => {
+                    self.wake(&loaded, reopened).await;
+                    return Ok(response);
+                }
+                Err(CommitError::Conflict | CommitError::Extra(_)) => {}
+                Err(CommitError::Repeated) => {
+                    if let Some(once) = &once
+                        && let Some(given) = self.repeated(once).await?
+                    {
+                        return Ok(given);
+                    }
+                }
+                Err(CommitError::Fault(fault)) => return Err(fault.into()),
+            }
+        }
+        let mut problem = Problem::new(Code::Conflict, "too many others change this execution; try again");
+        problem.retryable = true;
+        Err(problem)
+    }
+
+    /// After a commit: ends the wait of the state machine, or starts it anew. A failure here loses nothing: `sweep`
+    /// and restarts drive every open execution again.
+    pub(crate) async fn wake(&self, loaded: &Loaded, restart: bool) {
+        let (workspace, id) = (&loaded.state.workspace, &loaded.state.id);
+        let outcome = if restart {
+            self.ports.signals.start(workspace, id, &drive_name(id, loaded.drives)).await
+        } else if let Some(token) = &loaded.token {
+            self.ports.signals.succeed(token).await
+        } else {
+            Ok(())
+        };
+        if let Err(fault) = outcome {
+            tracing::warn!(execution_id = %id, %fault, "the state machine was not signalled");
+        }
+    }
+}
+
+/// Names one start of the state machine.
+pub(crate) fn drive_name(id: &ExecutionId, drives: u32) -> String {
+    format!("{id}-{drives}")
+}
+
+pub(crate) fn summary(state: &Execution, title: &str) -> ExecutionSummary {
+    ExecutionSummary {
+        execution_id: state.id.clone(),
+        status: state.status.as_str().to_owned(),
+        risk_tier: state.ruling.as_ref().map(|ruling| ruling.risk_tier),
+        actor_id: state.intent.as_ref().map(|intent| intent.actor_id.clone()).unwrap_or_default(),
+        text: title.to_owned(),
+        created_at: state.created_at,
+        updated_at: state.updated_at,
+    }
+}
+
+/// The status on the wire.
+pub(crate) fn status(state: &Execution) -> String {
+    debug_assert_ne!(state.status, Status::New);
+    state.status.as_str().to_owned()
+}

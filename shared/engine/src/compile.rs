@@ -1,0 +1,223 @@
+//! controlPlane.plan.compile, and the state machine's Compile task. An already compiled plan is returned as it is.
+
+use crate::{
+    Answer, Caller, Engine,
+    commit::{CommitError, system},
+    keys,
+    ports::Write,
+    records::DraftRecord,
+    refused,
+};
+use contracts::{
+    Code, Digest, ExecutionId, Issue, Problem, WorkspaceId,
+    command::{CompilePlan, PlanCompiledAnswer},
+    draft::Draft,
+    event::SubmitMode,
+    limits::DRAFT_BYTES_MAX,
+};
+use cs_core::{
+    canonical,
+    execution::{
+        Execution, Status,
+        decide::{Command, Transition},
+    },
+    plan::{self, Rejected},
+    seal::{self, Secret},
+    trace::Stamp,
+};
+use serde_json::Value;
+use std::sync::Arc;
+
+/// A draft whose sensitive values were sealed.
+pub struct Compiling {
+    record: DraftRecord,
+    secrets: Vec<Secret>,
+}
+
+impl Compiling {
+    /// Writes that store the draft and its secrets.
+    pub(crate) async fn writes(
+        &self,
+        engine: &Engine,
+        workspace: &WorkspaceId,
+        id: &ExecutionId,
+    ) -> Answer<Vec<Write>> {
+        let mut writes = vec![engine.put_body(keys::body(workspace, id, "draft"), &self.record).await?];
+        for secret in &self.secrets {
+            writes.push(engine.put_body(keys::vault(workspace, id, &secret.commitment), secret).await?);
+        }
+        Ok(writes)
+    }
+}
+
+impl Engine {
+    /// Seals the literals that the operations' schemas mark `x-sensitive`. Steps whose operation is unknown stay as
+    /// they are; compilation will refuse them.
+    pub(crate) async fn seal_draft(&self, workspace: &WorkspaceId, mut draft: Draft) -> Answer<Compiling> {
+        let snapshot = self.snapshot(workspace).await?;
+        let mut secrets = Vec::new();
+        for step in &mut draft.steps {
+            let Ok((skill, name)) = snapshot.registry.resolve(&step.operation) else {
+                continue;
+            };
+            let Some(operation) = skill.operation(name).filter(|operation| !operation.input.sensitive().is_empty())
+            else {
+                continue;
+            };
+            let mut with = Value::Object(std::mem::take(&mut step.with));
+            let mut salt = || self.salt();
+            secrets.extend(seal::seal(&mut with, &operation.input, &mut salt).map_err(crate::not_canonical)?);
+            if let Value::Object(map) = with {
+                step.with = map;
+            }
+        }
+        // Each secret is an item of the commit.
+        if secrets.len() > SECRETS_MAX {
+            let message = format!("{} sensitive values; a draft holds at most {SECRETS_MAX}", secrets.len());
+            return Err(Problem::new(Code::ValidationFailed, message.clone()).issue(Issue::new("/draft", message)));
+        }
+        Ok(Compiling { record: DraftRecord { draft }, secrets })
+    }
+
+    /// The command that compiles a sealed draft, and the write that stores the plan.
+    pub(crate) async fn compile_command(
+        &self,
+        workspace: &WorkspaceId,
+        id: &ExecutionId,
+        compiling: &Compiling,
+        planner_model: Option<String>,
+    ) -> Answer<(Command, Option<Write>)> {
+        let snapshot = self.snapshot(workspace).await?;
+        let draft_digest = canonical::digest(&compiling.record).map_err(crate::not_canonical)?;
+        match plan::compile(&compiling.record.draft, &snapshot.registry) {
+            Ok(compiled) => {
+                let compiled = Arc::new(compiled);
+                let write = self.put_body(keys::body(workspace, id, "plan"), compiled.plan()).await?;
+                self.keep_plan(&compiled);
+                Ok((Command::Compile { outcome: Ok(compiled), draft_digest, planner_model }, Some(write)))
+            }
+            Err(Rejected::Diagnostics(issues)) => {
+                Ok((Command::Compile { outcome: Err(issues), draft_digest, planner_model }, None))
+            }
+            Err(Rejected::NotCanonical(error)) => Err(crate::not_canonical(error)),
+        }
+    }
+
+    /// Compiles an execution's draft, or the one that comes with the request.
+    pub async fn compile(&self, caller: &Caller, request: CompilePlan) -> Answer<PlanCompiledAnswer> {
+        caller.require("control-plane.plan.compile")?;
+        let id = request.execution_id.clone();
+        if let Some(draft) = &request.draft {
+            let size = serde_json::to_vec(draft).map_or(usize::MAX, |bytes| bytes.len());
+            if size > DRAFT_BYTES_MAX || draft.steps.iter().any(|s| s.with.values().any(seal::holds_sealed)) {
+                let message = format!("a draft of at most {DRAFT_BYTES_MAX} bytes, without `$sealed`");
+                return Err(
+                    Problem::new(Code::ValidationFailed, message.clone()).issue(Issue::new("/draft", message))
+                );
+            }
+        }
+        let (once, given) = self.once(caller, "plan.compile", &request).await?;
+        if let Some(given) = given {
+            return Ok(given);
+        }
+        let mut loaded = self.load(&caller.workspace, &id).await?;
+        let intent = loaded.state.intent.as_ref();
+        if let (Some(wanted), Some(intent)) = (&request.intent_id, intent)
+            && *wanted != intent.intent_id
+        {
+            return Err(Problem::new(Code::IntentNotFound, format!("execution `{id}` has another intent")));
+        }
+        if loaded.state.plan_facts.is_some() && request.draft.is_none() {
+            return compiled(&loaded.state);
+        }
+        let workspace = caller.workspace.clone();
+        let mut writes = Vec::new();
+        let compiling = match request.draft {
+            Some(draft) => {
+                let compiling = self.seal_draft(&workspace, draft).await?;
+                writes.extend(compiling.writes(self, &workspace, &id).await?);
+                compiling
+            }
+            None => self.stored_draft(&workspace, &id).await?.ok_or_else(|| {
+                let issue = Issue::new("/draft", "the intent came without a draft: send one");
+                Problem::new(Code::ValidationFailed, "there is nothing to compile").issue(issue)
+            })?,
+        };
+        let (command, write) = self.compile_command(&workspace, &id, &compiling, request.planner_model).await?;
+        writes.extend(write);
+        let now = self.now();
+        let mut transition = Transition::begin(&loaded.state, now);
+        transition.apply(command).map_err(refused)?;
+        let (state, events) = transition.into_parts();
+        let answer = compiled(&state);
+        let stamp = Stamp { at: now, actor: caller.actor.clone(), traceparent: caller.traceparent.clone() };
+        let write = match (&once, &answer) {
+            (Some(once), Ok(answer)) => Some(self.once_write(once, answer)?),
+            _ => None,
+        };
+        match self.commit(&mut loaded, state, events, &stamp, writes, write).await {
+            Ok(()) => answer,
+            Err(CommitError::Fault(fault)) => Err(fault.into()),
+            Err(CommitError::Conflict | CommitError::Repeated | CommitError::Extra(_)) => {
+                let mut problem = Problem::new(Code::Conflict, "another request changed this execution; try again");
+                problem.retryable = true;
+                Err(problem)
+            }
+        }
+    }
+
+    async fn stored_draft(&self, workspace: &WorkspaceId, id: &ExecutionId) -> Answer<Option<Compiling>> {
+        let record: Option<DraftRecord> = self.get_body(&keys::body(workspace, id, "draft")).await?;
+        Ok(record.map(|record| Compiling { record, secrets: Vec::new() }))
+    }
+
+    /// The Compile task. Idempotent; says whether there is a plan.
+    pub async fn compile_task(&self, workspace: &WorkspaceId, id: &ExecutionId) -> Answer<bool> {
+        loop {
+            let mut loaded = self.load(workspace, id).await?;
+            let manual = loaded.state.intent.as_ref().is_some_and(|intent| intent.mode == SubmitMode::Manual);
+            if manual && loaded.state.run.is_none() {
+                return Ok(false); // waits for commands
+            }
+            if loaded.state.status != Status::Received {
+                return Ok(loaded.state.plan_facts.is_some());
+            }
+            let Some(compiling) = self.stored_draft(workspace, id).await? else {
+                return Ok(false);
+            };
+            let (command, write) = self.compile_command(workspace, id, &compiling, None).await?;
+            let now = self.now();
+            let mut transition = Transition::begin(&loaded.state, now);
+            transition.apply(command).map_err(refused)?;
+            let (state, events) = transition.into_parts();
+            let stamp = Stamp { at: now, actor: system(), traceparent: loaded.traceparent.clone() };
+            match self.commit(&mut loaded, state, events, &stamp, write.into_iter().collect(), None).await {
+                Ok(()) => return Ok(loaded.state.plan_facts.is_some()),
+                Err(CommitError::Fault(fault)) => return Err(fault.into()),
+                Err(CommitError::Conflict | CommitError::Repeated | CommitError::Extra(_)) => {}
+            }
+        }
+    }
+}
+
+/// Sensitive literals of one draft.
+const SECRETS_MAX: usize = 50;
+
+fn compiled(state: &Execution) -> Answer<PlanCompiledAnswer> {
+    match (&state.plan_facts, state.plan()) {
+        (Some(facts), Some(plan)) => Ok(PlanCompiledAnswer {
+            plan_id: facts.plan_id.clone(),
+            compiled_at: state.updated_at,
+            step_count: plan.plan().steps.len() as u32,
+            deterministic_hash: facts.digest.clone(),
+            plan: plan.plan().clone(),
+            diagnostics: Vec::new(),
+        }),
+        _ => Err(Problem::new(Code::ValidationFailed, "the draft is not a plan").issues(state.reasons.clone())),
+    }
+}
+
+/// Digest of a stored draft record.
+pub(crate) fn draft_digest(record: &DraftRecord) -> Answer<Digest> {
+    canonical::digest(record).map_err(crate::not_canonical)
+}

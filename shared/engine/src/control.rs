@@ -1,0 +1,293 @@
+//! controlPlane.execution.start, cancel, pause, resume, retry, abort, resolve, and the callback of a tool.
+
+use crate::{
+    Answer, Caller, Engine,
+    approve::check_text,
+    commit::{CommitError, drive_name, status},
+    keys,
+    ports::Write,
+    refused,
+};
+use contracts::{
+    Code, ExecutionId, Issue, Problem, RunId, StepId, Timestamp,
+    command::{
+        CancelExecution, ExecutionCancelledAnswer, ExecutionStartedAnswer, ExecutionSteeredAnswer, ResolveStep,
+        RetryExecution, StartExecution, SteerExecution, StepResolvedAnswer,
+    },
+    event::{Actor, ActorKind, Resolution},
+    verdict::{RunMode, Verdict},
+};
+use cs_core::{
+    canonical,
+    execution::{
+        Execution, Status,
+        decide::{Command, Outcome, Transition},
+    },
+    seal,
+    trace::Stamp,
+    warrant,
+};
+use serde_json::Value;
+
+/// Sealed values kept of one output. What is beyond stays a commitment that cannot be opened.
+pub(crate) const OUTPUT_SECRETS_MAX: usize = 20;
+
+/// What a verb of [`SteerExecution`] does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Steer {
+    Pause,
+    Resume,
+    Abort,
+}
+
+impl Engine {
+    /// Starts a verified plan.
+    pub async fn start(&self, caller: &Caller, request: StartExecution) -> Answer<ExecutionStartedAnswer> {
+        caller.require("control-plane.execution.start")?;
+        let run_id = RunId::from_bytes(self.ports.ids.id());
+        let id = &request.execution_id;
+        let answer = self
+            .update(
+                caller,
+                id,
+                "execution.start",
+                &request,
+                |loaded, _| {
+                    let facts = loaded.state.plan_facts.as_ref();
+                    if facts.is_none_or(|facts| facts.plan_id != request.plan_id) {
+                        let message = "the execution has another plan, or none";
+                        return Err(Problem::new(Code::PreconditionFailed, message)
+                            .issue(Issue::new("/planId", "name the plan that was verified")));
+                    }
+                    let mode = request.mode.unwrap_or_else(|| default_mode(&loaded.state));
+                    Ok(vec![Command::Start { run_id: run_id.clone(), mode }])
+                },
+                |state, at| {
+                    let run = state.run.as_ref().map(|run| run.run_id.clone());
+                    Ok(ExecutionStartedAnswer {
+                        run_id: run.unwrap_or_else(|| run_id.clone()),
+                        status: status(state),
+                        started_at: at,
+                    })
+                },
+                Vec::new(),
+            )
+            .await?;
+        // Repeating the start of a state machine by its name is one start.
+        self.ports.signals.start(&caller.workspace, id, &drive_name(id, 0)).await?;
+        Ok(answer)
+    }
+
+    /// Cancels an execution.
+    pub async fn cancel(&self, caller: &Caller, request: CancelExecution) -> Answer<ExecutionCancelledAnswer> {
+        caller.require("control-plane.execution.cancel")?;
+        check_text("/reason", request.reason.as_deref())?;
+        self.update(
+            caller,
+            &request.execution_id,
+            "execution.cancel",
+            &request,
+            |_, _| {
+                let (actor, reason) = (caller.actor.clone(), request.reason.clone());
+                Ok(vec![Command::Cancel { actor, reason, compensate: request.compensate }])
+            },
+            |state, at| {
+                Ok(ExecutionCancelledAnswer {
+                    execution_id: state.id.clone(),
+                    status: status(state),
+                    cancelled_at: at,
+                    cancelled_by: caller.actor.id.clone(),
+                })
+            },
+            Vec::new(),
+        )
+        .await
+    }
+
+    /// Pauses, resumes or aborts an execution.
+    pub async fn steer(
+        &self,
+        caller: &Caller,
+        request: SteerExecution,
+        verb: Steer,
+    ) -> Answer<ExecutionSteeredAnswer> {
+        let (grant, operation) = match verb {
+            Steer::Pause => ("control-plane.execution.pause", "execution.pause"),
+            Steer::Resume => ("control-plane.execution.resume", "execution.resume"),
+            Steer::Abort => ("control-plane.execution.abort", "execution.abort"),
+        };
+        caller.require(grant)?;
+        check_text("/reason", request.reason.as_deref())?;
+        self.update(
+            caller,
+            &request.execution_id,
+            operation,
+            &request,
+            |_, _| {
+                let (actor, reason) = (caller.actor.clone(), request.reason.clone());
+                Ok(vec![match verb {
+                    Steer::Pause => Command::Pause { actor, reason },
+                    Steer::Resume => Command::Resume { actor, reason },
+                    Steer::Abort => Command::Abort { actor, reason },
+                }])
+            },
+            steered,
+            Vec::new(),
+        )
+        .await
+    }
+
+    /// Tries failed or expired steps again.
+    pub async fn retry(&self, caller: &Caller, request: RetryExecution) -> Answer<ExecutionSteeredAnswer> {
+        caller.require("control-plane.execution.retry")?;
+        check_text("/reason", request.reason.as_deref())?;
+        self.update(
+            caller,
+            &request.execution_id,
+            "execution.retry",
+            &request,
+            |_, _| {
+                let (actor, reason) = (caller.actor.clone(), request.reason.clone());
+                Ok(vec![Command::Retry { actor, step: request.step_id.clone(), reason }])
+            },
+            steered,
+            Vec::new(),
+        )
+        .await
+    }
+
+    /// Says what became of a call whose outcome is not known.
+    pub async fn resolve(&self, caller: &Caller, request: ResolveStep) -> Answer<StepResolvedAnswer> {
+        caller.require("control-plane.execution.resolve")?;
+        let (id, step) = (&request.execution_id, &request.step_id);
+        let (mut output, mut writes) = (None, Vec::new());
+        if let (Resolution::Completed, Some(evidence)) = (request.outcome, &request.evidence) {
+            let loaded = self.load(&caller.workspace, id).await?;
+            let (digest, stored) = self.output_writes(&loaded.state, step, evidence.clone()).await?;
+            (output, writes) = (Some(digest), stored);
+        }
+        self.update(
+            caller,
+            id,
+            "execution.resolve",
+            &request,
+            |_, _| {
+                Ok(vec![Command::Resolve {
+                    actor: caller.actor.clone(),
+                    step: step.clone(),
+                    outcome: request.outcome,
+                    output: output.clone(),
+                }])
+            },
+            |state, _| {
+                Ok(StepResolvedAnswer {
+                    execution_id: state.id.clone(),
+                    step_id: step.clone(),
+                    status: state.step(step).map_or("unknown", |step| step.state.as_str()).to_owned(),
+                })
+            },
+            writes,
+        )
+        .await
+    }
+
+    /// Checks and seals the output of a step; its digest, and the writes that store it.
+    pub(crate) async fn output_writes(
+        &self,
+        state: &Execution,
+        step: &StepId,
+        mut output: Value,
+    ) -> Answer<(contracts::Digest, Vec<Write>)> {
+        let operation = self.operation_of(state, step).await?;
+        let issues = operation.output.issues(&output, &Default::default(), "/evidence");
+        if !issues.is_empty() {
+            let message = "the output does not fit the operation's schema";
+            return Err(Problem::new(Code::ValidationFailed, message).issues(issues));
+        }
+        let mut salt = || self.salt();
+        let secrets = seal::seal(&mut output, &operation.output, &mut salt).map_err(crate::not_canonical)?;
+        let digest = canonical::digest(&output).map_err(crate::not_canonical)?;
+        let mut writes = vec![self.put_body(keys::output(&state.workspace, &state.id, step), &output).await?];
+        for secret in secrets.into_iter().take(OUTPUT_SECRETS_MAX) {
+            let key = keys::vault(&state.workspace, &state.id, &secret.commitment);
+            writes.push(self.put_body(key, &secret).await?);
+        }
+        Ok((digest, writes))
+    }
+
+    /// The result of a tool that answered 202. The warrant that the call carried is the credential.
+    pub async fn callback(
+        &self,
+        id: &ExecutionId,
+        step: &StepId,
+        token: Option<&str>,
+        body: Value,
+    ) -> Answer<ExecutionSteeredAnswer> {
+        let refuse = |why: &str| Problem::new(Code::Unauthenticated, why.to_owned());
+        let token = token.ok_or_else(|| refuse("send `Authorization: Bearer <the warrant of the call>`"))?;
+        // The warrant says who may answer; how long, the step's own deadline says, which the decision checks.
+        let claims = warrant::verify_issued(token, &self.key.jwks()).map_err(|error| refuse(&error.to_string()))?;
+        if claims.exe != *id || claims.step != *step {
+            return Err(refuse("the warrant is for another step"));
+        }
+        let workspace = claims.ws.parse().map_err(|_| refuse("the warrant names no workspace"))?;
+        for _ in 0..8 {
+            let mut loaded = self.load(&workspace, id).await?;
+            let record = loaded.state.step(step);
+            let waits = record.is_some_and(|step| step.awaits_callback() && step.call_attempt() == claims.att);
+            if !waits {
+                return Err(Problem::new(Code::Conflict, "this step does not wait for that result (any more)"));
+            }
+            let mut writes = Vec::new();
+            let outcome = match (body.get("output"), body.get("error")) {
+                (Some(given), None) => {
+                    let (output, stored) = self.output_writes(&loaded.state, step, given.clone()).await?;
+                    writes = stored;
+                    Outcome::Completed { output }
+                }
+                (None, Some(error)) => {
+                    let text = |key: &str| error.get(key).and_then(Value::as_str).map(str::to_owned);
+                    Outcome::Failed {
+                        code: text("code").unwrap_or_else(|| "TOOL_FAILED".into()),
+                        message: text("message").unwrap_or_default(),
+                    }
+                }
+                _ => {
+                    let issue = Issue::new("", "`{\"output\": ...}` or `{\"error\": {\"code\", \"message\"}}`");
+                    return Err(Problem::new(Code::ValidationFailed, "not a result").issue(issue));
+                }
+            };
+            let now = self.now();
+            let mut transition = Transition::begin(&loaded.state, now);
+            transition
+                .apply(Command::Callback { step: step.clone(), attempt: claims.att, outcome })
+                .map_err(refused)?;
+            let (state, events) = transition.into_parts();
+            let answer = steered(&state, now)?;
+            let actor = Actor { kind: ActorKind::Tool, id: claims.op.clone() };
+            let stamp = Stamp { at: now, actor, traceparent: loaded.traceparent.clone() };
+            match self.commit(&mut loaded, state, events, &stamp, writes, None).await {
+                Ok(()) => {
+                    self.wake(&loaded, false).await;
+                    return Ok(answer);
+                }
+                Err(CommitError::Fault(fault)) => return Err(fault.into()),
+                Err(CommitError::Conflict | CommitError::Repeated | CommitError::Extra(_)) => {}
+            }
+        }
+        Err(Problem::new(Code::InternalError, "the service failed; try again"))
+    }
+}
+
+/// Autonomous where the verdict allows a step to be.
+pub(crate) fn default_mode(state: &Execution) -> RunMode {
+    match state.ruling.as_ref().map(|ruling| ruling.verdict) {
+        Some(Verdict::Autonomous | Verdict::Assist) => RunMode::Autonomous,
+        Some(Verdict::Blocked) | None => RunMode::Assist,
+    }
+}
+
+fn steered(state: &Execution, at: Timestamp) -> Answer<ExecutionSteeredAnswer> {
+    debug_assert_ne!(state.status, Status::New);
+    Ok(ExecutionSteeredAnswer { execution_id: state.id.clone(), status: status(state), at })
+}

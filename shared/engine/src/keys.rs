@@ -1,0 +1,141 @@
+//! Where everything is stored. Every key but those of API keys begins with its workspace (INVARIANT tenant-walls).
+
+use crate::ports::Key;
+use contracts::{Digest, ExecutionId, StepId, Timestamp, WorkspaceId};
+
+/// Shards of a day's listing.
+pub const LIST_SHARDS: u8 = 8;
+/// Shards of the open executions and of the outbox.
+pub const WORK_SHARDS: u8 = 8;
+
+fn key(partition: String, sort: impl Into<String>) -> Key {
+    Key { partition, sort: sort.into() }
+}
+
+/// Partition of one execution.
+pub fn execution(workspace: &WorkspaceId, id: &ExecutionId) -> String {
+    format!("ws#{workspace}#exe#{id}")
+}
+
+/// Prefix of an execution's head and step records, which are loaded together.
+pub const STATE: &str = "a#";
+/// Prefix of an execution's events.
+pub const EVENT: &str = "e#";
+
+/// Its head.
+pub fn head(workspace: &WorkspaceId, id: &ExecutionId) -> Key {
+    key(execution(workspace, id), "a#head")
+}
+/// The record of a step.
+pub fn step(workspace: &WorkspaceId, id: &ExecutionId, step: &StepId) -> Key {
+    key(execution(workspace, id), format!("a#step#{step}"))
+}
+/// One event of its trace.
+pub fn event(workspace: &WorkspaceId, id: &ExecutionId, seq: u64) -> Key {
+    key(execution(workspace, id), format!("e#{seq:010}"))
+}
+/// One of its bodies: `intent`, `draft`, `plan`, `verdict#<digest>`.
+pub fn body(workspace: &WorkspaceId, id: &ExecutionId, name: &str) -> Key {
+    key(execution(workspace, id), format!("b#{name}"))
+}
+/// The output of a step.
+pub fn output(workspace: &WorkspaceId, id: &ExecutionId, step: &StepId) -> Key {
+    key(execution(workspace, id), format!("b#out#{step}"))
+}
+/// A sealed value.
+pub fn vault(workspace: &WorkspaceId, id: &ExecutionId, commitment: &Digest) -> Key {
+    key(execution(workspace, id), format!("v#{}", commitment.hex()))
+}
+
+fn shard(text: &str, shards: u8) -> u8 {
+    text.bytes().fold(0_u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte)) % shards
+}
+
+/// Partition of a day's listing.
+pub fn list_partition(workspace: &WorkspaceId, day: &str, shard: u8) -> String {
+    format!("ws#{workspace}#list#{day}#{shard}")
+}
+/// An execution in its day's listing.
+pub fn list(workspace: &WorkspaceId, id: &ExecutionId, created: Timestamp) -> Key {
+    let partition = list_partition(workspace, &created.day(), shard(id.as_str(), LIST_SHARDS));
+    key(partition, list_sort(created, id.as_str()))
+}
+/// Sort key in a listing.
+pub fn list_sort(created: Timestamp, id: &str) -> String {
+    format!("{:013}#{id}", created.ms())
+}
+
+/// Partition of executions that have not ended; what `sweep` and a restart look at.
+pub fn open_partition(shard: u8) -> String {
+    format!("open#{shard}")
+}
+/// An execution among those.
+pub fn open(workspace: &WorkspaceId, id: &ExecutionId) -> Key {
+    key(open_partition(shard(id.as_str(), WORK_SHARDS)), format!("{workspace}#{id}"))
+}
+
+/// Partition of stage events that have not been sent.
+pub fn outbox_partition(shard: u8) -> String {
+    format!("outbox#{shard}")
+}
+/// The stage events of one commit.
+pub fn outbox(workspace: &WorkspaceId, id: &ExecutionId, seq: u64) -> Key {
+    key(outbox_partition(shard(id.as_str(), WORK_SHARDS)), format!("{workspace}#{id}#{seq:010}"))
+}
+/// Prefix of one execution's in the outbox, and its partition.
+pub fn outbox_of(workspace: &WorkspaceId, id: &ExecutionId) -> (String, String) {
+    (outbox_partition(shard(id.as_str(), WORK_SHARDS)), format!("{workspace}#{id}#"))
+}
+
+/// A command's idempotency record; the parts are hashed with their lengths, so that no two collide.
+pub fn once(workspace: &WorkspaceId, actor: &str, operation: &str, idempotency_key: &str) -> Key {
+    let parts = [actor.as_bytes(), operation.as_bytes(), idempotency_key.as_bytes()];
+    let digest = cs_core::canonical::digest_parts(&parts);
+    key(format!("ws#{workspace}#once#{}", digest.hex().get(..2).unwrap_or("00")), digest.hex())
+}
+
+/// Settings of a workspace: freeze switch, webhook secret.
+pub fn settings(workspace: &WorkspaceId) -> Key {
+    key(format!("ws#{workspace}"), "settings")
+}
+/// The active policy set.
+pub fn policy_active(workspace: &WorkspaceId) -> Key {
+    key(format!("ws#{workspace}"), "policy")
+}
+/// A policy set by content.
+pub fn policy(workspace: &WorkspaceId, digest: &Digest) -> Key {
+    key(format!("ws#{workspace}"), format!("policy#{}", digest.hex()))
+}
+/// The registry's version: changes with every install and disable.
+pub fn registry(workspace: &WorkspaceId) -> Key {
+    key(format!("ws#{workspace}"), "registry")
+}
+/// Partition and prefix of skills.
+pub fn skills(workspace: &WorkspaceId) -> (String, &'static str) {
+    (format!("ws#{workspace}#skills"), "s#")
+}
+/// A skill at one version.
+pub fn skill(workspace: &WorkspaceId, skill: &str, version: &str) -> Key {
+    key(skills(workspace).0, format!("s#{skill}@{version}"))
+}
+/// Head of the workspace's own trace.
+pub fn journal_head(workspace: &WorkspaceId) -> Key {
+    key(format!("ws#{workspace}#journal"), "a#head")
+}
+/// One event of the workspace's own trace.
+pub fn journal(workspace: &WorkspaceId, seq: u64) -> Key {
+    key(format!("ws#{workspace}#journal"), format!("e#{seq:010}"))
+}
+
+/// An API key, by the hash of its secret.
+pub fn api_key(hash: &Digest) -> Key {
+    key(format!("key#{}", hash.hex().get(..2).unwrap_or("00")), hash.hex())
+}
+/// Partition and prefix of a workspace's API keys, for listing.
+pub fn api_keys(workspace: &WorkspaceId) -> (String, &'static str) {
+    (format!("ws#{workspace}#keys"), "k#")
+}
+/// A workspace's API key, by its id.
+pub fn api_key_of(workspace: &WorkspaceId, id: &str) -> Key {
+    key(api_keys(workspace).0, format!("k#{id}"))
+}

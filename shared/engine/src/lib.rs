@@ -1,0 +1,146 @@
+//! Ports and use cases. Every handler reads: load, decide, commit; the decisions themselves are in `core`.
+//!
+//! **Architecture invariant:** no runtime, transport or vendor is named here. What the engine needs of the world is in
+//! [`ports`]; it runs under tokio, in a Lambda, and under the simulator's scheduler alike.
+
+pub mod access;
+mod advance;
+mod approve;
+mod bodies;
+mod caches;
+mod call;
+mod commit;
+mod compile;
+mod control;
+pub mod keys;
+pub mod memory;
+pub mod ports;
+mod query;
+mod records;
+mod relay;
+mod replay;
+mod skills;
+mod submit;
+mod verify;
+
+pub use access::{ApiKey, Caller, NewKey};
+pub use advance::{Next, Step as NextStep};
+pub use caches::Snapshot;
+pub use compile::Compiling;
+pub use records::{HeadRecord, OutboxRecord, PolicyRecord, Settings};
+pub use relay::{cloud_event, webhook_headers};
+pub use skills::SkillRecord;
+
+use contracts::{Code, Problem, capability::Capability};
+use ports::{Blobs, Clock, Fault, Ids, Notifier, Signals, Table, Tools};
+use std::sync::Arc;
+
+/// What a deployment decides.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Unsigned manifests are accepted (listed `verified: false`).
+    pub development: bool,
+    /// Tools on loopback and private addresses are allowed.
+    pub allow_private_targets: bool,
+    pub capabilities: Vec<Capability>,
+    /// Where tools that answered 202 call back, without a slash at the end.
+    pub public_url: String,
+    /// Life of a lease, renewed by each commit, in milliseconds.
+    pub lease_ms: i64,
+    /// A lease of another owner is void: this process is the only one on its store.
+    pub exclusive: bool,
+    /// Longest wait inside `advance` before it hands the wait to the state machine, in milliseconds.
+    pub inline_wait_ms: i64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            development: false,
+            allow_private_targets: false,
+            capabilities: vec![Capability::Core, Capability::Approval, Capability::Audit, Capability::SkillRegistry],
+            public_url: String::new(),
+            lease_ms: 30_000,
+            exclusive: false,
+            inline_wait_ms: 1_000,
+        }
+    }
+}
+
+/// What the engine needs of the world.
+#[derive(Clone)]
+pub struct Ports {
+    pub table: Arc<dyn Table>,
+    pub blobs: Arc<dyn Blobs>,
+    pub tools: Arc<dyn Tools>,
+    pub signals: Arc<dyn Signals>,
+    pub notifier: Arc<dyn Notifier>,
+    pub clock: Arc<dyn Clock>,
+    pub ids: Arc<dyn Ids>,
+}
+
+/// The use cases.
+pub struct Engine {
+    ports: Ports,
+    config: Config,
+    key: cs_core::warrant::Key,
+    signals: policy::Signals,
+    caches: caches::Caches,
+}
+
+impl Engine {
+    /// An engine. `key` signs warrants.
+    pub fn new(ports: Ports, config: Config, key: cs_core::warrant::Key) -> Self {
+        Self { ports, config, key, signals: policy::Signals::default(), caches: caches::Caches::default() }
+    }
+    /// The deployment's decisions.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+    /// The ports.
+    pub fn ports(&self) -> &Ports {
+        &self.ports
+    }
+    /// The public keys that verify warrants (JWK set).
+    pub fn jwks(&self) -> serde_json::Value {
+        self.key.jwks()
+    }
+    /// A fresh salt: 16 random bytes, hexadecimal.
+    pub(crate) fn salt(&self) -> String {
+        self.ports.ids.secret().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    }
+    /// This moment.
+    pub fn now(&self) -> contracts::Timestamp {
+        self.ports.clock.now()
+    }
+}
+
+/// A use case's answer: what was asked for, or a problem.
+pub type Answer<T> = Result<T, Problem>;
+
+impl From<Fault> for Problem {
+    // What failed inside is for the log; the caller learns that it may try again.
+    fn from(fault: Fault) -> Self {
+        tracing::error!(%fault, "fault");
+        match fault {
+            Fault::Unavailable(_) => Problem::new(Code::InternalError, "the service failed; try again"),
+            Fault::Corrupt(_) => {
+                let mut problem = Problem::new(Code::InternalError, "a stored record cannot be read");
+                problem.retryable = false;
+                problem
+            }
+        }
+    }
+}
+
+/// A refusal of the aggregate as a problem.
+pub(crate) fn refused(refusal: cs_core::execution::decide::Refusal) -> Problem {
+    Problem::new(refusal.code, refusal.message)
+}
+
+/// A value that has no canonical form cannot come from a checked document.
+pub(crate) fn not_canonical(error: cs_core::canonical::NotCanonical) -> Problem {
+    Problem::new(Code::BadRequest, error.to_string())
+}
+
+pub use control::Steer;

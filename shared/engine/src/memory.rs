@@ -1,0 +1,120 @@
+//! The table and the blobs in memory: for tests, the simulation, and as the model of the contract.
+
+use crate::ports::{Blobs, Condition, Fault, Item, Key, NotCommitted, Query, Table, Write};
+use async_trait::async_trait;
+use contracts::{Digest, limits::TRANSACT_ITEMS_MAX};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    ops::Bound,
+    sync::{Mutex, PoisonError},
+};
+
+/// Whether a condition holds on what is stored.
+pub fn holds(condition: &Condition, item: Option<&Item>) -> bool {
+    match condition {
+        Condition::Any => true,
+        Condition::NotExists => item.is_none(),
+        Condition::Exists => item.is_some(),
+        Condition::VersionIs(version) => item.is_some_and(|item| item.version == *version),
+        Condition::FieldAtMost(field, limit) => {
+            item.is_some_and(|item| item.fields.get(field).copied().unwrap_or(0) <= *limit)
+        }
+    }
+}
+
+/// Refuses transactions that the contract forbids, so that no adapter takes what another would not.
+pub fn check_form(writes: &[Write]) -> Result<(), Fault> {
+    let distinct: BTreeSet<&Key> = writes.iter().map(Write::key).collect();
+    if distinct.len() != writes.len() {
+        return Err(Fault::Corrupt("a transaction names a key twice".into()));
+    }
+    if writes.is_empty() || writes.len() > TRANSACT_ITEMS_MAX {
+        let message = format!("{} writes; a transaction has 1 to {TRANSACT_ITEMS_MAX}", writes.len());
+        return Err(Fault::Corrupt(message));
+    }
+    Ok(())
+}
+
+/// A table in memory.
+#[derive(Debug, Default)]
+pub struct MemoryTable {
+    items: Mutex<BTreeMap<Key, Item>>,
+}
+
+impl MemoryTable {
+    fn items(&self) -> std::sync::MutexGuard<'_, BTreeMap<Key, Item>> {
+        self.items.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Everything stored, for checks.
+    pub fn dump(&self) -> BTreeMap<Key, Item> {
+        self.items().clone()
+    }
+
+    /// Changes one stored item behind the engine's back, for tests of detection.
+    pub fn tamper(&self, key: &Key, change: impl FnOnce(&mut Item)) {
+        if let Some(item) = self.items().get_mut(key) {
+            change(item);
+        }
+    }
+}
+
+#[async_trait]
+impl Table for MemoryTable {
+    async fn get(&self, key: &Key) -> Result<Option<Item>, Fault> {
+        Ok(self.items().get(key).cloned())
+    }
+
+    async fn query(&self, query: &Query) -> Result<Vec<(Key, Item)>, Fault> {
+        if query.from >= query.to {
+            return Ok(Vec::new());
+        }
+        let key = |sort: &str| Key { partition: query.partition.clone(), sort: sort.to_owned() };
+        let items = self.items();
+        let range = items.range((Bound::Included(key(&query.from)), Bound::Excluded(key(&query.to))));
+        let clone = |(key, item): (&Key, &Item)| (key.clone(), item.clone());
+        Ok(if query.reverse {
+            range.rev().take(query.limit).map(clone).collect()
+        } else {
+            range.take(query.limit).map(clone).collect()
+        })
+    }
+
+    async fn transact(&self, writes: Vec<Write>) -> Result<(), NotCommitted> {
+        check_form(&writes)?;
+        let mut items = self.items();
+        if let Some(index) = writes.iter().position(|write| !holds(write.condition(), items.get(write.key()))) {
+            return Err(NotCommitted::Condition(index));
+        }
+        for write in writes {
+            match write {
+                Write::Put { key, item, .. } => {
+                    items.insert(key, item);
+                }
+                Write::Delete { key, .. } => {
+                    items.remove(&key);
+                }
+                Write::Check { .. } => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Blobs in memory.
+#[derive(Debug, Default)]
+pub struct MemoryBlobs {
+    blobs: Mutex<HashMap<Digest, Vec<u8>>>,
+}
+
+#[async_trait]
+impl Blobs for MemoryBlobs {
+    async fn put(&self, digest: &Digest, bytes: &[u8]) -> Result<(), Fault> {
+        let mut blobs = self.blobs.lock().unwrap_or_else(PoisonError::into_inner);
+        blobs.insert(digest.clone(), bytes.to_vec());
+        Ok(())
+    }
+    async fn get(&self, digest: &Digest) -> Result<Option<Vec<u8>>, Fault> {
+        Ok(self.blobs.lock().unwrap_or_else(PoisonError::into_inner).get(digest).cloned())
+    }
+}

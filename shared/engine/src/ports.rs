@@ -1,0 +1,201 @@
+//! What the engine needs of the world. Each port has at least two adapters.
+
+use async_trait::async_trait;
+use contracts::{Digest, ExecutionId, Timestamp, WorkspaceId, manifest::Binding};
+use std::collections::BTreeMap;
+
+/// The world did not do as asked. Not a refusal: trying again may help.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// Unreachable, throttled, timed out, or the answer was lost: it may or may not have happened.
+    #[error("unavailable: {0}")]
+    Unavailable(String),
+    /// A stored record cannot be read.
+    #[error("corrupt: {0}")]
+    Corrupt(String),
+}
+
+/// Where an item is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    pub partition: String,
+    pub sort: String,
+}
+
+/// What is stored: a version, numbers that conditions can look at, and a body.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Item {
+    pub version: u64,
+    pub fields: BTreeMap<String, i64>,
+    pub body: Vec<u8>,
+    /// Seconds since 1970 after which the item may vanish.
+    pub expires_at: Option<i64>,
+}
+
+/// What must hold for a transaction to commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Condition {
+    Any,
+    NotExists,
+    Exists,
+    VersionIs(u64),
+    /// The item exists and its field (0 if absent) is at most this.
+    FieldAtMost(String, i64),
+}
+
+/// One part of a transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Write {
+    Put {
+        key: Key,
+        item: Item,
+        condition: Condition,
+    },
+    Delete {
+        key: Key,
+        condition: Condition,
+    },
+    /// Only the condition.
+    Check {
+        key: Key,
+        condition: Condition,
+    },
+}
+
+impl Write {
+    /// Where it writes or looks.
+    pub fn key(&self) -> &Key {
+        match self {
+            Self::Put { key, .. } | Self::Delete { key, .. } | Self::Check { key, .. } => key,
+        }
+    }
+    /// What must hold.
+    pub fn condition(&self) -> &Condition {
+        match self {
+            Self::Put { condition, .. } | Self::Delete { condition, .. } | Self::Check { condition, .. } => condition,
+        }
+    }
+}
+
+/// Why a transaction did not commit.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotCommitted {
+    /// The condition of this write does not hold. Nothing was written.
+    #[error("the condition of write {0} does not hold")]
+    Condition(usize),
+    /// It may or may not have been written.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// A range of one partition, in order of the sort key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Query {
+    pub partition: String,
+    /// First sort key, inclusive.
+    pub from: String,
+    /// Last sort key, exclusive.
+    pub to: String,
+    pub limit: usize,
+    /// From the end.
+    pub reverse: bool,
+}
+
+impl Query {
+    /// Every item whose sort key has a prefix.
+    pub fn prefix(partition: String, prefix: &str, limit: usize) -> Self {
+        // Sort keys are ASCII; no key is above `~`.
+        Self { partition, from: prefix.to_owned(), to: format!("{prefix}~"), limit, reverse: false }
+    }
+}
+
+/// The whole consistency contract: strongly consistent reads, and transactions of at most
+/// [`contracts::limits::TRANSACT_ITEMS_MAX`] writes to distinct keys that commit together or not at all.
+#[async_trait]
+pub trait Table: Send + Sync {
+    /// One item.
+    async fn get(&self, key: &Key) -> Result<Option<Item>, Fault>;
+    /// At most `limit` items of a range. Continue behind the last key.
+    async fn query(&self, query: &Query) -> Result<Vec<(Key, Item)>, Fault>;
+    /// All of the writes or none. Durable when it returns.
+    async fn transact(&self, writes: Vec<Write>) -> Result<(), NotCommitted>;
+}
+
+/// Large bodies, by digest.
+#[async_trait]
+pub trait Blobs: Send + Sync {
+    /// Stores bytes under their digest. Durable when it returns.
+    async fn put(&self, digest: &Digest, bytes: &[u8]) -> Result<(), Fault>;
+    /// The bytes of a digest.
+    async fn get(&self, digest: &Digest) -> Result<Option<Vec<u8>>, Fault>;
+}
+
+/// One call to a tool, ready to send.
+#[derive(Clone, Debug)]
+pub struct ToolCall {
+    pub binding: Binding,
+    pub body: Vec<u8>,
+    pub headers: Vec<(&'static str, String)>,
+    pub timeout_ms: u64,
+    /// Largest answer read, in bytes.
+    pub answer_bytes_max: usize,
+    /// Loopback and private addresses are allowed.
+    pub allow_private: bool,
+}
+
+/// What came of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ToolAnswer {
+    /// An HTTP answer, or its like.
+    Answered { status: u16, body: Vec<u8> },
+    /// An answer larger than allowed.
+    TooLarge { status: u16 },
+    /// No connection came about: nothing was sent.
+    Unreached(String),
+    /// Sent, or perhaps sent; no answer.
+    Lost(String),
+    /// Not sent, because an outbound rule forbids it.
+    Forbidden(String),
+}
+
+/// Tools.
+#[async_trait]
+pub trait Tools: Send + Sync {
+    /// Calls a tool once.
+    async fn call(&self, call: ToolCall) -> ToolAnswer;
+}
+
+/// What drives state transitions: Step Functions, or the walker.
+#[async_trait]
+pub trait Signals: Send + Sync {
+    /// Starts driving an execution. The same execution and `name` twice is one start.
+    async fn start(&self, workspace: &WorkspaceId, execution: &ExecutionId, name: &str) -> Result<(), Fault>;
+    /// Ends the wait of a token. A token that is used or gone is done, not an error.
+    async fn succeed(&self, token: &str) -> Result<(), Fault>;
+}
+
+/// Who wants to know that something was committed.
+#[async_trait]
+pub trait Notifier: Send + Sync {
+    /// Stage events wait in the outbox.
+    fn committed(&self, workspace: &WorkspaceId, execution: &ExecutionId);
+    /// Returns when the execution may have changed, or after `ms` milliseconds.
+    async fn changed(&self, execution: &ExecutionId, ms: u64);
+}
+
+/// Time.
+#[async_trait]
+pub trait Clock: Send + Sync {
+    /// This moment.
+    fn now(&self) -> Timestamp;
+    /// Returns after `ms` milliseconds.
+    async fn sleep(&self, ms: u64);
+}
+
+/// Unpredictable bytes; the first are ordered by time where that helps a store.
+pub trait Ids: Send + Sync {
+    /// 16 bytes, for identifiers.
+    fn id(&self) -> [u8; 16];
+    /// 32 secret bytes, for keys, salts and nonces.
+    fn secret(&self) -> [u8; 32];
+}

@@ -1,0 +1,319 @@
+//! Queries: execution.get, execution.list, trace.get, policy.explain. They change nothing (INVARIANT get-never-mutates).
+
+use crate::{Answer, Caller, Engine, bodies, commit::Loaded, keys, ports::Query, skills::page, verify::step_answer};
+use contracts::{
+    Code, ExecutionId, Issue, Problem, Timestamp,
+    limits::GET_WAIT_SECONDS_MAX,
+    query::{
+        ApprovalView, ExecutionAnswer, ExecutionList, ExecutionSummary, ExecutionView, ExplainPolicy, Explanation,
+        GetExecution, GetTrace, ListExecutions, StepExplanation, StepView, Trace, TraceEntry, TraceHead,
+    },
+    verdict::Verdict,
+};
+use cs_core::{
+    execution::StepState,
+    plan::{self, Rejected},
+};
+use policy::PlanVerdict;
+use serde_json::{Map, Value};
+use std::collections::HashMap;
+
+/// Days a listing goes back when the caller does not say.
+const LIST_DAYS_DEFAULT: i64 = 31;
+/// Days one call looks at.
+const LIST_DAYS_MAX: i64 = 400;
+/// Index items one call looks at; beyond, the caller goes on with the cursor.
+const LIST_SCAN_MAX: usize = 2_000;
+const DAY_MS: i64 = 86_400_000;
+
+impl Engine {
+    /// One execution. With `waitSeconds`, waits for a state in which nothing moves on its own.
+    pub async fn get(&self, caller: &Caller, request: GetExecution) -> Answer<ExecutionAnswer> {
+        caller.require("control-plane.execution.read")?;
+        let seconds = request.wait_seconds.unwrap_or(0);
+        if seconds > GET_WAIT_SECONDS_MAX {
+            let issue = Issue::new("/waitSeconds", format!("at most {GET_WAIT_SECONDS_MAX}"));
+            return Err(Problem::new(Code::ValidationFailed, "too long a wait").issue(issue));
+        }
+        let until = self.now().plus_ms(i64::from(seconds) * 1_000);
+        loop {
+            // Asked before loading, so that no change between the two is missed.
+            let left = (until.ms() - self.now().ms()).max(0) as u64;
+            let changed = self.ports.notifier.changed(&request.execution_id, left);
+            let loaded = self.load(&caller.workspace, &request.execution_id).await?;
+            if left == 0 || loaded.state.idle() {
+                drop(changed);
+                return Ok(ExecutionAnswer { execution: self.view(&loaded, request.include_plan).await? });
+            }
+            changed.await;
+        }
+    }
+
+    async fn view(&self, loaded: &Loaded, include_plan: bool) -> Answer<ExecutionView> {
+        let state = &loaded.state;
+        let intent =
+            state.intent.as_ref().ok_or_else(|| Problem::new(Code::NotFound, "there is no such execution"))?;
+        let verdict = match &state.ruling {
+            Some(_) => self.stored_verdict(&state.workspace, &state.id).await?,
+            None => None,
+        };
+        let judged: HashMap<&str, &policy::StepVerdict> =
+            verdict.iter().flat_map(|v: &PlanVerdict| &v.steps).map(|step| (step.step_id.as_str(), step)).collect();
+        let steps = state
+            .steps
+            .iter()
+            .enumerate()
+            .map(|(place, step)| {
+                let judged = judged.get(step.id.as_str());
+                let waits = step.state.unstarted() && step.approval.is_none() && state.needs_approval(step);
+                StepView {
+                    step_id: step.id.clone(),
+                    operation: state.planned(place).map(|planned| planned.call.operation.clone()).unwrap_or_default(),
+                    status: step.state.as_str().to_owned(),
+                    attempt: step.attempt,
+                    verdict: judged.map(|judged| judged.verdict),
+                    risk_tier: judged.map(|judged| judged.risk_tier),
+                    reasons: judged.map(|judged| judged.reasons.clone()).unwrap_or_default(),
+                    waits_for: step.waits_for,
+                    code: step.code.clone(),
+                    message: step.message.clone(),
+                    output_digest: step.output.clone(),
+                    binding_digest: (waits && state.run.is_some()).then(|| state.binding(Some(&step.id))).flatten(),
+                    retry_at: step.retry_at.filter(|_| step.state == StepState::Retrying),
+                }
+            })
+            .collect();
+        let approvals = state
+            .approvals
+            .iter()
+            .map(|approval| ApprovalView {
+                approval_id: approval.id.clone(),
+                step_id: approval.step.clone(),
+                status: approval.state.as_str().to_owned(),
+                binding_digest: approval.binding.clone(),
+                requirement: approval.requirement.clone(),
+                excludes: approval.excludes.clone(),
+                decided_by: approval.decided_by.clone(),
+                requested_at: approval.requested_at,
+                expires_at: approval.expires_at,
+            })
+            .collect();
+        let ruling = state.ruling.as_ref();
+        Ok(ExecutionView {
+            execution_id: state.id.clone(),
+            intent_id: intent.intent_id.clone(),
+            text: loaded.title.clone(),
+            actor_id: intent.actor_id.clone(),
+            plan_id: state.plan_facts.as_ref().map(|facts| facts.plan_id.clone()),
+            plan_digest: state.plan_facts.as_ref().map(|facts| facts.digest.clone()),
+            run_id: state.run.as_ref().map(|run| run.run_id.clone()),
+            status: state.status.as_str().to_owned(),
+            mode: state.run.as_ref().map(|run| run.mode),
+            risk_tier: ruling.map(|ruling| ruling.risk_tier),
+            verdict: ruling.map(|ruling| ruling.verdict),
+            requires_approval: ruling.map(|_| !state.unapproved().is_empty()),
+            binding_digest: ruling.and_then(|_| state.binding(None)),
+            reasons: state.reasons.clone(),
+            steps,
+            approvals,
+            plan: state.plan().filter(|_| include_plan).map(|plan| plan.plan().clone()),
+            created_at: state.created_at,
+            updated_at: state.updated_at,
+        })
+    }
+
+    /// Executions, newest first: the shards of each day merged.
+    pub async fn list(&self, caller: &Caller, request: ListExecutions) -> Answer<ExecutionList> {
+        caller.require("control-plane.execution.read")?;
+        let limit = page(request.limit)?;
+        let now = self.now();
+        let newest = request.created_before.unwrap_or(now.plus_ms(1));
+        let oldest = request.created_after.unwrap_or(newest.plus_ms(-LIST_DAYS_DEFAULT * DAY_MS));
+        if newest.ms() - oldest.ms() > LIST_DAYS_MAX * DAY_MS {
+            let issue = Issue::new("/createdAfter", format!("a window of at most {LIST_DAYS_MAX} days"));
+            return Err(Problem::new(Code::ValidationFailed, "the window is too wide").issue(issue));
+        }
+        let mut upper = match &request.cursor {
+            Some(cursor) => self.read_cursor(cursor)?,
+            None => keys::list_sort(newest, ""),
+        };
+        let mut items: Vec<ExecutionSummary> = Vec::new();
+        let mut scanned = 0;
+        let mut day = sort_moment(&upper).unwrap_or(newest);
+        while day.ms() >= oldest.ms().div_euclid(DAY_MS) * DAY_MS {
+            let mut found: Vec<(String, ExecutionSummary)> = Vec::new();
+            for shard in 0..keys::LIST_SHARDS {
+                let query = Query {
+                    partition: keys::list_partition(&caller.workspace, &day.day(), shard),
+                    from: keys::list_sort(oldest, ""),
+                    to: upper.clone(),
+                    limit: LIST_SCAN_MAX,
+                    reverse: true,
+                };
+                for (key, item) in self.ports.table.query(&query).await? {
+                    found.push((key.sort.clone(), bodies::decode(&key, &item.body)?));
+                }
+            }
+            found.sort_by(|(left, _), (right, _)| right.cmp(left));
+            for (sort, summary) in found {
+                scanned += 1;
+                let fits = request.status.as_ref().is_none_or(|status| *status == summary.status)
+                    && request.actor_id.as_ref().is_none_or(|actor| *actor == summary.actor_id);
+                if fits {
+                    items.push(summary);
+                }
+                upper = sort;
+                if items.len() == limit || scanned == LIST_SCAN_MAX {
+                    return Ok(ExecutionList { items, next: Some(upper) });
+                }
+            }
+            day = Timestamp::from_ms(day.ms().div_euclid(DAY_MS) * DAY_MS - 1);
+        }
+        Ok(ExecutionList { items, next: None })
+    }
+
+    fn read_cursor(&self, cursor: &str) -> Answer<String> {
+        let given = cursor.split_once('#').is_some_and(|(moment, id)| {
+            moment.len() == 13 && moment.bytes().all(|b| b.is_ascii_digit()) && id.parse::<ExecutionId>().is_ok()
+        });
+        if given {
+            return Ok(cursor.to_owned());
+        }
+        let issue = Issue::new("/cursor", "take `next` as it was given");
+        Err(Problem::new(Code::ValidationFailed, "the cursor is not one that was given out").issue(issue))
+    }
+
+    /// The stored entries of a trace, as JSON.
+    pub(crate) async fn entries(&self, loaded: &Loaded, from_seq: u64) -> Answer<Vec<Value>> {
+        let (workspace, id) = (&loaded.state.workspace, &loaded.state.id);
+        let query = Query {
+            partition: keys::execution(workspace, id),
+            from: keys::event(workspace, id, from_seq).sort,
+            to: format!("{}~", keys::EVENT),
+            limit: usize::MAX,
+            reverse: false,
+        };
+        let items = self.ports.table.query(&query).await?;
+        // An entry that cannot be read is shown as such: verification names it.
+        Ok(items
+            .iter()
+            .map(|(_, item)| {
+                serde_json::from_slice(&item.body)
+                    .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&item.body).into_owned()))
+            })
+            .collect())
+    }
+
+    /// The trace of an execution.
+    pub async fn trace(&self, caller: &Caller, request: GetTrace) -> Answer<Trace> {
+        caller.require("control-plane.audit")?;
+        let loaded = self.load(&caller.workspace, &request.execution_id).await?;
+        let entries = self.entries(&loaded, request.from_seq.unwrap_or(1)).await?;
+        let mut payloads = Map::new();
+        if request.include_payloads {
+            for step in loaded.state.steps.iter().filter(|step| step.output.is_some()) {
+                let key = keys::output(&loaded.state.workspace, &loaded.state.id, &step.id);
+                if let Some(output) = self.get_body::<Value>(&key).await? {
+                    payloads.insert(step.id.to_string(), output);
+                }
+            }
+        }
+        Ok(Trace {
+            entries: entries.into_iter().map(entry).collect(),
+            head: TraceHead {
+                seq: loaded.chain.seq,
+                hash: loaded.chain.hash.clone(),
+                sealed: loaded.state.status.ended(),
+            },
+            payloads,
+        })
+    }
+
+    /// Why a stored plan or step was judged as it was, or how a hypothetical draft would be.
+    pub async fn explain(&self, caller: &Caller, request: ExplainPolicy) -> Answer<Explanation> {
+        caller.require("control-plane.audit")?;
+        let mut verdict = match (&request.execution_id, request.draft) {
+            (Some(id), None) => {
+                let loaded = self.load(&caller.workspace, id).await?;
+                let stored = self.stored_verdict(&caller.workspace, &loaded.state.id).await?;
+                stored.ok_or_else(|| Problem::new(Code::Conflict, "the plan has not been verified"))?
+            }
+            (None, Some(draft)) => {
+                let snapshot = self.snapshot(&caller.workspace).await?;
+                let compiled = match plan::compile(&draft, &snapshot.registry) {
+                    Ok(compiled) => compiled,
+                    Err(Rejected::Diagnostics(issues)) => {
+                        return Err(Problem::new(Code::ValidationFailed, "the draft is not a plan").issues(issues));
+                    }
+                    Err(Rejected::NotCanonical(error)) => return Err(crate::not_canonical(error)),
+                };
+                let authority = self.authority(&caller.workspace, &snapshot).await?;
+                let text = request.text.unwrap_or_default();
+                let facts = self.facts_of(caller.actor.clone(), caller.grants.clone(), None, &text);
+                policy::judge(compiled.plan(), compiled.digest(), &facts, &authority)
+            }
+            (Some(_), Some(_)) | (None, None) => {
+                let issue = Issue::new("", "either `executionId` (and `stepId`) or `draft`");
+                return Err(Problem::new(Code::ValidationFailed, "nothing to explain").issue(issue));
+            }
+        };
+        if let Some(step) = &request.step_id {
+            verdict.steps.retain(|judged| judged.step_id == *step);
+            let Some(judged) = verdict.steps.first() else {
+                return Err(Problem::new(Code::NotFound, format!("the plan has no step `{step}`")));
+            };
+            (verdict.verdict, verdict.risk_tier) = (judged.verdict, judged.risk_tier);
+        }
+        let worst =
+            |step: &&policy::StepVerdict| step.verdict == verdict.verdict && verdict.verdict != Verdict::Autonomous;
+        let mut reasons: Vec<String> =
+            verdict.steps.iter().filter(worst).flat_map(|step| step.reasons.clone()).collect();
+        reasons.sort();
+        reasons.dedup();
+        Ok(Explanation {
+            verdict: verdict.verdict,
+            risk_tier: verdict.risk_tier,
+            reasons,
+            policy_version: verdict.policy_version,
+            policy_digest: verdict.policy_digest,
+            steps: verdict
+                .steps
+                .into_iter()
+                .map(|step| StepExplanation {
+                    verdict: step_answer(&step),
+                    determining: step.determining,
+                    errors: step.errors,
+                    request: step.request,
+                })
+                .collect(),
+        })
+    }
+}
+
+fn sort_moment(sort: &str) -> Option<Timestamp> {
+    sort.get(..13)?.parse().ok().map(Timestamp::from_ms)
+}
+
+fn entry(event: Value) -> TraceEntry {
+    let text = |key: &str| event.get(key).and_then(Value::as_str).unwrap_or_default();
+    let kind = text("type").to_owned();
+    let words: Vec<&str> = kind.trim_start_matches("controlPlane.").split('.').collect();
+    let stage = match words.as_slice() {
+        ["execution", "step", _] => "step",
+        [stage, ..] => stage,
+        [] => "",
+    };
+    let zero = contracts::Digest::zero;
+    TraceEntry {
+        seq: event.get("seq").and_then(Value::as_u64).unwrap_or_default(),
+        timestamp: text("at").parse().unwrap_or_default(),
+        stage: stage.to_owned(),
+        status: words.last().copied().unwrap_or_default().to_owned(),
+        actor_id: event.pointer("/actor/id").and_then(Value::as_str).map(str::to_owned),
+        metadata: event.get("data").cloned().unwrap_or_default(),
+        prev: text("prev").parse().unwrap_or_else(|_| zero()),
+        hash: text("hash").parse().unwrap_or_else(|_| zero()),
+        kind,
+        event,
+    }
+}

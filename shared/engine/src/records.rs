@@ -1,0 +1,97 @@
+//! The bodies of stored items.
+
+use contracts::{
+    Digest, ExecutionId, Timestamp, WorkspaceId,
+    command::PlaybookCall,
+    draft::Draft,
+    event::{Actor, Metadata, SubmitMode},
+};
+use cs_core::{execution::Execution, trace};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Who may claim and settle.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Lease {
+    pub owner: String,
+    pub expires_at: Timestamp,
+}
+
+/// The head of an execution: its state without the steps, the end of its chain, and what is no evidence.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HeadRecord {
+    pub execution: Execution,
+    pub chain: trace::Head,
+    /// The fence: grows with every new owner.
+    pub epoch: u64,
+    pub lease: Option<Lease>,
+    /// Of the state machine that waits.
+    pub token: Option<String>,
+    /// How often driving was started; names each start.
+    pub drives: u32,
+    pub traceparent: Option<String>,
+    /// Beginning of the text, for listings.
+    pub title: String,
+}
+
+/// The intent as it came, sealed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IntentRecord {
+    pub text: String,
+    pub mode: SubmitMode,
+    pub actor: Actor,
+    pub grants: std::collections::BTreeSet<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel_key: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Metadata>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub playbook: Option<PlaybookCall>,
+}
+
+/// The draft that was compiled, sealed, and the skills it was compiled against.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DraftRecord {
+    pub draft: Draft,
+}
+
+/// What is not yet sent of one commit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OutboxRecord {
+    pub workspace: WorkspaceId,
+    pub execution: ExecutionId,
+    pub from_seq: u64,
+    pub to_seq: u64,
+}
+
+/// An answer kept for repetitions of its command.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OnceRecord {
+    pub request: Digest,
+    pub response: Value,
+}
+
+/// Settings of a workspace. The item's field `frozen` is 1 where no step may begin.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Settings {
+    /// Signs stage events and tool calls: `whsec_` and base64 (Standard Webhooks).
+    pub webhook_secret: String,
+    pub created_at: Timestamp,
+}
+
+/// A policy set. The item's version counts activations.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyRecord {
+    pub text: String,
+    pub digest: Digest,
+    pub activated_at: Timestamp,
+    pub actor_id: String,
+}

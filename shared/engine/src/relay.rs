@@ -1,0 +1,111 @@
+//! Stage events: the outbox's way out. At least once, in order per execution; the same event has the same id.
+
+use crate::{
+    Answer, Engine, bodies,
+    call::webhook_signature,
+    keys,
+    ports::{Condition, Fault, Query, Write},
+    records::OutboxRecord,
+};
+use contracts::{
+    ExecutionId, Timestamp, WorkspaceId,
+    event::{CloudEvent, Entry},
+    limits::TRANSACT_ITEMS_MAX,
+};
+
+/// Commits of one execution that are sent at once.
+const OUTBOX_MAX: usize = TRANSACT_ITEMS_MAX;
+
+/// A trace entry as published (CloudEvents 1.0).
+pub fn cloud_event(workspace: &WorkspaceId, execution: &ExecutionId, entry: Entry) -> CloudEvent {
+    CloudEvent {
+        specversion: "1.0".into(),
+        id: entry.hash,
+        source: format!("countersign/{workspace}"),
+        subject: execution.to_string(),
+        event: entry.event,
+        time: entry.at,
+        datacontenttype: "application/json".into(),
+        sequence: entry.seq,
+        actor: entry.actor.id,
+        traceparent: entry.traceparent,
+        extensions: Default::default(),
+    }
+}
+
+/// Headers of a stage event's delivery, by Standard Webhooks. `None` where the secret is not one.
+pub fn webhook_headers(secret: &str, id: &str, at: Timestamp, body: &[u8]) -> Option<[(&'static str, String); 3]> {
+    let signature = webhook_signature(secret, id, at, body)?;
+    Some([
+        ("webhook-id", id.to_owned()),
+        ("webhook-timestamp", (at.ms() / 1_000).to_string()),
+        ("webhook-signature", signature),
+    ])
+}
+
+impl Engine {
+    /// Executions with stage events in the outbox, from one shard.
+    pub async fn outbox(&self, shard: u8, limit: usize) -> Result<Vec<OutboxRecord>, Fault> {
+        let query = Query::prefix(keys::outbox_partition(shard), "", limit);
+        let items = self.ports.table.query(&query).await?;
+        items.iter().map(|(key, item)| bodies::decode(key, &item.body)).collect()
+    }
+
+    /// What of one execution waits in the outbox: the events in order, and what [`Engine::sent`] removes.
+    pub async fn unsent(
+        &self,
+        workspace: &WorkspaceId,
+        id: &ExecutionId,
+    ) -> Result<(Vec<CloudEvent>, Vec<OutboxRecord>), Fault> {
+        let (partition, prefix) = keys::outbox_of(workspace, id);
+        let items = self.ports.table.query(&Query::prefix(partition, &prefix, OUTBOX_MAX)).await?;
+        let records: Vec<OutboxRecord> =
+            items.iter().map(|(key, item)| bodies::decode(key, &item.body)).collect::<Result<_, _>>()?;
+        let (Some(first), Some(last)) = (records.first(), records.last()) else {
+            return Ok((vec![], vec![]));
+        };
+        let query = Query {
+            partition: keys::execution(workspace, id),
+            from: keys::event(workspace, id, first.from_seq).sort,
+            to: keys::event(workspace, id, last.to_seq + 1).sort,
+            limit: usize::MAX,
+            reverse: false,
+        };
+        let mut events = Vec::new();
+        for (key, item) in self.ports.table.query(&query).await? {
+            let entry: Entry = bodies::decode(&key, &item.body)?;
+            events.push(cloud_event(workspace, id, entry));
+        }
+        Ok((events, records))
+    }
+
+    /// Removes what was sent from the outbox.
+    pub async fn sent(&self, records: &[OutboxRecord]) -> Answer<()> {
+        for chunk in records.chunks(TRANSACT_ITEMS_MAX) {
+            let delete = |record: &OutboxRecord| Write::Delete {
+                key: keys::outbox(&record.workspace, &record.execution, record.from_seq),
+                condition: Condition::Any,
+            };
+            self.ports.table.transact(chunk.iter().map(delete).collect()).await.map_err(|error| match error {
+                crate::ports::NotCommitted::Fault(fault) => fault,
+                crate::ports::NotCommitted::Condition(_) => Fault::Unavailable("an outbox item changed".into()),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Executions that have not ended: what a restart and `sweep` drive again.
+    pub async fn open_executions(&self) -> Result<Vec<(WorkspaceId, ExecutionId)>, Fault> {
+        let mut found = Vec::new();
+        for shard in 0..keys::WORK_SHARDS {
+            let query = Query::prefix(keys::open_partition(shard), "", usize::MAX);
+            for (key, _) in self.ports.table.query(&query).await? {
+                let (workspace, id) = key.sort.split_once('#').unwrap_or_default();
+                if let (Ok(workspace), Ok(id)) = (workspace.parse(), id.parse()) {
+                    found.push((workspace, id));
+                }
+            }
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,201 @@
+//! controlPlane.trace.replay: fold, recompile, re-evaluate, and report the first difference of each.
+//!
+//! INVARIANT (replayable).
+
+use crate::{
+    Answer, Caller, Engine, Snapshot, bodies,
+    commit::Loaded,
+    compile::draft_digest,
+    keys,
+    records::{DraftRecord, PolicyRecord},
+    verify::verdict_digest,
+};
+use contracts::{
+    event::{Entry, Event},
+    query::{Difference, Replay, ReplayTrace},
+};
+use cs_core::{
+    execution::Execution,
+    plan::{self, Compiled},
+    skill::Registry,
+    trace::{Broken, Verifier},
+};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+impl Engine {
+    /// Replays a trace.
+    pub async fn replay(&self, caller: &Caller, request: ReplayTrace) -> Answer<Replay> {
+        caller.require("control-plane.audit")?;
+        let loaded = self.load(&caller.workspace, &request.execution_id).await?;
+        let entries = self.entries(&loaded, 1).await?;
+        let mut checked = vec!["chain".to_owned(), "state".to_owned()];
+        let mut differences = Vec::new();
+        differences.extend(check_chain(&loaded, &entries));
+        differences.extend(check_state(&loaded, &entries));
+        if let Some(plan) = loaded.state.plan().cloned() {
+            checked.push("plan".into());
+            let snapshot = self.snapshot(&caller.workspace).await?;
+            differences.extend(self.check_plan(&loaded, &plan, &snapshot).await?);
+            if loaded.state.ruling.is_some() {
+                checked.push("verdict".into());
+                differences.extend(self.check_verdict(&loaded, &plan, &snapshot).await?);
+            }
+        }
+        Ok(Replay { matches: differences.is_empty(), differences, checked })
+    }
+
+    // Recompiles the stored draft against the very skills the plan pinned, disabled or not.
+    async fn check_plan(
+        &self,
+        loaded: &Loaded,
+        stored: &Compiled,
+        snapshot: &Snapshot,
+    ) -> Answer<Option<Difference>> {
+        let (workspace, id) = (&loaded.state.workspace, &loaded.state.id);
+        let Some(facts) = &loaded.state.plan_facts else {
+            return Ok(None);
+        };
+        let draft: Option<DraftRecord> = self.get_body(&keys::body(workspace, id, "draft")).await?;
+        let Some(draft) = draft else {
+            return Ok(Some(difference("plan", "/draft", json!(facts.draft_digest), Value::Null)));
+        };
+        let digest = draft_digest(&draft)?;
+        if digest != facts.draft_digest {
+            return Ok(Some(difference("plan", "/draft", json!(facts.draft_digest), json!(digest))));
+        }
+        let pins = stored.plan().skills.iter();
+        let skills: Vec<_> =
+            pins.filter_map(|pin| snapshot.skill(&pin.key, &pin.version)).map(|(skill, _)| skill.clone()).collect();
+        Ok(match plan::compile(&draft.draft, &Registry::new(skills)) {
+            Ok(compiled) if *compiled.digest() == facts.digest => None,
+            Ok(compiled) => {
+                let (stored, replayed) = (to_value(stored.plan()), to_value(compiled.plan()));
+                let path = first_difference(&stored, &replayed, String::new()).unwrap_or_default();
+                Some(difference_at("plan", &path, &stored, &replayed))
+            }
+            Err(rejected) => Some(difference("plan", "", json!(facts.digest), Value::String(rejected.to_string()))),
+        })
+    }
+
+    // Re-evaluates the pinned policy set on the stored facts.
+    async fn check_verdict(
+        &self,
+        loaded: &Loaded,
+        plan: &Arc<Compiled>,
+        snapshot: &Snapshot,
+    ) -> Answer<Option<Difference>> {
+        let (workspace, id) = (&loaded.state.workspace, &loaded.state.id);
+        let Some(ruling) = &loaded.state.ruling else {
+            return Ok(None);
+        };
+        let Some(stored) = self.stored_verdict(workspace, id).await? else {
+            return Ok(Some(difference("verdict", "", json!(ruling.verdict_digest), Value::Null)));
+        };
+        let digest = verdict_digest(&stored)?;
+        if digest != ruling.verdict_digest {
+            return Ok(Some(difference("verdict", "", json!(ruling.verdict_digest), json!(digest))));
+        }
+        let key = keys::policy(workspace, &ruling.policy_digest);
+        let Some(item) = self.ports.table.get(&key).await? else {
+            return Ok(Some(difference("verdict", "/policyDigest", json!(ruling.policy_digest), Value::Null)));
+        };
+        let record: PolicyRecord = bodies::decode(&key, &item.body)?;
+        let skills = plan.plan().skills.iter().filter_map(|pin| snapshot.skill(&pin.key, &pin.version));
+        let registry = Registry::new(skills.map(|(skill, _)| skill.clone()));
+        let authority = policy::Authority::new(&record.text, stored.policy_version.clone(), &registry);
+        let Ok(authority) = authority else {
+            return Ok(Some(difference("verdict", "/policyDigest", json!(ruling.policy_digest), Value::Null)));
+        };
+        let replayed = policy::judge(plan.plan(), plan.digest(), &stored.facts, &authority);
+        let (stored, replayed) = (to_value(&stored), to_value(&replayed));
+        Ok(first_difference(&stored, &replayed, String::new())
+            .map(|path| difference_at("verdict", &path, &stored, &replayed)))
+    }
+}
+
+fn check_chain(loaded: &Loaded, entries: &[Value]) -> Option<Difference> {
+    let mut verifier = Verifier::default();
+    let broken =
+        entries.iter().try_for_each(|entry| verifier.push(entry)).and_then(|()| verifier.finish(&loaded.chain));
+    let broken = broken.err()?;
+    let seq = match &broken {
+        Broken::Unreadable { seq, .. }
+        | Broken::Unlinked { seq }
+        | Broken::Changed { seq }
+        | Broken::Cut { seq, .. } => *seq,
+        Broken::Gap { expected, .. } => *expected,
+    };
+    let path = format!("/entries/{}", seq.saturating_sub(1));
+    Some(Difference {
+        seq: Some(seq),
+        ..difference("chain", &path, json!(loaded.chain.hash), json!(broken.to_string()))
+    })
+}
+
+// Folds the events and compares with the stored state.
+fn check_state(loaded: &Loaded, entries: &[Value]) -> Option<Difference> {
+    let mut folded = Execution::new(loaded.state.id.clone(), loaded.state.workspace.clone());
+    if let Some(plan) = loaded.state.plan() {
+        folded.attach(plan.clone());
+    }
+    for (index, value) in entries.iter().enumerate() {
+        match serde_json::from_value::<Entry>(value.clone()) {
+            Ok(Entry { event: Event::SkillInstalled(_), .. }) | Err(_) => {
+                let path = format!("/entries/{index}");
+                let seq = Some(index as u64 + 1);
+                return Some(Difference { seq, ..difference("state", &path, value.clone(), "unreadable".into()) });
+            }
+            Ok(entry) => folded.evolve(&entry.event, entry.at),
+        }
+    }
+    let whole = |state: &Execution| {
+        let mut value = to_value(state);
+        if let Some(map) = value.as_object_mut() {
+            map.insert("steps".into(), to_value(&state.steps));
+        }
+        value
+    };
+    let (stored, replayed) = (whole(&loaded.state), whole(&folded));
+    let path = first_difference(&stored, &replayed, String::new())?;
+    Some(difference_at("state", &path, &stored, &replayed))
+}
+
+fn to_value<T: serde::Serialize>(value: &T) -> Value {
+    serde_json::to_value(value).unwrap_or_default()
+}
+
+fn difference(check: &str, path: &str, stored: Value, replayed: Value) -> Difference {
+    Difference { check: check.to_owned(), seq: None, path: path.to_owned(), stored, replayed }
+}
+
+fn difference_at(check: &str, path: &str, stored: &Value, replayed: &Value) -> Difference {
+    let at = |value: &Value| value.pointer(path).cloned().unwrap_or_default();
+    difference(check, path, at(stored), at(replayed))
+}
+
+/// Pointer to the first place where two values differ.
+fn first_difference(left: &Value, right: &Value, at: String) -> Option<String> {
+    if left == right {
+        return None;
+    }
+    match (left, right) {
+        (Value::Object(one), Value::Object(other)) => {
+            let keys: std::collections::BTreeSet<&String> = one.keys().chain(other.keys()).collect();
+            keys.into_iter().find_map(|key| {
+                let inner = format!("{at}/{}", contracts::json::escape(key));
+                match (one.get(key), other.get(key)) {
+                    (Some(one), Some(other)) => first_difference(one, other, inner),
+                    (None, None) => None,
+                    (Some(_), None) | (None, Some(_)) => Some(inner),
+                }
+            })
+        }
+        (Value::Array(one), Value::Array(other)) if one.len() == other.len() => one
+            .iter()
+            .zip(other)
+            .enumerate()
+            .find_map(|(index, (one, other))| first_difference(one, other, format!("{at}/{index}"))),
+        _ => Some(at),
+    }
+}

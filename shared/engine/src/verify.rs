@@ -1,0 +1,217 @@
+//! controlPlane.plan.verify, and the state machine's Verify task. An already verified plan is returned as it is, unless
+//! another policy set is active.
+
+use crate::{
+    Answer, Caller, Engine,
+    commit::{CommitError, Loaded, system},
+    keys,
+    ports::Write,
+    records::IntentRecord,
+    refused,
+};
+use contracts::{
+    Code, Digest, ExecutionId, Issue, Problem, Timestamp, WorkspaceId,
+    command::{PlanVerifiedAnswer, StepVerdictAnswer, VerifyPlan},
+    event::{Actor, SubmitMode},
+    verdict::Verdict,
+};
+use cs_core::{
+    canonical,
+    execution::{
+        Ruling, Status,
+        decide::{Command, Transition},
+    },
+    trace::Stamp,
+};
+use policy::{Facts, PlanVerdict};
+use std::collections::BTreeSet;
+
+impl Engine {
+    /// Verifies a compiled plan.
+    pub async fn verify(&self, caller: &Caller, request: VerifyPlan) -> Answer<PlanVerifiedAnswer> {
+        caller.require("control-plane.audit")?;
+        let (once, given) = self.once(caller, "plan.verify", &request).await?;
+        if let Some(given) = given {
+            return Ok(given);
+        }
+        let workspace = &caller.workspace;
+        loop {
+            let mut loaded = self.load(workspace, &request.execution_id).await?;
+            let facts = loaded.state.plan_facts.as_ref();
+            if facts.is_none_or(|facts| facts.plan_id != request.plan_id) {
+                return Err(Problem::new(Code::PreconditionFailed, "the execution has another plan, or none")
+                    .issue(Issue::new("/planId", "compile first, then name the plan that came of it")));
+            }
+            if let Some(answer) = self.current_verdict(&loaded, request.policy_version.as_deref()).await? {
+                return Ok(answer);
+            }
+            let answer =
+                self.verify_once(&mut loaded, &caller.actor, caller.traceparent.clone(), once.as_ref()).await?;
+            if let Some((verdict, at)) = answer {
+                return Ok(to_answer(&verdict, at));
+            }
+        }
+    }
+
+    // The stored verdict, if it was given under the active policy set.
+    async fn current_verdict(&self, loaded: &Loaded, wanted: Option<&str>) -> Answer<Option<PlanVerifiedAnswer>> {
+        let workspace = &loaded.state.workspace;
+        let snapshot = self.snapshot(workspace).await?;
+        let authority = self.authority(workspace, &snapshot).await?;
+        if wanted.is_some_and(|wanted| wanted != authority.version()) {
+            let message = format!("policy version {} is active", authority.version());
+            return Err(Problem::new(Code::PreconditionFailed, message)
+                .issue(Issue::new("/policyVersion", "a plan is verified under the active policy set only")));
+        }
+        let current = match (&loaded.state.ruling, loaded.state.status) {
+            (Some(ruling), _) => ruling.policy_digest == *authority.digest(),
+            (None, Status::Rejected) => true,
+            (None, _) => false,
+        };
+        if !current {
+            return Ok(None);
+        }
+        let at = loaded.state.ruling.as_ref().map_or(loaded.state.updated_at, |ruling| ruling.verified_at);
+        let stored = self.stored_verdict(workspace, &loaded.state.id).await?;
+        Ok(stored.map(|verdict| to_answer(&verdict, at)))
+    }
+
+    /// The Verify task. Idempotent; says what is next.
+    pub async fn verify_task(&self, workspace: &WorkspaceId, id: &ExecutionId) -> Answer<&'static str> {
+        loop {
+            let mut loaded = self.load(workspace, id).await?;
+            let mode = loaded.state.intent.as_ref().map(|intent| intent.mode);
+            let runs = |status: Status| match status {
+                Status::Verified if mode == Some(SubmitMode::Auto) => "advance",
+                Status::Running | Status::Blocked | Status::Paused | Status::Cancelling => "advance",
+                Status::New | Status::Received | Status::Compiled | Status::Verified | Status::Completed => "done",
+                Status::Rejected | Status::Failed | Status::Cancelled => "failed",
+            };
+            if loaded.state.status != Status::Compiled {
+                return Ok(runs(loaded.state.status));
+            }
+            if self.verify_once(&mut loaded, &system(), None, None).await?.is_some() {
+                return Ok(runs(loaded.state.status));
+            }
+        }
+    }
+
+    /// Judges and commits; `None` if somebody else committed first.
+    async fn verify_once(
+        &self,
+        loaded: &mut Loaded,
+        actor: &Actor,
+        traceparent: Option<String>,
+        once: Option<&crate::commit::Once>,
+    ) -> Answer<Option<(PlanVerdict, Timestamp)>> {
+        let (verdict, command, write) = self.judge(loaded).await?;
+        let now = self.now();
+        let mut transition = Transition::begin(&loaded.state, now);
+        transition.apply(command).map_err(refused)?;
+        let (state, events) = transition.into_parts();
+        let traceparent = traceparent.or_else(|| loaded.traceparent.clone());
+        let stamp = Stamp { at: now, actor: actor.clone(), traceparent };
+        let once = once.map(|once| self.once_write(once, &to_answer(&verdict, now))).transpose()?;
+        match self.commit(loaded, state, events, &stamp, vec![write], once).await {
+            Ok(()) => Ok(Some((verdict, now))),
+            Err(CommitError::Fault(fault)) => Err(fault.into()),
+            Err(CommitError::Conflict | CommitError::Repeated | CommitError::Extra(_)) => Ok(None),
+        }
+    }
+
+    /// The verdict of a loaded plan under the active policy set; the command and the write that record it.
+    pub(crate) async fn judge(&self, loaded: &Loaded) -> Answer<(PlanVerdict, Command, Write)> {
+        let (workspace, id) = (&loaded.state.workspace, &loaded.state.id);
+        let plan = loaded.state.plan().ok_or_else(|| Problem::new(Code::Conflict, "it has no plan"))?;
+        let snapshot = self.snapshot(workspace).await?;
+        let authority = self.authority(workspace, &snapshot).await?;
+        let facts = self.facts(workspace, id).await?;
+        let verdict = policy::judge(plan.plan(), plan.digest(), &facts, &authority);
+        let verdict_digest = canonical::digest(&verdict).map_err(crate::not_canonical)?;
+        let assist: BTreeSet<_> = verdict
+            .steps
+            .iter()
+            .filter(|step| step.verdict == Verdict::Assist)
+            .map(|step| step.step_id.clone())
+            .collect();
+        let ruling = Ruling {
+            verdict: verdict.verdict,
+            risk_tier: verdict.risk_tier,
+            policy_version: verdict.policy_version.clone(),
+            policy_digest: verdict.policy_digest.clone(),
+            verdict_digest,
+            verified_at: self.now(),
+            assist,
+            approval_life_ms: verdict.approval_life_ms,
+        };
+        let reasons = verdict
+            .steps
+            .iter()
+            .enumerate()
+            .filter(|(_, step)| step.verdict == Verdict::Blocked)
+            .map(|(index, step)| {
+                let message = format!("step `{}`: {}", step.step_id, step.reasons.join("; "));
+                Issue::coded("POLICY_BLOCKED", format!("/plan/steps/{index}"), message)
+            })
+            .collect();
+        let write = self.put_body(keys::body(workspace, id, "verdict"), &verdict).await?;
+        Ok((verdict, Command::Verify { ruling, reasons }, write))
+    }
+
+    async fn facts(&self, workspace: &WorkspaceId, id: &ExecutionId) -> Answer<Facts> {
+        let intent: Option<IntentRecord> = self.get_body(&keys::body(workspace, id, "intent")).await?;
+        let intent = intent.ok_or_else(|| Problem::new(Code::IntentNotFound, "the intent is gone"))?;
+        Ok(self.facts_of(intent.actor, intent.grants, intent.channel_key, &intent.text))
+    }
+
+    pub(crate) fn facts_of(
+        &self,
+        actor: Actor,
+        grants: BTreeSet<String>,
+        channel: Option<String>,
+        text: &str,
+    ) -> Facts {
+        let hour = self.now().ms().div_euclid(3_600_000).rem_euclid(24) as u8;
+        Facts { actor, grants, channel, signals: self.signals.find(text), hour }
+    }
+
+    /// The verdict as stored.
+    pub(crate) async fn stored_verdict(
+        &self,
+        workspace: &WorkspaceId,
+        id: &ExecutionId,
+    ) -> Answer<Option<PlanVerdict>> {
+        Ok(self.get_body(&keys::body(workspace, id, "verdict")).await?)
+    }
+}
+
+/// The verdict as callers see it.
+pub(crate) fn to_answer(verdict: &PlanVerdict, at: Timestamp) -> PlanVerifiedAnswer {
+    let blocked = verdict.steps.iter().filter(|step| step.verdict == Verdict::Blocked);
+    PlanVerifiedAnswer {
+        verdict: verdict.verdict,
+        risk_tier: verdict.risk_tier,
+        requires_approval: verdict.verdict == Verdict::Assist,
+        blocked_reasons: blocked
+            .flat_map(|step| step.reasons.iter().map(|reason| format!("{}: {reason}", step.step_id)))
+            .collect(),
+        verified_at: at,
+        policy_version: verdict.policy_version.clone(),
+        steps: verdict.steps.iter().map(step_answer).collect(),
+    }
+}
+
+/// A step's verdict as callers see it.
+pub(crate) fn step_answer(step: &policy::StepVerdict) -> StepVerdictAnswer {
+    StepVerdictAnswer {
+        step_id: step.step_id.clone(),
+        verdict: step.verdict,
+        risk_tier: step.risk_tier,
+        reasons: step.reasons.clone(),
+    }
+}
+
+/// Digest of a stored verdict.
+pub(crate) fn verdict_digest(verdict: &PlanVerdict) -> Answer<Digest> {
+    canonical::digest(verdict).map_err(crate::not_canonical)
+}

@@ -1,0 +1,172 @@
+//! One authorization request: as data, so that it can be stored, shown and evaluated again; and as Cedar reads it.
+
+use cedar_policy::{Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, Request, RestrictedExpression};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    str::FromStr as _,
+};
+
+/// What is asked of the policies, for one step in one mode.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Ask {
+    pub(crate) principal: Principal,
+    /// `skill/operation`.
+    pub(crate) action: String,
+    pub(crate) resource: String,
+    pub(crate) context: Circumstances,
+}
+
+/// Who asks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Principal {
+    pub(crate) id: String,
+    pub(crate) kind: String,
+    pub(crate) grants: BTreeSet<String>,
+}
+
+/// The context record.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Circumstances {
+    pub(crate) mode: String,
+    pub(crate) tier: String,
+    pub(crate) effect: String,
+    /// UTC hour, 0 to 23.
+    pub(crate) hour: u8,
+    pub(crate) labels: BTreeSet<String>,
+    pub(crate) taint: BTreeSet<String>,
+    pub(crate) signals: BTreeSet<String>,
+    /// Pointers into the input whose values are not known yet.
+    pub(crate) unresolved: BTreeSet<String>,
+    pub(crate) input: Value,
+    pub(crate) plan: PlanSize,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) channel: Option<String>,
+    /// Basis points.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) confidence_bps: Option<u32>,
+}
+
+/// The plan's blast radius.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PlanSize {
+    pub(crate) writes: i64,
+    pub(crate) steps: i64,
+    pub(crate) recipients: i64,
+    /// The largest sum of any currency.
+    pub(crate) money: i64,
+    pub(crate) open: bool,
+}
+
+/// A request that Cedar does not take.
+#[derive(Debug, thiserror::Error)]
+#[error("the request cannot be evaluated: {0}")]
+pub(crate) struct Unaskable(String);
+
+fn unaskable(error: impl std::fmt::Display) -> Unaskable {
+    Unaskable(error.to_string())
+}
+
+/// `Kind::"id"`, whatever characters the id has.
+pub(crate) fn uid(kind: &str, id: &str) -> Result<EntityUid, Unaskable> {
+    let kind = EntityTypeName::from_str(kind).map_err(unaskable)?;
+    Ok(EntityUid::from_type_name_and_id(kind, EntityId::new(id)))
+}
+
+impl Ask {
+    /// The request and the entities it speaks of.
+    pub(crate) fn to_cedar(&self) -> Result<(Request, Entities), Unaskable> {
+        let principal = uid("Actor", &self.principal.id)?;
+        let action = uid("Action", &self.action)?;
+        let resource = uid("Target", &self.resource)?;
+        let skill = self.action.split('/').next().unwrap_or_default();
+        let attributes = HashMap::from([
+            ("kind".to_owned(), text(&self.principal.kind)),
+            ("grants".to_owned(), texts(&self.principal.grants)),
+        ]);
+        let actor = Entity::new(principal.clone(), attributes, HashSet::new()).map_err(unaskable)?;
+        let operation = Entity::new_no_attrs(action.clone(), HashSet::from([uid("Action", skill)?]));
+        let entities = Entities::from_entities([actor, operation], None).map_err(unaskable)?;
+        let context = self.context.to_cedar()?;
+        let request = Request::new(principal, action, resource, context, None).map_err(unaskable)?;
+        Ok((request, entities))
+    }
+}
+
+impl Circumstances {
+    fn to_cedar(&self) -> Result<Context, Unaskable> {
+        let record = |pairs: BTreeMap<String, RestrictedExpression>| {
+            RestrictedExpression::new_record(pairs).map_err(unaskable)
+        };
+        let long = RestrictedExpression::new_long;
+        let plan = record(BTreeMap::from([
+            ("writes".to_owned(), long(self.plan.writes)),
+            ("steps".to_owned(), long(self.plan.steps)),
+            ("recipients".to_owned(), long(self.plan.recipients)),
+            ("money".to_owned(), long(self.plan.money)),
+            ("open".to_owned(), RestrictedExpression::new_bool(self.plan.open)),
+        ]))?;
+        let input = match expression(&self.input)? {
+            Some(expression) => expression,
+            None => record(BTreeMap::new())?,
+        };
+        let mut pairs = vec![
+            ("mode".to_owned(), text(&self.mode)),
+            ("tier".to_owned(), text(&self.tier)),
+            ("effect".to_owned(), text(&self.effect)),
+            ("hour".to_owned(), long(i64::from(self.hour))),
+            ("labels".to_owned(), texts(&self.labels)),
+            ("taint".to_owned(), texts(&self.taint)),
+            ("signals".to_owned(), texts(&self.signals)),
+            ("unresolved".to_owned(), texts(&self.unresolved)),
+            ("input".to_owned(), input),
+            ("plan".to_owned(), plan),
+        ];
+        if let Some(channel) = &self.channel {
+            pairs.push(("channel".to_owned(), text(channel)));
+        }
+        if let Some(bps) = self.confidence_bps {
+            let decimal = format!("{}.{:04}", bps / 10_000, bps % 10_000);
+            pairs.push(("confidence".to_owned(), RestrictedExpression::new_decimal(decimal)));
+        }
+        Context::from_pairs(pairs).map_err(unaskable)
+    }
+}
+
+fn text(value: &str) -> RestrictedExpression {
+    RestrictedExpression::new_string(value.to_owned())
+}
+
+fn texts(values: &BTreeSet<String>) -> RestrictedExpression {
+    RestrictedExpression::new_set(values.iter().map(|value| text(value)))
+}
+
+// A JSON value as Cedar has it. Built as expressions, never as Cedar JSON, whose escapes (`__entity`, `__extn`) an
+// input could abuse. Floats, nulls and sealed values have no place in policies.
+fn expression(value: &Value) -> Result<Option<RestrictedExpression>, Unaskable> {
+    Ok(match value {
+        Value::Null => None,
+        Value::Bool(value) => Some(RestrictedExpression::new_bool(*value)),
+        Value::Number(number) => number.as_i64().map(RestrictedExpression::new_long),
+        Value::String(value) => Some(text(value)),
+        Value::Array(items) => {
+            let items: Result<Vec<_>, _> = items.iter().map(expression).collect();
+            Some(RestrictedExpression::new_set(items?.into_iter().flatten()))
+        }
+        Value::Object(map) if cs_core::seal::sealed(value).is_some() && map.len() == 1 => None,
+        Value::Object(map) => {
+            let mut pairs = BTreeMap::new();
+            for (key, inner) in map {
+                if let Some(inner) = expression(inner)? {
+                    pairs.insert(key.clone(), inner);
+                }
+            }
+            Some(RestrictedExpression::new_record(pairs).map_err(unaskable)?)
+        }
+    })
+}

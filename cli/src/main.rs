@@ -1,2 +1,308 @@
-//! placeholder
-fn main() {}
+//! `countersign`: the control plane on one machine, and the client of any deployment.
+
+mod client;
+mod commands;
+mod demo;
+mod dev;
+mod render;
+
+use clap::{Args, Parser, Subcommand};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+
+/// A control plane for agentic execution.
+///
+/// Exit codes: 0 done; 1 refused, or the execution did not complete; 2 wrong usage; 3 the service failed or cannot be
+/// reached.
+#[derive(Parser)]
+#[command(name = "countersign", version, max_term_width = 110)]
+struct Cli {
+    #[command(flatten)]
+    target: Target,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Whom to talk to, and how to print.
+#[derive(Args, Clone)]
+struct Target {
+    /// URL of the control plane.
+    #[arg(long, global = true, env = "COUNTERSIGN_ENDPOINT", default_value = "http://127.0.0.1:7411")]
+    endpoint: String,
+    /// API key.
+    #[arg(long, global = true, env = "COUNTERSIGN_API_KEY", hide_env_values = true, default_value = "")]
+    key: String,
+    /// Print JSON for machines.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the whole control plane in this process, with its data in a folder.
+    Dev(DevArgs),
+    /// Walk through everything with real HTTP tools, and check the evidence.
+    Demo(DemoArgs),
+    /// Serve the example tools (crm, payments, mail) that the skills in examples/skills call.
+    Tools {
+        /// Where to listen.
+        #[arg(long, default_value = "127.0.0.1:7412")]
+        listen: SocketAddr,
+    },
+    /// Submit an intent with a draft or a playbook.
+    Submit(SubmitArgs),
+    /// Show the plan, the verdicts and their reasons without running anything.
+    Plan(SubmitArgs),
+    /// Show an execution.
+    Get { execution: String },
+    /// List executions, newest first.
+    List(ListArgs),
+    /// Follow an execution until it ends or waits for people.
+    Watch { execution: String },
+    /// Start a verified plan.
+    Start {
+        execution: String,
+        /// Put every step before a human.
+        #[arg(long)]
+        assist: bool,
+    },
+    /// Approve a plan or a step.
+    Approve {
+        execution: String,
+        /// One step instead of the whole plan.
+        #[arg(long)]
+        step: Option<String>,
+        /// The digest that was shown. Left out: that of what is shown now.
+        #[arg(long)]
+        digest: Option<String>,
+        #[arg(long)]
+        note: Option<String>,
+    },
+    /// Reject a plan or a step.
+    Reject {
+        execution: String,
+        #[arg(long)]
+        step: Option<String>,
+        #[arg(long)]
+        reason: String,
+    },
+    /// Cancel an execution.
+    Cancel {
+        execution: String,
+        #[arg(long)]
+        reason: Option<String>,
+        /// Undo completed steps in reverse order.
+        #[arg(long)]
+        compensate: bool,
+    },
+    /// Start no further step.
+    Pause(SteerArgs),
+    /// Go on after a pause.
+    Resume(SteerArgs),
+    /// Fail an execution at once.
+    Abort(SteerArgs),
+    /// Try failed or expired steps again.
+    Retry {
+        execution: String,
+        #[arg(long)]
+        step: Option<String>,
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Say what became of a call whose outcome is not known.
+    Resolve {
+        execution: String,
+        step: String,
+        #[arg(value_parser = ["completed", "failed", "retry"])]
+        outcome: String,
+        /// With `completed`: a file with the step's output as JSON.
+        #[arg(long)]
+        evidence: Option<PathBuf>,
+    },
+    /// Show the trace of an execution.
+    Trace {
+        execution: String,
+        /// Check the hash chain here, offline from the server's own word.
+        #[arg(long)]
+        verify: bool,
+        /// Include the outputs of steps.
+        #[arg(long)]
+        payloads: bool,
+    },
+    /// Fold the trace, recompile the plan, re-evaluate the policy, and report the first differences.
+    Replay { execution: String },
+    /// Why an execution, a step or a draft is judged as it is.
+    Explain {
+        /// An execution.
+        #[arg(required_unless_present = "draft")]
+        execution: Option<String>,
+        #[arg(long)]
+        step: Option<String>,
+        /// A file with a draft instead.
+        #[arg(long, conflicts_with = "execution")]
+        draft: Option<PathBuf>,
+        /// With a draft: the words it would come with.
+        #[arg(long)]
+        text: Option<String>,
+    },
+    /// Install, disable and list skills.
+    #[command(subcommand)]
+    Skill(SkillCommand),
+    /// Make, list and revoke API keys.
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// What the deployment offers.
+    Capabilities,
+}
+
+#[derive(Args)]
+struct DevArgs {
+    /// Where to listen; port 0 takes a free one.
+    #[arg(long, default_value = "127.0.0.1:7411")]
+    listen: SocketAddr,
+    /// Folder of all data.
+    #[arg(long, default_value = ".countersign")]
+    data: PathBuf,
+    /// Another workspace and its keys. May be given several times.
+    #[arg(long)]
+    workspace: Vec<String>,
+    /// Send stage events to this URL, signed by Standard Webhooks.
+    #[arg(long)]
+    subscriber: Option<String>,
+    /// Make new keys for workspaces that have some.
+    #[arg(long)]
+    new_keys: bool,
+}
+
+#[derive(Args)]
+struct DemoArgs {
+    /// Let a person approve at the prompt.
+    #[arg(long)]
+    interactive: bool,
+    /// Keep the data in this folder; otherwise in a temporary one that goes away.
+    #[arg(long)]
+    data: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct SubmitArgs {
+    /// What you want, in words.
+    text: String,
+    /// A file with a draft as JSON; `-` reads standard input.
+    #[arg(long, conflicts_with = "playbook")]
+    draft: Option<PathBuf>,
+    /// A playbook, `skill/playbook`.
+    #[arg(long)]
+    playbook: Option<String>,
+    /// Inputs of the playbook, as a JSON object.
+    #[arg(long, requires = "playbook", default_value = "{}")]
+    inputs: String,
+    /// auto, manual or dryRun.
+    #[arg(long, default_value = "auto", value_parser = ["auto", "manual", "dryRun"])]
+    mode: String,
+    /// The channel the text came through.
+    #[arg(long)]
+    channel: Option<String>,
+    /// The same key and request have one effect and one answer.
+    #[arg(long)]
+    idempotency_key: Option<String>,
+    /// Follow the execution until it ends or waits for people.
+    #[arg(long)]
+    watch: bool,
+}
+
+#[derive(Args)]
+struct ListArgs {
+    #[arg(long)]
+    status: Option<String>,
+    #[arg(long)]
+    actor: Option<String>,
+    /// 1 to 200.
+    #[arg(long, default_value_t = 20)]
+    limit: u32,
+    #[arg(long)]
+    cursor: Option<String>,
+}
+
+#[derive(Args)]
+struct SteerArgs {
+    execution: String,
+    #[arg(long)]
+    reason: Option<String>,
+}
+
+#[derive(Subcommand)]
+enum SkillCommand {
+    /// Install a skill from a manifest file.
+    Install { manifest: PathBuf },
+    /// Disable a skill: its unstarted steps will not run.
+    Disable {
+        key: String,
+        #[arg(long)]
+        version: Option<String>,
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// List skills.
+    List {
+        /// Disabled ones too.
+        #[arg(long)]
+        all: bool,
+    },
+}
+
+#[derive(Subcommand)]
+enum KeysCommand {
+    /// Make a key. Its secret is printed once and stored nowhere.
+    Create {
+        /// Whose key it is.
+        actor: String,
+        #[arg(long, default_value = "agent", value_parser = ["human", "service", "agent", "tool"])]
+        kind: String,
+        /// Grants, `control-plane.` may be left out. Default: those of an agent backend, or of an approver for humans.
+        #[arg(long)]
+        grant: Vec<String>,
+        /// RFC 3339 time after which it is void.
+        #[arg(long)]
+        expires_at: Option<String>,
+    },
+    /// List keys.
+    List,
+    /// Revoke a key by its id.
+    Revoke { id: String },
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let level = if matches!(cli.command, Command::Dev(_)) { tracing::Level::INFO } else { tracing::Level::ERROR };
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .init();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("countersign: {error}");
+            return ExitCode::from(3);
+        }
+    };
+    let outcome = runtime.block_on(run(cli));
+    // Whatever still runs is driven again by the next start.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            render::failure(&failure);
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+async fn run(cli: Cli) -> Result<u8, client::Failure> {
+    match cli.command {
+        Command::Dev(args) => dev::dev(args, cli.target.json).await.map(|()| 0),
+        Command::Tools { listen } => dev::tools(listen).await.map(|()| 0),
+        Command::Demo(args) => demo::demo(args, cli.target.json).await.map(|()| 0),
+        command => commands::run(command, &cli.target).await,
+    }
+}

@@ -494,7 +494,7 @@ impl Turn {
     }
 
     async fn commit(&mut self, batch: Batch) -> Answer<Committed> {
-        let now = self.engine.now();
+        let now = batch.transition.now();
         let begins = batch.begins;
         let (state, events) = batch.transition.into_parts();
         let before = self.loaded.clone();

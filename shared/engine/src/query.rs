@@ -14,6 +14,7 @@ use cs_core::{
     execution::StepState,
     plan::{self, Rejected},
 };
+use futures_util::FutureExt as _;
 use policy::PlanVerdict;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
@@ -37,12 +38,12 @@ impl Engine {
         }
         let until = self.now().plus_ms(i64::from(seconds) * 1_000);
         loop {
-            // Asked before loading, so that no change between the two is missed.
+            // Polled once before loading, so that no change between the two is missed.
             let left = (until.ms() - self.now().ms()).max(0) as u64;
-            let changed = self.ports.notifier.changed(&request.execution_id, left);
+            let mut changed = self.ports.notifier.changed(&request.execution_id, left);
+            let _ = (&mut changed).now_or_never();
             let loaded = self.load(&caller.workspace, &request.execution_id).await?;
             if left == 0 || loaded.state.idle() {
-                drop(changed);
                 return Ok(ExecutionAnswer { execution: self.view(&loaded, request.include_plan).await? });
             }
             changed.await;

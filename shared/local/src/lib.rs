@@ -1,1 +1,25 @@
-//! placeholder
+//! One process, one machine: the embedded table, blobs as files, the walker that drives the committed state machine,
+//! tools over HTTP, stage events to a webhook, and the server that merges every function's routes.
+
+pub mod asl;
+mod blobs;
+pub mod demo_tools;
+mod node;
+mod notify;
+mod relay;
+mod system;
+mod table;
+mod tools;
+mod walker;
+
+pub use blobs::FileBlobs;
+pub use node::{Identity, Node, Options, StartError};
+pub use notify::LocalNotifier;
+pub use system::{SystemClock, SystemIds};
+pub use table::{EmbeddedTable, Stats};
+pub use tools::HttpTools;
+
+/// Small answers leave at once instead of waiting for more.
+fn nodelay(stream: &mut tokio::net::TcpStream) {
+    let _ = stream.set_nodelay(true);
+}

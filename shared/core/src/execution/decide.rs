@@ -204,6 +204,10 @@ impl Transition {
     pub fn events(&self) -> &[Event] {
         &self.events
     }
+    /// The moment at which it is decided; the entries of its events carry it.
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
     /// The state and the events.
     pub fn into_parts(self) -> (Execution, Vec<Event>) {
         (self.state, self.events)

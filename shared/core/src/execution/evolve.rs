@@ -9,7 +9,7 @@ use contracts::{
     Issue, StepId, Timestamp,
     event::{ApprovalDecided, BlockReason, Event, Purpose, Resolution, StepStarted},
     plan::Radius,
-    verdict::Effect,
+    verdict::{Effect, RiskTier, Verdict},
 };
 use std::collections::BTreeSet;
 
@@ -62,6 +62,18 @@ impl Execution {
             Event::PlanRejected(data) => {
                 self.status = Status::Rejected;
                 self.reasons = data.reasons.clone();
+                if let (Some(policy_digest), Some(verdict_digest)) = (&data.policy_digest, &data.verdict_digest) {
+                    self.ruling = Some(Ruling {
+                        verdict: Verdict::Blocked,
+                        risk_tier: data.risk_tier.unwrap_or(RiskTier::Blocked),
+                        policy_version: data.policy_version.clone().unwrap_or_default(),
+                        policy_digest: policy_digest.clone(),
+                        verdict_digest: verdict_digest.clone(),
+                        verified_at: data.rejected_at,
+                        assist: BTreeSet::new(),
+                        approval_life_ms: 0,
+                    });
+                }
                 self.abandon_calls();
             }
             Event::ExecutionStarted(data) => {

@@ -488,7 +488,20 @@ impl Execution {
 
     /// Nothing will move before people, a callback or the clock act.
     pub fn idle(&self) -> bool {
-        self.status.ended() || matches!(self.status, Status::Blocked | Status::Paused | Status::Verified)
+        let drives_itself = self.intent.as_ref().is_some_and(|intent| intent.mode == SubmitMode::Auto);
+        match self.status {
+            Status::Received | Status::Compiled => {
+                self.intent.as_ref().is_some_and(|intent| intent.mode == SubmitMode::Manual)
+            }
+            Status::Verified => !drives_itself,
+            Status::New | Status::Running | Status::Cancelling => false,
+            Status::Rejected
+            | Status::Blocked
+            | Status::Paused
+            | Status::Completed
+            | Status::Failed
+            | Status::Cancelled => true,
+        }
     }
 
     fn block_reason(&self, step: &Step) -> Option<BlockReason> {

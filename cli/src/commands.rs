@@ -1,0 +1,438 @@
+//! The client's commands.
+#![expect(clippy::indexing_slicing, reason = "a JSON value indexed where it has nothing gives null")]
+
+use crate::{
+    Command, KeysCommand, SkillCommand, SubmitArgs, Target,
+    client::{Client, Failure},
+    render::{self, bold, dim, green, text},
+};
+use anstream::println;
+use cs_core::trace::{Head, Verifier};
+use serde_json::{Map, Value, json};
+use std::{io::Read as _, path::Path, time::Duration};
+
+/// Prints an answer: as JSON, or by the given renderer.
+type Show<'s> = &'s dyn Fn(&Value, &dyn Fn(&Value));
+
+/// Runs a command of the client.
+pub async fn run(command: Command, target: &Target) -> Result<u8, Failure> {
+    let client = Client::new(&target.endpoint, &target.key)?;
+    let show = |value: &Value, line: &dyn Fn(&Value)| if target.json { render::json(value) } else { line(value) };
+    let changed = |value: &Value| {
+        println!("{} {}", text(value, "executionId"), render::status(text(value, "status")));
+    };
+    let path = |execution: &str, verb: &str| format!("/v1/executions/{execution}/{verb}");
+    match command {
+        Command::Dev(_) | Command::Demo(_) | Command::Tools { .. } => {
+            return Err(Failure::Local("not a command of the client".into()));
+        }
+        Command::Submit(args) => return submit(&client, args, target.json).await,
+        Command::Plan(args) => return plan(&client, args, target.json).await,
+        Command::Get { execution } => show(&get(&client, &execution, 0).await?, &render::execution),
+        Command::List(args) => {
+            let mut query = vec![("limit", args.limit.to_string())];
+            query.extend(args.status.map(|status| ("status", status)));
+            query.extend(args.actor.map(|actor| ("actorId", actor)));
+            query.extend(args.cursor.map(|cursor| ("cursor", cursor)));
+            show(&client.get("/v1/executions", &query).await?, &list);
+        }
+        Command::Watch { execution } => return watch(&client, &execution, target.json).await,
+        Command::Start { execution, assist } => {
+            let view = get(&client, &execution, 0).await?;
+            let mut body = json!({ "planId": view["planId"] });
+            if assist {
+                body["mode"] = "assist".into();
+            }
+            let answer = client.command(&path(&execution, "start"), &body, None).await?;
+            show(&answer, &|value| println!("{execution} {}", render::status(text(value, "status"))));
+        }
+        Command::Approve { execution, step, digest, note } => {
+            let digest = match digest {
+                Some(digest) => digest,
+                None => current_digest(&get(&client, &execution, 0).await?, step.as_deref())?,
+            };
+            let body = object([
+                ("stepId", step.map(Value::from)),
+                ("bindingDigest", Some(digest.into())),
+                ("note", note.map(Value::from)),
+            ]);
+            show(&client.command(&path(&execution, "approve"), &body, None).await?, &changed);
+        }
+        Command::Reject { execution, step, reason } => {
+            let body = object([("stepId", step.map(Value::from)), ("reason", Some(reason.into()))]);
+            show(&client.command(&path(&execution, "reject"), &body, None).await?, &changed);
+        }
+        Command::Cancel { execution, reason, compensate } => {
+            let body = object([("reason", reason.map(Value::from)), ("compensate", Some(compensate.into()))]);
+            show(&client.command(&path(&execution, "cancel"), &body, None).await?, &changed);
+        }
+        Command::Pause(args) => {
+            let body = object([("reason", args.reason.map(Value::from))]);
+            show(&client.command(&path(&args.execution, "pause"), &body, None).await?, &changed);
+        }
+        Command::Resume(args) => {
+            let body = object([("reason", args.reason.map(Value::from))]);
+            show(&client.command(&path(&args.execution, "resume"), &body, None).await?, &changed);
+        }
+        Command::Abort(args) => {
+            let body = object([("reason", args.reason.map(Value::from))]);
+            show(&client.command(&path(&args.execution, "abort"), &body, None).await?, &changed);
+        }
+        Command::Retry { execution, step, reason } => {
+            let body = object([("stepId", step.map(Value::from)), ("reason", reason.map(Value::from))]);
+            show(&client.command(&path(&execution, "retry"), &body, None).await?, &changed);
+        }
+        Command::Resolve { execution, step, outcome, evidence } => {
+            let evidence = evidence.map(|file| read_json(&file)).transpose()?;
+            let body =
+                object([("stepId", Some(step.into())), ("outcome", Some(outcome.into())), ("evidence", evidence)]);
+            show(&client.command(&path(&execution, "resolve"), &body, None).await?, &changed);
+        }
+        Command::Trace { execution, verify, payloads } => {
+            return trace(&client, &execution, verify, payloads, target.json).await;
+        }
+        Command::Replay { execution } => {
+            let answer = client.get(&path(&execution, "replay"), &[]).await?;
+            show(&answer, &replay);
+            return Ok(u8::from(answer["matches"] != Value::Bool(true)));
+        }
+        Command::Explain { execution, step, draft, text } => {
+            let draft = draft.map(|file| read_json(&file)).transpose()?;
+            let body = object([
+                ("executionId", execution.map(Value::from)),
+                ("stepId", step.map(Value::from)),
+                ("draft", draft),
+                ("text", text.map(Value::from)),
+            ]);
+            show(&client.ask("/v1/policies/explain", &body).await?, &explain);
+        }
+        Command::Skill(command) => skill(&client, command, &show).await?,
+        Command::Keys(command) => keys(&client, command, &show).await?,
+        Command::Capabilities => show(&client.get("/v1/capabilities", &[]).await?, &|value| {
+            let rows: Vec<Vec<String>> = items(value, "capabilities")
+                .iter()
+                .map(|offer| {
+                    let offered = if offer["offered"] == Value::Bool(true) { "enabled" } else { "absent" };
+                    let count = items(offer, "operations").len();
+                    vec![text(offer, "key").into(), text(offer, "version").into(), offered.into(), count.to_string()]
+                })
+                .collect();
+            render::table(&["capability", "version", "offered", "operations"], &rows);
+        }),
+    }
+    Ok(0)
+}
+
+fn object<const N: usize>(fields: [(&str, Option<Value>); N]) -> Value {
+    let map: Map<String, Value> =
+        fields.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect();
+    Value::Object(map)
+}
+
+fn items<'v>(value: &'v Value, key: &str) -> &'v [Value] {
+    value.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+}
+
+fn read_json(file: &Path) -> Result<Value, Failure> {
+    let failed = |error: &dyn std::fmt::Display| Failure::Local(format!("{}: {error}", file.display()));
+    let mut bytes = Vec::new();
+    if file == Path::new("-") {
+        std::io::stdin().read_to_end(&mut bytes).map_err(|error| failed(&error))?;
+    } else {
+        bytes = std::fs::read(file).map_err(|error| failed(&error))?;
+    }
+    serde_json::from_slice(&bytes).map_err(|error| failed(&error))
+}
+
+/// An execution with its plan.
+pub async fn get(client: &Client, execution: &str, wait_seconds: u32) -> Result<Value, Failure> {
+    let query = [("waitSeconds", wait_seconds.to_string()), ("includePlan", "true".to_owned())];
+    let mut answer = client.get(&format!("/v1/executions/{execution}"), &query).await?;
+    Ok(answer["execution"].take())
+}
+
+fn body_of(args: &SubmitArgs, mode: &str) -> Result<Value, Failure> {
+    let draft = args.draft.as_deref().map(read_json).transpose()?;
+    let playbook = match &args.playbook {
+        Some(key) => {
+            let inputs: Value =
+                serde_json::from_str(&args.inputs).map_err(|error| Failure::Local(format!("--inputs: {error}")))?;
+            Some(json!({ "key": key, "inputs": inputs }))
+        }
+        None => None,
+    };
+    Ok(object([
+        ("text", Some(args.text.clone().into())),
+        ("draft", draft),
+        ("playbook", playbook),
+        ("mode", Some(mode.into())),
+        ("channelKey", args.channel.clone().map(Value::from)),
+    ]))
+}
+
+async fn submit(client: &Client, args: SubmitArgs, as_json: bool) -> Result<u8, Failure> {
+    let body = body_of(&args, &args.mode)?;
+    let answer = client.command("/v1/intents", &body, args.idempotency_key.clone()).await?;
+    let id = text(&answer, "executionId").to_owned();
+    if args.watch {
+        return watch(client, &id, as_json).await;
+    }
+    if as_json {
+        render::json(&answer);
+    } else {
+        println!("{} {}", bold(&id), render::status(text(&answer, "status")));
+    }
+    Ok(0)
+}
+
+async fn plan(client: &Client, args: SubmitArgs, as_json: bool) -> Result<u8, Failure> {
+    let answer = client.command("/v1/intents", &body_of(&args, "dryRun")?, args.idempotency_key.clone()).await?;
+    let id = text(&answer, "executionId").to_owned();
+    let view = get(client, &id, 20).await?;
+    if as_json {
+        render::json(&view)
+    } else {
+        render::execution(&view)
+    }
+    Ok(u8::from(text(&view, "status") == "rejected"))
+}
+
+/// Follows an execution; its events are printed as they come.
+async fn watch(client: &Client, execution: &str, as_json: bool) -> Result<u8, Failure> {
+    let mut from = 1;
+    loop {
+        let query = [("fromSeq", from.to_string())];
+        // The view first: when it says that nothing moves, the trace that follows is whole.
+        let view = get(client, execution, 0).await?;
+        let trace = client.get(&format!("/v1/executions/{execution}/trace"), &query).await?;
+        for entry in items(&trace, "entries") {
+            if as_json {
+                render::json(&entry["event"])
+            } else {
+                render::entry(entry)
+            }
+            from = entry["seq"].as_u64().unwrap_or(from) + 1;
+        }
+        let status = text(&view, "status");
+        if matches!(status, "completed" | "failed" | "cancelled" | "rejected" | "blocked" | "paused" | "verified") {
+            if !as_json {
+                render::execution(&view);
+                if status == "blocked" {
+                    println!("{}", dim(&format!("  waits for people: countersign approve {execution}")));
+                }
+            }
+            return Ok(u8::from(!matches!(status, "completed" | "blocked" | "paused" | "verified")));
+        }
+        tokio::time::sleep(Duration::from_millis(150)).await;
+    }
+}
+
+fn current_digest(view: &Value, step: Option<&str>) -> Result<String, Failure> {
+    let digest = match step {
+        None => text(view, "bindingDigest"),
+        Some(step) => items(view, "steps")
+            .iter()
+            .find(|view| text(view, "stepId") == step)
+            .map_or("", |view| text(view, "bindingDigest")),
+    };
+    if digest.is_empty() {
+        return Err(Failure::Local("nothing here waits for an approval".into()));
+    }
+    Ok(digest.to_owned())
+}
+
+fn list(value: &Value) {
+    let rows: Vec<Vec<String>> = items(value, "items")
+        .iter()
+        .map(|item| {
+            ["executionId", "status", "riskTier", "actorId", "updatedAt", "text"]
+                .map(|key| text(item, key).to_owned())
+                .to_vec()
+        })
+        .collect();
+    render::table(&["execution", "status", "risk", "actor", "updated", "intent"], &rows);
+    if let Some(next) = value.get("next").and_then(Value::as_str) {
+        println!("{}", dim(&format!("more: --cursor '{next}'")));
+    }
+}
+
+async fn trace(client: &Client, execution: &str, verify: bool, payloads: bool, as_json: bool) -> Result<u8, Failure> {
+    let query = [("includePayloads", payloads.to_string())];
+    let trace = client.get(&format!("/v1/executions/{execution}/trace"), &query).await?;
+    let broken = check(&trace);
+    match (as_json, verify) {
+        (true, false) => render::json(&trace),
+        (true, true) => render::json(&json!({
+            "verified": broken.is_none(),
+            "events": items(&trace, "entries").len(),
+            "head": trace["head"],
+            "problem": broken.as_deref(),
+        })),
+        (false, _) => {
+            items(&trace, "entries").iter().for_each(render::entry);
+            for (step, output) in trace.get("payloads").and_then(Value::as_object).into_iter().flatten() {
+                println!("     {} {output}", dim(step));
+            }
+        }
+    }
+    if verify && !as_json {
+        match &broken {
+            None => println!(
+                "{} {} events, head {}",
+                green("✓ the chain verifies:"),
+                items(&trace, "entries").len(),
+                trace["head"]["hash"].as_str().unwrap_or_default()
+            ),
+            Some(why) => println!("{} {why}", render::status("failed")),
+        }
+    }
+    Ok(u8::from(verify && broken.is_some()))
+}
+
+/// Where a chain breaks, checked here from the stored entries.
+pub fn check(trace: &Value) -> Option<String> {
+    let head: Head =
+        match serde_json::from_value(json!({ "seq": trace["head"]["seq"], "hash": trace["head"]["hash"] })) {
+            Ok(head) => head,
+            Err(error) => return Some(error.to_string()),
+        };
+    let mut verifier = Verifier::default();
+    let outcome = items(trace, "entries").iter().try_for_each(|entry| verifier.push(&entry["event"]));
+    outcome.and_then(|()| verifier.finish(&head)).err().map(|broken| broken.to_string())
+}
+
+fn replay(value: &Value) {
+    let checked = items(value, "checked").iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ");
+    if value["matches"] == Value::Bool(true) {
+        println!("{} {checked}", green("✓ replays to the stored"));
+        return;
+    }
+    for difference in items(value, "differences") {
+        println!("{} {} {}", render::status("failed"), bold(text(difference, "check")), text(difference, "path"));
+        println!("  {} {}", dim("stored  "), difference["stored"]);
+        println!("  {} {}", dim("replayed"), difference["replayed"]);
+    }
+}
+
+fn explain(value: &Value) {
+    println!(
+        "{} {} {} {}",
+        render::status(text(value, "verdict")),
+        render::status(text(value, "riskTier")),
+        dim("under policy version"),
+        text(value, "policyVersion")
+    );
+    for step in items(value, "steps") {
+        println!(
+            "{} {} {}",
+            bold(text(step, "stepId")),
+            render::status(text(step, "verdict")),
+            render::status(text(step, "riskTier"))
+        );
+        let say = |title: &str, key: &str| {
+            for word in items(step, key).iter().filter_map(Value::as_str) {
+                println!("  {} {word}", dim(title));
+            }
+        };
+        say("reason", "reasons");
+        say("policy", "determining");
+        say("error ", "errors");
+        println!("  {} {}", dim("request"), step["request"]);
+    }
+}
+
+async fn skill(client: &Client, command: SkillCommand, show: Show<'_>) -> Result<(), Failure> {
+    let line = |value: &Value| {
+        println!(
+            "{} {} {}",
+            bold(text(value, "skillKey")),
+            text(value, "version"),
+            render::status(text(value, "status"))
+        );
+        for issue in items(value, "issues") {
+            println!("  {} {}", dim(text(issue, "code")), text(issue, "message"));
+        }
+        if let Some(count) = value.get("voidedSteps") {
+            println!("  {}", dim(&format!("{count} unstarted steps will not run")));
+        }
+    };
+    match command {
+        SkillCommand::Install { manifest } => {
+            let manifest = read_json(&manifest)?;
+            let body = json!({ "skillKey": manifest["skill"]["key"], "version": manifest["skill"]["version"],
+                "artifactDigest": manifest["artifact"]["digest"], "manifest": manifest });
+            show(&client.command("/v1/skills", &body, None).await?, &line);
+        }
+        SkillCommand::Disable { key, version, reason } => {
+            let body = object([("version", version.map(Value::from)), ("reason", reason.map(Value::from))]);
+            show(&client.command(&format!("/v1/skills/{key}/disable"), &body, None).await?, &line);
+        }
+        SkillCommand::List { all } => {
+            let query = [("includeDisabled", all.to_string()), ("limit", "200".to_owned())];
+            show(&client.get("/v1/skills", &query).await?, &|value| {
+                let rows: Vec<Vec<String>> = items(value, "items")
+                    .iter()
+                    .map(|item| {
+                        let verified = if item["verified"] == Value::Bool(true) { "verified" } else { "unverified" };
+                        let operations =
+                            items(item, "operations").iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" ");
+                        let mut row =
+                            ["skillKey", "version", "status"].map(|key| text(item, key).to_owned()).to_vec();
+                        row.extend([verified.to_owned(), operations]);
+                        row
+                    })
+                    .collect();
+                render::table(&["skill", "version", "status", "signature", "operations"], &rows);
+            });
+        }
+    }
+    Ok(())
+}
+
+async fn keys(client: &Client, command: KeysCommand, show: Show<'_>) -> Result<(), Failure> {
+    match command {
+        KeysCommand::Create { actor, kind, grant, expires_at } => {
+            let defaults =
+                if kind == "human" { engine::access::approver_grants() } else { engine::access::agent_grants() };
+            let full = |grant: String| {
+                if grant.starts_with("control-plane.") { grant } else { format!("control-plane.{grant}") }
+            };
+            let grants: Vec<String> =
+                if grant.is_empty() { defaults.into_iter().collect() } else { grant.into_iter().map(full).collect() };
+            let body = object([
+                ("actor", Some(json!({ "kind": kind, "id": actor }))),
+                ("grants", Some(grants.into())),
+                ("expiresAt", expires_at.map(Value::from)),
+            ]);
+            show(&client.command("/v1/keys", &body, None).await?, &|value| {
+                println!("{}", dim("shown once:"));
+                println!("{}", text(value, "apiKey"));
+            });
+        }
+        KeysCommand::List => show(&client.get("/v1/keys", &[]).await?, &|value| {
+            let rows: Vec<Vec<String>> = items(value, "items")
+                .iter()
+                .map(|key| {
+                    let state = if key.get("revokedAt").is_some() { "revoked" } else { "enabled" };
+                    let actor = &key["actor"];
+                    [
+                        text(key, "id"),
+                        state,
+                        text(actor, "kind"),
+                        text(actor, "id"),
+                        text(key, "createdAt"),
+                        text(key, "expiresAt"),
+                    ]
+                    .map(str::to_owned)
+                    .to_vec()
+                })
+                .collect();
+            render::table(&["key", "status", "kind", "actor", "created", "expires"], &rows);
+        }),
+        KeysCommand::Revoke { id } => {
+            let answer = client.command(&format!("/v1/keys/{id}/revoke"), &json!({}), None).await?;
+            show(&answer, &|value| println!("{} revoked", text(value, "id")));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,66 @@
+//! Large bodies as files named by their digest.
+
+use async_trait::async_trait;
+use contracts::Digest;
+use engine::ports::{Blobs, Fault};
+use std::{
+    fs::{self, File},
+    io::{ErrorKind, Write as _},
+    path::{Path, PathBuf},
+};
+
+/// A folder of blobs.
+#[derive(Debug)]
+pub struct FileBlobs {
+    folder: PathBuf,
+}
+
+impl FileBlobs {
+    /// Opens a folder, making it if it is not there.
+    pub fn open(folder: &Path) -> std::io::Result<Self> {
+        fs::create_dir_all(folder)?;
+        Ok(Self { folder: folder.to_owned() })
+    }
+    fn path(&self, digest: &Digest) -> PathBuf {
+        self.folder.join(digest.hex())
+    }
+}
+
+fn fault(error: std::io::Error) -> Fault {
+    Fault::Unavailable(error.to_string())
+}
+
+#[async_trait]
+impl Blobs for FileBlobs {
+    async fn put(&self, digest: &Digest, bytes: &[u8]) -> Result<(), Fault> {
+        let (path, bytes, folder) = (self.path(digest), bytes.to_vec(), self.folder.clone());
+        let write = move || -> std::io::Result<()> {
+            if path.exists() {
+                return Ok(());
+            }
+            // Written aside and renamed: a crash leaves no half blob under its name.
+            let aside = path.with_extension(format!("{:x}.part", rand_suffix()));
+            let mut file = File::create(&aside)?;
+            file.write_all(&bytes)?;
+            file.sync_all()?;
+            fs::rename(&aside, &path)?;
+            File::open(folder)?.sync_all()
+        };
+        tokio::task::spawn_blocking(write)
+            .await
+            .map_err(|error| Fault::Unavailable(error.to_string()))?
+            .map_err(fault)
+    }
+
+    async fn get(&self, digest: &Digest) -> Result<Option<Vec<u8>>, Fault> {
+        match tokio::fs::read(self.path(digest)).await {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(fault(error)),
+        }
+    }
+}
+
+fn rand_suffix() -> u64 {
+    uuid::Uuid::now_v7().as_u64_pair().1
+}

@@ -1,0 +1,257 @@
+//! The embedded table on fjall, a log-structured store with a write-ahead journal.
+//!
+//! One thread writes. It takes every transaction that waits, judges each against the store and against those before
+//! it in the group, writes the group as one batch and syncs once: many transactions share an fdatasync. Reads go
+//! beside it and see only what is committed.
+
+use async_trait::async_trait;
+use engine::{
+    memory::{check_form, holds},
+    ports::{Fault, Item, Key, NotCommitted, Query, Table, Write},
+};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable as _};
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+};
+use tokio::sync::{mpsc, oneshot};
+
+/// Transactions of one group.
+const GROUP_MAX: usize = 512;
+/// Transactions that may wait; beyond, callers wait to join.
+const QUEUE_MAX: usize = 4_096;
+/// Memory for recent writes, in bytes.
+const MEMTABLE_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// Memory for blocks read, in bytes.
+const CACHE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+type Waiting = (Vec<Write>, oneshot::Sender<Result<(), NotCommitted>>);
+
+/// How much was done.
+#[derive(Debug, Default)]
+pub struct Stats {
+    /// Transactions committed.
+    pub commits: AtomicU64,
+    /// Groups written: one fdatasync each.
+    pub syncs: AtomicU64,
+}
+
+/// A table on local disk.
+pub struct EmbeddedTable {
+    database: Database,
+    items: Keyspace,
+    queue: mpsc::Sender<Waiting>,
+    stats: Arc<Stats>,
+}
+
+impl EmbeddedTable {
+    /// Opens a folder, making it if it is not there. Only one process may have it open.
+    pub fn open(folder: &Path) -> Result<Self, fjall::Error> {
+        let database = Database::builder(folder).cache_size(CACHE_BYTES_MAX).worker_threads(1).open()?;
+        let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES_MAX);
+        let items = database.keyspace("items", options)?;
+        let (queue, waiting) = mpsc::channel(QUEUE_MAX);
+        let stats = Arc::new(Stats::default());
+        let writer = Writer { database: database.clone(), items: items.clone(), stats: stats.clone() };
+        thread::Builder::new()
+            .name("table-writer".into())
+            .spawn(move || writer.run(waiting))
+            .map_err(fjall::Error::Io)?;
+        Ok(Self { database, items, queue, stats })
+    }
+
+    /// What was done so far.
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+}
+
+struct Writer {
+    database: Database,
+    items: Keyspace,
+    stats: Arc<Stats>,
+}
+
+impl Writer {
+    fn run(self, mut waiting: mpsc::Receiver<Waiting>) {
+        let mut group: Vec<Waiting> = Vec::new();
+        while let Some(first) = waiting.blocking_recv() {
+            group.push(first);
+            while group.len() < GROUP_MAX
+                && let Ok(next) = waiting.try_recv()
+            {
+                group.push(next);
+            }
+            self.write(&mut group);
+        }
+    }
+
+    fn write(&self, group: &mut Vec<Waiting>) {
+        let mut changes: HashMap<Vec<u8>, Option<Item>> = HashMap::new();
+        let mut answers = Vec::with_capacity(group.len());
+        for (writes, answer) in group.drain(..) {
+            let verdict = self.judge(&writes, &changes);
+            if verdict.is_ok() {
+                for write in writes {
+                    match write {
+                        Write::Put { key, item, .. } => {
+                            changes.insert(encode_key(&key), Some(item));
+                        }
+                        Write::Delete { key, .. } => {
+                            changes.insert(encode_key(&key), None);
+                        }
+                        Write::Check { .. } => {}
+                    }
+                }
+            }
+            answers.push((answer, verdict));
+        }
+        let written = self.persist(changes);
+        let count = answers.iter().filter(|(_, verdict)| verdict.is_ok()).count() as u64;
+        self.stats.commits.fetch_add(count, Ordering::Relaxed);
+        for (answer, verdict) in answers {
+            let outcome = verdict.and_then(|()| written.clone().map_err(NotCommitted::Fault));
+            // A caller that went away has its answer in the store.
+            let _ = answer.send(outcome);
+        }
+    }
+
+    fn judge(&self, writes: &[Write], changes: &HashMap<Vec<u8>, Option<Item>>) -> Result<(), NotCommitted> {
+        for (index, write) in writes.iter().enumerate() {
+            if *write.condition() == engine::ports::Condition::Any {
+                continue;
+            }
+            let key = encode_key(write.key());
+            let stored;
+            let current = match changes.get(&key) {
+                Some(changed) => changed.as_ref(),
+                None => {
+                    stored = read(&self.items, &key)?;
+                    stored.as_ref()
+                }
+            };
+            if !holds(write.condition(), current) {
+                return Err(NotCommitted::Condition(index));
+            }
+        }
+        Ok(())
+    }
+
+    fn persist(&self, changes: HashMap<Vec<u8>, Option<Item>>) -> Result<(), Fault> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        // In key order, so that the same group gives the same journal.
+        let sorted: BTreeMap<Vec<u8>, Option<Item>> = changes.into_iter().collect();
+        let mut batch = self.database.batch().durability(Some(PersistMode::SyncData));
+        for (key, item) in sorted {
+            match item {
+                Some(item) => batch.insert(&self.items, key, encode_item(&item)),
+                None => batch.remove(&self.items, key),
+            }
+        }
+        self.stats.syncs.fetch_add(1, Ordering::Relaxed);
+        batch.commit().map_err(unavailable)
+    }
+}
+
+fn unavailable(error: fjall::Error) -> Fault {
+    Fault::Unavailable(error.to_string())
+}
+
+fn read(items: &Keyspace, key: &[u8]) -> Result<Option<Item>, Fault> {
+    items.get(key).map_err(unavailable)?.map(|bytes| decode_item(&bytes)).transpose()
+}
+
+// Partition, NUL, sort key. Neither has a NUL, so that no two keys collide.
+fn encode_key(key: &Key) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(key.partition.len() + key.sort.len() + 1);
+    bytes.extend_from_slice(key.partition.as_bytes());
+    bytes.push(0);
+    bytes.extend_from_slice(key.sort.as_bytes());
+    bytes
+}
+
+/// Form of a stored item.
+const FORM: u8 = 1;
+
+// form, version, expiry (0: none), count of fields, fields (length, name, number), body. Numbers little endian.
+fn encode_item(item: &Item) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(item.body.len() + 32);
+    bytes.push(FORM);
+    bytes.extend_from_slice(&item.version.to_le_bytes());
+    bytes.extend_from_slice(&item.expires_at.unwrap_or(0).to_le_bytes());
+    bytes.push(item.fields.len() as u8);
+    for (name, number) in &item.fields {
+        bytes.push(name.len() as u8);
+        bytes.extend_from_slice(name.as_bytes());
+        bytes.extend_from_slice(&number.to_le_bytes());
+    }
+    bytes.extend_from_slice(&item.body);
+    bytes
+}
+
+fn decode_item(bytes: &[u8]) -> Result<Item, Fault> {
+    let mut rest = bytes;
+    let mut take = |count: usize| -> Result<&[u8], Fault> {
+        let (taken, left) =
+            rest.split_at_checked(count).ok_or_else(|| Fault::Corrupt("a stored item is cut".into()))?;
+        rest = left;
+        Ok(taken)
+    };
+    let number = |bytes: &[u8]| bytes.try_into().map(u64::from_le_bytes).unwrap_or_default();
+    let byte = |bytes: &[u8]| usize::from(bytes.first().copied().unwrap_or_default());
+    if byte(take(1)?) != usize::from(FORM) {
+        return Err(Fault::Corrupt("a stored item has an unknown form".into()));
+    }
+    let version = number(take(8)?);
+    let expires_at = Some(number(take(8)?) as i64).filter(|at| *at != 0);
+    let mut fields = BTreeMap::new();
+    for _ in 0..byte(take(1)?) {
+        let length = byte(take(1)?);
+        let name = String::from_utf8_lossy(take(length)?).into_owned();
+        fields.insert(name, number(take(8)?) as i64);
+    }
+    Ok(Item { version, fields, body: rest.to_vec(), expires_at })
+}
+
+#[async_trait]
+impl Table for EmbeddedTable {
+    async fn get(&self, key: &Key) -> Result<Option<Item>, Fault> {
+        read(&self.items, &encode_key(key))
+    }
+
+    async fn query(&self, query: &Query) -> Result<Vec<(Key, Item)>, Fault> {
+        if query.from >= query.to {
+            return Ok(Vec::new());
+        }
+        let key = |sort: &str| encode_key(&Key { partition: query.partition.clone(), sort: sort.to_owned() });
+        // A snapshot, so that a query sees each transaction whole or not at all.
+        let snapshot = self.database.snapshot();
+        let range = snapshot.range(&self.items, key(&query.from)..key(&query.to));
+        let prefix = query.partition.len() + 1;
+        let decode = |guard: fjall::Guard| -> Result<(Key, Item), Fault> {
+            let (key, value) = guard.into_inner().map_err(unavailable)?;
+            let sort = String::from_utf8_lossy(key.get(prefix..).unwrap_or_default()).into_owned();
+            Ok((Key { partition: query.partition.clone(), sort }, decode_item(&value)?))
+        };
+        if query.reverse {
+            range.rev().take(query.limit).map(decode).collect()
+        } else {
+            range.take(query.limit).map(decode).collect()
+        }
+    }
+
+    async fn transact(&self, writes: Vec<Write>) -> Result<(), NotCommitted> {
+        check_form(&writes)?;
+        let gone = || NotCommitted::Fault(Fault::Unavailable("the table's writer has stopped".into()));
+        let (answer, outcome) = oneshot::channel();
+        self.queue.send((writes, answer)).await.map_err(|_| gone())?;
+        outcome.await.map_err(|_| gone())?
+    }
+}

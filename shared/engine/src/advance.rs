@@ -229,12 +229,14 @@ impl Turn {
                 };
                 return Ok(step);
             }
-            self.wait().await?;
+            if matches!(self.wait().await?, Committed::LeaseLost) {
+                return Ok(Step::Wait);
+            }
         }
     }
 
     // Waits for a call to end, for the lease to want renewal, or for something to become due.
-    async fn wait(&mut self) -> Answer<()> {
+    async fn wait(&mut self) -> Answer<Committed> {
         let now = self.engine.now();
         let renewal = self.engine.config().lease_ms / 3;
         let due = self.loaded.state.next_due().map_or(renewal, |due| (due.ms() - now.ms()).max(1));
@@ -254,24 +256,24 @@ impl Turn {
                     self.settled.push(settled);
                 }
             }
-            None => self.renew().await?,
+            None => return self.renew().await,
         }
-        Ok(())
+        Ok(Committed::Again)
     }
 
-    async fn renew(&mut self) -> Answer<()> {
+    async fn renew(&mut self) -> Answer<Committed> {
         let lease = self.loaded.lease.as_ref();
         let half = self.engine.config().lease_ms / 2;
         let now = self.engine.now();
         if lease.is_some_and(|lease| lease.expires_at.ms() - now.ms() > half) {
-            return Ok(());
+            return Ok(Committed::Again);
         }
         self.take_lease(now);
         let stamp = self.stamp(now);
         let state = self.loaded.state.clone();
         match self.engine.clone().commit(&mut self.loaded, state, Vec::new(), &stamp, Vec::new(), None).await {
-            Ok(()) => Ok(()),
-            Err(_) => self.reload().await.map(|_| ()),
+            Ok(()) => Ok(Committed::Yes),
+            Err(_) => self.reload().await,
         }
     }
 
@@ -531,8 +533,7 @@ impl Turn {
             Err(CommitError::Extra(index)) => {
                 let failed = batch.checks.iter().find(|(at, _)| *at == index).map(|(_, check)| *check);
                 self.loaded = before;
-                self.refuted(failed).await?;
-                Ok(Committed::Again)
+                self.refuted(failed).await
             }
             Err(CommitError::Conflict | CommitError::Repeated) => {
                 self.loaded = before;
@@ -554,7 +555,9 @@ impl Turn {
     async fn reload(&mut self) -> Answer<Committed> {
         let (workspace, id) = (self.loaded.state.workspace.clone(), self.loaded.state.id.clone());
         self.loaded = self.engine.load(&workspace, &id).await?;
-        if self.loaded.epoch > self.fence {
+        // Two workers that began at the same time have the same fence; the lease says whose it became.
+        let ours = self.loaded.lease.as_ref().is_some_and(|lease| lease.owner == self.owner);
+        if self.loaded.epoch >= self.fence && !ours {
             return Ok(Committed::LeaseLost);
         }
         // An ambiguous commit that did happen: outcomes that are recorded need no recording.
@@ -571,9 +574,11 @@ impl Turn {
     }
 
     // A check of the claim did not hold: the world changed since the plan was judged.
-    async fn refuted(&mut self, check: Option<Check>) -> Answer<()> {
+    async fn refuted(&mut self, check: Option<Check>) -> Answer<Committed> {
         let workspace = self.loaded.state.workspace.clone();
-        self.reload().await?;
+        if matches!(self.reload().await?, Committed::LeaseLost) {
+            return Ok(Committed::LeaseLost);
+        }
         self.snapshot = self.engine.snapshot(&workspace).await?;
         let now = self.engine.now();
         let mut transition = Transition::begin(&self.loaded.state, now);
@@ -592,20 +597,18 @@ impl Turn {
                 self.begin(&mut transition)?;
                 hold(&mut transition, BlockReason::WorkspaceFrozen, |_| true);
             }
-            None => return Ok(()),
+            None => return Ok(Committed::Again),
         }
         let (state, events) = transition.into_parts();
         if events.is_empty() {
-            return Ok(()); // a held step whose reason still stands
+            return Ok(Committed::Again); // a held step whose reason still stands
         }
         let stamp = self.stamp(now);
         let engine = self.engine.clone();
         match engine.commit(&mut self.loaded, state, events, &stamp, writes, None).await {
-            Ok(()) => Ok(()),
+            Ok(()) => Ok(Committed::Again),
             Err(CommitError::Fault(fault)) => Err(fault.into()),
-            Err(CommitError::Conflict | CommitError::Repeated | CommitError::Extra(_)) => {
-                self.reload().await.map(|_| ())
-            }
+            Err(CommitError::Conflict | CommitError::Repeated | CommitError::Extra(_)) => self.reload().await,
         }
     }
 }

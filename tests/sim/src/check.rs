@@ -84,7 +84,13 @@ fn execution(world: &World, id: &ExecutionId) {
     let view = now(world.engine.get(&auditor, get)).unwrap().execution;
     if std::env::var_os("SIM_TRACE").is_some() {
         for entry in &entries {
-            println!("{} {} {} {}", entry.seq, entry.at, entry.actor.id, serde_json::to_string(&entry.event).unwrap());
+            println!(
+                "{} {} {} {}",
+                entry.seq,
+                entry.at,
+                entry.actor.id,
+                serde_json::to_string(&entry.event).unwrap()
+            );
         }
     }
     let Some(plan) = view.plan.clone() else { return };

@@ -1,0 +1,301 @@
+//! The real process: killed at random moments under load and started again; its traces tampered with; its output read.
+
+use local::demo_tools::{Behaviour, DemoTools};
+use serde_json::{Value, json};
+use std::{
+    collections::BTreeMap,
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex, RwLock, atomic::{AtomicBool, AtomicU64, Ordering}},
+    time::{Duration, Instant},
+};
+
+const BIN: &str = env!("CARGO_BIN_EXE_countersign");
+
+struct Process {
+    child: Child,
+    ready: Value,
+}
+
+impl Process {
+    fn start(data: &Path) -> Self {
+        let mut child = Command::new(BIN)
+            .args(["dev", "--json", "--listen", "127.0.0.1:0", "--data"])
+            .arg(data)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let ready = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        Self { child, ready }
+    }
+    fn url(&self) -> String {
+        self.ready["url"].as_str().unwrap().to_owned()
+    }
+    fn key(&self, name: &str) -> String {
+        self.ready[name].as_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill(); // SIGKILL
+        let _ = self.child.wait();
+    }
+}
+
+#[derive(Clone)]
+struct Client {
+    http: reqwest::Client,
+    url: Arc<RwLock<String>>,
+    key: String,
+}
+
+impl Client {
+    fn new(process: &Process, key: &str) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().unwrap();
+        Self { http, url: Arc::new(RwLock::new(process.url())), key: process.key(key) }
+    }
+    async fn send(&self, method: &str, path: &str, key: Option<&str>, body: Option<&Value>) -> Option<(u16, Value)> {
+        let url = format!("{}{path}", self.url.read().unwrap());
+        let mut request = self.http.request(method.parse().unwrap(), url).bearer_auth(&self.key);
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
+        }
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let response = request.send().await.ok()?;
+        let status = response.status().as_u16();
+        Some((status, response.json().await.ok()?))
+    }
+    async fn get(&self, path: &str) -> Option<(u16, Value)> {
+        self.send("GET", path, None, None).await
+    }
+}
+
+async fn install(client: &Client, manifest: &Value) {
+    let body = json!({ "skillKey": manifest["skill"]["key"], "version": manifest["skill"]["version"],
+        "artifactDigest": manifest["artifact"]["digest"], "manifest": manifest });
+    let (status, answer) = client.send("POST", "/v1/skills", None, Some(&body)).await.unwrap();
+    assert_eq!(status, 201, "{answer}");
+}
+
+// A till whose charges are not idempotent and cannot be asked about: a lost answer is in doubt.
+fn till(tools: &DemoTools) -> Value {
+    let mut manifest = tools.manifests().unwrap().remove(1);
+    manifest["skill"]["key"] = json!("till");
+    manifest["playbooks"] = json!([]);
+    let mut charge = manifest["operations"][2].clone();
+    charge.as_object_mut().unwrap().remove("probe");
+    charge["key"] = json!("charge.make");
+    charge["riskTier"] = json!("low");
+    charge["binding"]["url"] = json!(format!("{}/payments/payout.create", tools.url()));
+    manifest["operations"] = json!([charge]);
+    manifest
+}
+
+fn draft(kind: u64) -> Value {
+    let mail = |id: &str, after: Value| json!({ "id": id, "use": "mail/message.send", "after": after,
+        "with": { "to": ["a@x.org"], "subject": "s", "body": "b" } });
+    match kind % 3 {
+        0 => json!({ "steps": [mail("a", json!([])), mail("b", json!(["a"])), mail("c", json!(["b"])), mail("d", json!(["b"]))] }),
+        1 => json!({ "steps": [{ "id": "charge", "use": "till/charge.make", "with": { "account": "x", "amount": 1, "currency": "EUR" } }, mail("after", json!(["charge"]))] }),
+        _ => json!({ "steps": [{ "id": "who", "use": "crm/customer.find", "with": { "email": "ada@x.org" } },
+            { "id": "tell", "use": "mail/message.send", "with": { "to": ["a@x.org"], "subject": "s", "body": { "$from": "who", "path": "/name" } } }] }),
+    }
+}
+
+#[test]
+fn killed_at_random_it_loses_nothing_and_repeats_nothing() {
+    let crashes: u32 = std::env::var("CRASHES").map_or(5, |count| count.parse().unwrap());
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(crash(crashes));
+}
+
+async fn crash(crashes: u32) {
+    let folder = tempfile::tempdir().unwrap();
+    let tools = Arc::new(DemoTools::start(([127, 0, 0, 1], 0).into()).await.unwrap());
+    let mut process = Process::start(folder.path());
+    let client = Client::new(&process, "apiKey");
+    for manifest in tools.manifests().unwrap().iter().chain([&till(&tools)]) {
+        install(&client, manifest).await;
+    }
+    let acknowledged: Arc<Mutex<BTreeMap<String, String>>> = Arc::default();
+    let (stop, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let load: Vec<_> = (0..6)
+        .map(|_| {
+            let (client, acknowledged, stop, count, tools) = (client.clone(), acknowledged.clone(), stop.clone(), count.clone(), tools.clone());
+            tokio::spawn(async move {
+                while !stop.load(Ordering::SeqCst) {
+                    let number = count.fetch_add(1, Ordering::SeqCst);
+                    match number % 7 {
+                        1 => tools.behave("payments/payout.create", Behaviour::Slow { ms: 40 }),
+                        3 => tools.behave("mail/message.send", Behaviour::Slow { ms: 60 }),
+                        _ => {}
+                    }
+                    let key = format!("load-{number}");
+                    let body = json!({ "text": "load", "draft": draft(number) });
+                    // The same key until it is acknowledged: whatever the crash swallowed, it is one execution.
+                    loop {
+                        if let Some((202, answer)) = client.send("POST", "/v1/intents", Some(&key), Some(&body)).await {
+                            acknowledged.lock().unwrap().insert(key, answer["executionId"].as_str().unwrap().to_owned());
+                            break;
+                        }
+                        if stop.load(Ordering::SeqCst) {
+                            return;
+                        }
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                    }
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            })
+        })
+        .collect();
+    let mut seed = 0x2545_f491_4f6c_dd1d_u64;
+    for _ in 0..crashes {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        tokio::time::sleep(Duration::from_millis(80 + seed % 700)).await;
+        drop(process);
+        process = Process::start(folder.path());
+        *client.url.write().unwrap() = process.url();
+    }
+    stop.store(true, Ordering::SeqCst);
+    for job in load {
+        job.await.unwrap();
+    }
+    let acknowledged = acknowledged.lock().unwrap().clone();
+    assert!(acknowledged.len() > 20, "{} executions under load", acknowledged.len());
+    let mut doubts = 0;
+    for id in acknowledged.values() {
+        doubts += u32::from(end(&client, &tools, id).await);
+    }
+    for (key, effects) in tools.effects("mail/message.send") {
+        assert_eq!(effects, 1, "mail {key}");
+    }
+    for (key, effects) in tools.effects("payments/payout.create") {
+        assert_eq!(effects, 1, "a charge was silently repeated: {key}");
+    }
+    for id in acknowledged.values() {
+        for check in [vec!["trace", id, "--verify"], vec!["replay", id]] {
+            let output = cli(&process, &check);
+            assert!(output.0 == 0, "{check:?}: {}", output.1);
+        }
+    }
+    println!("{crashes} crashes, {} executions, {doubts} in doubt", acknowledged.len());
+}
+
+// Brings an execution to its end as a person would: what is in doubt is looked up in the tool's books. Whether it was.
+async fn end(client: &Client, tools: &DemoTools, id: &str) -> bool {
+    let started = Instant::now();
+    let mut doubt = false;
+    loop {
+        assert!(started.elapsed() < Duration::from_secs(60), "{id} does not end");
+        let Some((status, answer)) = client.get(&format!("/v1/executions/{id}?waitSeconds=5")).await else { continue };
+        assert_eq!(status, 200, "an acknowledged command was lost: {answer}");
+        let view = &answer["execution"];
+        match view["status"].as_str().unwrap() {
+            "completed" => return doubt,
+            "blocked" => {
+                let step = view["steps"].as_array().unwrap().iter().find(|step| step["status"] == "in_doubt");
+                let step = step.unwrap_or_else(|| panic!("{view}"));
+                assert_eq!(step["operation"], "till/charge.make", "only a non-idempotent call can be in doubt");
+                doubt = true;
+                let effects: u32 = tools.effects("payments/payout.create").values().sum();
+                let parts = [id, view["planDigest"].as_str().unwrap(), step["stepId"].as_str().unwrap()];
+                let key = cs_core::canonical::digest_parts(&parts.map(str::as_bytes));
+                let happened = tools.effects("payments/payout.create").contains_key(key.hex());
+                let body = if happened {
+                    json!({ "stepId": "charge", "outcome": "completed", "evidence": { "payoutId": "by hand" } })
+                } else {
+                    json!({ "stepId": "charge", "outcome": "retry" })
+                };
+                let answer = client.send("POST", &format!("/v1/executions/{id}/resolve"), None, Some(&body)).await;
+                assert!(answer.is_some_and(|(status, _)| status == 200 || status == 409), "{effects} charges");
+            }
+            other => assert!(other == "running" || other == "compiled" || other == "verified" || other == "received", "{view}"),
+        }
+    }
+}
+
+fn cli(process: &Process, args: &[&str]) -> (i32, String) {
+    let output = Command::new(BIN)
+        .args(args)
+        .env("COUNTERSIGN_ENDPOINT", process.url())
+        .env("COUNTERSIGN_API_KEY", process.key("apiKey"))
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    (output.status.code().unwrap_or(-1), text)
+}
+
+#[test]
+fn the_demo_proves_what_it_says() {
+    let output = Command::new(BIN).args(["demo", "--json"]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let proven: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(proven["proven"].as_array().unwrap().len() >= 12, "{proven}");
+    assert!(proven["milliseconds"].as_u64().unwrap() < 10_000, "{proven}");
+}
+
+#[test]
+fn the_command_line_tells_clearly_and_exits_rightly() {
+    let folder = tempfile::tempdir().unwrap();
+    let process = Process::start(folder.path());
+    let (code, text) = cli(&process, &["list"]);
+    assert!(code == 0 && text.contains("execution"), "{text}");
+    let (code, text) = cli(&process, &["get", &format!("exe_{}", "0".repeat(32))]);
+    assert!(code == 1 && text.contains("NOT_FOUND"), "{text}");
+    assert!(!text.contains('\u{1b}'), "no colours where there is no terminal");
+    assert_eq!(cli(&process, &["frobnicate"]).0, 2);
+    let (code, text) = cli(&process, &["--endpoint", "http://127.0.0.1:9", "list"]);
+    assert!(code == 3 && text.contains("countersign dev"), "{text}");
+    let (code, text) = cli(&process, &["keys", "create", "grace", "--kind", "human", "--json"]);
+    assert!(code == 0 && text.contains("csk_"), "{text}");
+    let (code, text) = cli(&process, &["capabilities", "--json"]);
+    assert!(code == 0 && serde_json::from_str::<Value>(&text).is_ok(), "{text}");
+}
+
+#[test]
+fn one_changed_byte_of_one_stored_event_is_named() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let folder = tempfile::tempdir().unwrap();
+        let tools = DemoTools::start(([127, 0, 0, 1], 0).into()).await.unwrap();
+        let mut process = Process::start(folder.path());
+        let client = Client::new(&process, "apiKey");
+        for manifest in tools.manifests().unwrap() {
+            install(&client, &manifest).await;
+        }
+        let body = json!({ "text": "x", "draft": draft(2) });
+        let (_, answer) = client.send("POST", "/v1/intents", None, Some(&body)).await.unwrap();
+        let id = answer["executionId"].as_str().unwrap().to_owned();
+        client.get(&format!("/v1/executions/{id}?waitSeconds=10")).await.unwrap();
+        assert_eq!(cli(&process, &["trace", &id, "--verify"]).0, 0);
+        drop(process);
+        {
+            // One letter of the fifth event, in the store itself.
+            use engine::ports::{Condition, Table as _, Write};
+            let table = local::EmbeddedTable::open(&folder.path().join("table")).unwrap();
+            let key = engine::keys::event(&"default".parse().unwrap(), &id.parse().unwrap(), 5);
+            let mut item = table.get(&key).await.unwrap().unwrap();
+            let text = String::from_utf8(item.body).unwrap();
+            assert!(text.contains("\"attempt\":1"), "{text}");
+            item.body = text.replace("\"attempt\":1", "\"attempt\":2").into_bytes();
+            table.transact(vec![Write::Put { key, item, condition: Condition::Any }]).await.unwrap();
+            drop(table);
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+        process = Process::start(folder.path());
+        let (code, text) = cli(&process, &["trace", &id, "--verify"]);
+        assert!(code == 1 && text.contains("event 5 was changed"), "{text}");
+        let (code, text) = cli(&process, &["replay", &id]);
+        assert!(code == 1 && text.contains("chain"), "{text}");
+    });
+}

@@ -1,0 +1,58 @@
+//! Dependencies point one way (DESIGN 13); the arrows are data here.
+
+use cargo_metadata::{DependencyKind, MetadataCommand};
+use std::collections::{BTreeMap, BTreeSet};
+
+const ARROWS: &[(&str, &[&str])] = &[
+    ("contracts", &[]),
+    ("core", &["contracts"]),
+    ("policy", &["contracts", "core"]),
+    ("engine", &["contracts", "core", "policy"]),
+    ("edge", &["contracts", "engine"]),
+    ("fn-*", &["contracts", "engine", "edge"]),
+    ("local", &["contracts", "core", "policy", "engine", "edge", "fn-*"]),
+];
+
+fn allowed(name: &str) -> Option<&'static [&'static str]> {
+    let name = if name.starts_with("fn-") { "fn-*" } else { name };
+    ARROWS.iter().find(|(from, _)| *from == name).map(|(_, to)| *to)
+}
+
+#[test]
+fn dependencies_point_one_way() {
+    let metadata = MetadataCommand::new().no_deps().exec().unwrap();
+    let mut ours: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for package in &metadata.packages {
+        let name = package.name.trim_start_matches("countersign-").to_owned();
+        let dependencies = package.dependencies.iter().filter(|dependency| dependency.kind == DependencyKind::Normal);
+        let all: BTreeSet<String> = dependencies.map(|dependency| dependency.name.clone()).collect();
+        if let Some(allowed) = allowed(&name) {
+            for inner in all.iter().filter_map(|name| name.strip_prefix("countersign-")) {
+                let kind = if inner.starts_with("fn-") { "fn-*" } else { inner };
+                assert!(allowed.contains(&kind), "{name} must not depend on {inner}");
+            }
+        }
+        ours.insert(name, all);
+    }
+    for pure in ["contracts", "core", "policy"] {
+        for runtime in ["tokio", "axum", "reqwest", "getrandom", "rand", "uuid", "async-trait"] {
+            assert!(!ours[pure].contains(runtime), "{pure} is pure and must not depend on {runtime}");
+        }
+    }
+    for name in ours["engine"].iter() {
+        assert!(
+            !["tokio", "axum", "http", "reqwest"].contains(&name.as_str()),
+            "the engine names no runtime or transport: {name}"
+        );
+    }
+    assert!(ours.values().flatten().all(|name| !name.starts_with("aws")), "only shared/aws may name aws crates");
+}
+
+#[test]
+fn every_function_of_the_table_is_a_package() {
+    let metadata = MetadataCommand::new().no_deps().exec().unwrap();
+    let packages: BTreeSet<&str> = metadata.packages.iter().map(|package| package.name.as_str()).collect();
+    for route in contracts::route::ROUTES {
+        assert!(packages.contains(format!("countersign-fn-{}", route.function).as_str()), "{}", route.function);
+    }
+}

@@ -1,0 +1,8 @@
+//! Integration tests on the embedded default: one binary, one link.
+
+mod bad_input;
+mod generated;
+mod layering;
+mod loop_whole;
+mod stage_events;
+mod table_contract;

@@ -7,7 +7,10 @@ use std::{
     io::{BufRead as _, BufReader},
     path::Path,
     process::{Child, Command, Stdio},
-    sync::{Arc, Mutex, RwLock, atomic::{AtomicBool, AtomicU64, Ordering}},
+    sync::{
+        Arc, Mutex, RwLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -100,11 +103,17 @@ fn till(tools: &DemoTools) -> Value {
 }
 
 fn draft(kind: u64) -> Value {
-    let mail = |id: &str, after: Value| json!({ "id": id, "use": "mail/message.send", "after": after,
-        "with": { "to": ["a@x.org"], "subject": "s", "body": "b" } });
+    let mail = |id: &str, after: Value| {
+        json!({ "id": id, "use": "mail/message.send", "after": after,
+        "with": { "to": ["a@x.org"], "subject": "s", "body": "b" } })
+    };
     match kind % 3 {
-        0 => json!({ "steps": [mail("a", json!([])), mail("b", json!(["a"])), mail("c", json!(["b"])), mail("d", json!(["b"]))] }),
-        1 => json!({ "steps": [{ "id": "charge", "use": "till/charge.make", "with": { "account": "x", "amount": 1, "currency": "EUR" } }, mail("after", json!(["charge"]))] }),
+        0 => {
+            json!({ "steps": [mail("a", json!([])), mail("b", json!(["a"])), mail("c", json!(["b"])), mail("d", json!(["b"]))] })
+        }
+        1 => {
+            json!({ "steps": [{ "id": "charge", "use": "till/charge.make", "with": { "account": "x", "amount": 1, "currency": "EUR" } }, mail("after", json!(["charge"]))] })
+        }
         _ => json!({ "steps": [{ "id": "who", "use": "crm/customer.find", "with": { "email": "ada@x.org" } },
             { "id": "tell", "use": "mail/message.send", "with": { "to": ["a@x.org"], "subject": "s", "body": { "$from": "who", "path": "/name" } } }] }),
     }
@@ -129,7 +138,8 @@ async fn crash(crashes: u32) {
     let (stop, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let load: Vec<_> = (0..6)
         .map(|_| {
-            let (client, acknowledged, stop, count, tools) = (client.clone(), acknowledged.clone(), stop.clone(), count.clone(), tools.clone());
+            let (client, acknowledged, stop, count, tools) =
+                (client.clone(), acknowledged.clone(), stop.clone(), count.clone(), tools.clone());
             tokio::spawn(async move {
                 while !stop.load(Ordering::SeqCst) {
                     let number = count.fetch_add(1, Ordering::SeqCst);
@@ -142,8 +152,12 @@ async fn crash(crashes: u32) {
                     let body = json!({ "text": "load", "draft": draft(number) });
                     // The same key until it is acknowledged: whatever the crash swallowed, it is one execution.
                     loop {
-                        if let Some((202, answer)) = client.send("POST", "/v1/intents", Some(&key), Some(&body)).await {
-                            acknowledged.lock().unwrap().insert(key, answer["executionId"].as_str().unwrap().to_owned());
+                        if let Some((202, answer)) = client.send("POST", "/v1/intents", Some(&key), Some(&body)).await
+                        {
+                            acknowledged
+                                .lock()
+                                .unwrap()
+                                .insert(key, answer["executionId"].as_str().unwrap().to_owned());
                             break;
                         }
                         if stop.load(Ordering::SeqCst) {
@@ -197,7 +211,9 @@ async fn end(client: &Client, tools: &DemoTools, id: &str) -> bool {
     let mut doubt = false;
     loop {
         assert!(started.elapsed() < Duration::from_secs(60), "{id} does not end");
-        let Some((status, answer)) = client.get(&format!("/v1/executions/{id}?waitSeconds=5")).await else { continue };
+        let Some((status, answer)) = client.get(&format!("/v1/executions/{id}?waitSeconds=5")).await else {
+            continue;
+        };
         assert_eq!(status, 200, "an acknowledged command was lost: {answer}");
         let view = &answer["execution"];
         match view["status"].as_str().unwrap() {
@@ -219,7 +235,10 @@ async fn end(client: &Client, tools: &DemoTools, id: &str) -> bool {
                 let answer = client.send("POST", &format!("/v1/executions/{id}/resolve"), None, Some(&body)).await;
                 assert!(answer.is_some_and(|(status, _)| status == 200 || status == 409), "{effects} charges");
             }
-            other => assert!(other == "running" || other == "compiled" || other == "verified" || other == "received", "{view}"),
+            other => assert!(
+                other == "running" || other == "compiled" || other == "verified" || other == "received",
+                "{view}"
+            ),
         }
     }
 }

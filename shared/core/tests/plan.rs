@@ -95,7 +95,7 @@ fn diagnostics_point_and_suggest() {
         "$env",
     );
     refused(
-        json!([{ "id": "a", "use": "kit/read", "with": { "text": { "$sealed": "x" } } }]),
+        json!([{ "id": "a", "use": "kit/read", "with": { "text": { "$sealed": format!("sha256:{}", "0".repeat(64)) } } }]),
         "BAD_MARKER",
         "/draft/steps/0/with/text",
         "",

@@ -264,10 +264,8 @@ mod tests {
     fn payloads_are_filled() {
         let template = serde_json::json!({"task":"await","a.$":"$.x.y","token.$":"$$.Task.Token","n":{"b.$":"$.z"}});
         let input = serde_json::json!({"x":{"y":1},"z":"w"});
-        assert_eq!(
-            fill(&template, &input, "t").unwrap().to_string(),
-            r#"{"a":1,"n":{"b":"w"},"task":"await","token":"t"}"#
-        );
+        let wanted = serde_json::json!({"a":1,"n":{"b":"w"},"task":"await","token":"t"});
+        assert_eq!(fill(&template, &input, "t").unwrap(), wanted);
         assert_eq!(fill(&template, &serde_json::json!({}), "t"), None);
     }
 }

@@ -10,7 +10,7 @@ use std::{
 use tokio::sync::mpsc;
 
 /// Executions looked at together.
-const ROUND_MAX: usize = 256;
+const ROUND_MAX: usize = 1_024;
 /// Outbox items looked at on a start, per shard and round.
 const SWEEP_MAX: usize = 500;
 /// First wait after a delivery that failed; doubles to the most.
@@ -38,7 +38,7 @@ pub(crate) async fn run(
                 None => return,
             }
             // Commits come in quick succession: a moment's wait takes many in one go.
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(if target.is_some() { 20 } else { 500 })).await;
         }
         while let Ok(next) = committed.try_recv() {
             backlog.push_back(next);
@@ -48,12 +48,10 @@ pub(crate) async fn run(
         let mut failed = Vec::new();
         let mut done = Vec::new();
         for (workspace, execution) in round {
-            match deliver(&engine, &workspace, &execution, target.as_deref(), &client).await {
-                Ok(mut sent) => done.append(&mut sent),
-                Err(why) => {
-                    tracing::warn!(execution_id = %execution, why, "stage events wait for their subscriber");
-                    failed.push((workspace, execution));
-                }
+            // What was sent before a failure is done: the next try goes on behind it.
+            if let Err(why) = deliver(&engine, &workspace, &execution, target.as_deref(), &client, &mut done).await {
+                tracing::warn!(execution_id = %execution, why, "stage events wait for their subscriber");
+                failed.push((workspace, execution));
             }
         }
         if let Err(problem) = engine.sent(&done).await {
@@ -87,14 +85,18 @@ async fn deliver(
     execution: &ExecutionId,
     target: Option<&str>,
     client: &reqwest::Client,
-) -> Result<Vec<engine::OutboxRecord>, String> {
+    done: &mut Vec<engine::OutboxRecord>,
+) -> Result<(), String> {
     let text = |fault: Fault| fault.to_string();
     let Some(target) = target else {
-        return engine.outbox_of(workspace, execution).await.map_err(text);
+        done.extend(engine.outbox_of(workspace, execution).await.map_err(text)?);
+        return Ok(());
     };
     let (events, records) = engine.unsent(workspace, execution).await.map_err(text)?;
     let secret = engine.settings(workspace).await.map_err(|problem| problem.detail)?.webhook_secret;
+    let mut records = records.into_iter().peekable();
     for event in events {
+        let sequence = event.sequence;
         let body = serde_json::to_vec(&event).map_err(|error| error.to_string())?;
         let id = event.id.hex().get(..32).unwrap_or_default().to_owned();
         let headers =
@@ -107,6 +109,8 @@ async fn deliver(
         if !response.status().is_success() {
             return Err(format!("the subscriber answered {}", response.status()));
         }
+        done.extend(records.next_if(|record| record.to_seq == sequence));
     }
-    Ok(records)
+    done.extend(records);
+    Ok(())
 }

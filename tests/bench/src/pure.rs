@@ -1,0 +1,147 @@
+//! The pure parts: compiling, judging, verifying.
+
+use crate::{Row, percentile};
+use contracts::{
+    Timestamp,
+    draft::Draft,
+    event::{Actor, ActorKind, Event, StepCompleted},
+    manifest::Manifest,
+};
+use cs_core::{
+    plan::compile,
+    skill::{Registry, Skill},
+    trace::{Head, Stamp, Verifier, append},
+};
+use policy::{Authority, Facts, judge, judge_step};
+use serde_json::{Value, json};
+use std::{hint::black_box, sync::Arc, time::Instant};
+
+const OPERATIONS: usize = 100;
+
+fn registry() -> Registry {
+    let operations: Vec<Value> = (0..OPERATIONS)
+        .map(|n| {
+            json!({ "key": format!("op{n}"), "title": "op", "effect": "idempotent", "riskTier": "low", "timeoutSeconds": 5,
+                "inputSchema": { "type": "object", "required": ["text"], "properties": {
+                    "text": { "type": "string" }, "amount": { "type": "integer", "minimum": 0 } } },
+                "outputSchema": { "type": "object", "properties": { "id": { "type": "string" }, "n": { "type": "integer" } } },
+                "binding": { "kind": "http", "url": "https://tool.example/op" } })
+        })
+        .collect();
+    let manifest: Manifest = serde_json::from_value(json!({ "schemaVersion": "1.0.0",
+        "skill": { "key": "kit", "version": "1.0.0" }, "publisher": { "id": "p", "provenance": "p" },
+        "artifact": { "digest": format!("sha256:{}", "0".repeat(64)) }, "operations": operations }))
+    .unwrap();
+    Registry::new([Arc::new(Skill::new(manifest).unwrap())])
+}
+
+// Ten chains side by side, each step taking a value from the one before.
+fn draft(steps: usize) -> Draft {
+    let steps: Vec<Value> = (0..steps)
+        .map(|n| {
+            let text = if n < 10 { json!("x") } else { json!({ "$from": format!("s{}", n - 10), "path": "/id" }) };
+            json!({ "id": format!("s{n}"), "use": format!("kit/op{}@^1", n % OPERATIONS), "with": { "text": text, "amount": n } })
+        })
+        .collect();
+    serde_json::from_value(json!({ "steps": steps })).unwrap()
+}
+
+// The baseline and, spread over the operations, rules on amounts.
+fn policies(count: usize) -> String {
+    let rule = |n: usize| {
+        format!(
+            "@id(\"rule.{n}\") forbid (principal, action == Action::\"kit/op{}\", resource) when {{ context.input has amount && context.input.amount > {} }};\n",
+            n % OPERATIONS,
+            1_000_000 + n
+        )
+    };
+    policy::BASELINE.to_owned() + &(0..count.saturating_sub(3)).map(rule).collect::<String>()
+}
+
+fn facts() -> Facts {
+    Facts {
+        actor: Actor { kind: ActorKind::Agent, id: "agent".into() },
+        grants: engine::access::agent_grants(),
+        channel: None,
+        signals: Vec::new(),
+        hour: 12,
+    }
+}
+
+pub fn compile_and_verify(rows: &mut Vec<Row>, quick: bool) {
+    let registry = registry();
+    for steps in [10, 100, 1_000] {
+        let draft = draft(steps);
+        let rounds = if quick { 5 } else { 20_000 / steps };
+        let mut samples: Vec<f64> = (0..rounds)
+            .map(|_| {
+                let started = Instant::now();
+                black_box(compile(&draft, &registry).unwrap());
+                started.elapsed().as_secs_f64() * 1e3
+            })
+            .collect();
+        let row = Row::new(format!("compile {steps} steps, p50"), percentile(&mut samples, 0.5), "ms");
+        rows.push(if steps == 1_000 { row.at_most(5.0) } else { row });
+    }
+    for steps in [10, 100, 1_000] {
+        let plan = compile(&draft(steps), &registry).unwrap();
+        for count in [10, 100, 1_000] {
+            let authority = Authority::new(&policies(count), "1", &registry).unwrap();
+            let facts = facts();
+            judge(plan.plan(), plan.digest(), &facts, &authority);
+            let started = Instant::now();
+            let rounds = if quick { 2 } else { (4_000 / steps).max(3) };
+            for _ in 0..rounds {
+                black_box(judge(plan.plan(), plan.digest(), &facts, &authority));
+            }
+            let each = started.elapsed().as_secs_f64() * 1e3 / rounds as f64;
+            rows.push(Row::new(format!("verify {steps} steps under {count} policies, mean"), each, "ms"));
+            if steps == 100 && count == 1_000 {
+                let mut samples: Vec<f64> = (0..if quick { 20 } else { 100 })
+                    .flat_map(|_| plan.plan().steps.iter())
+                    .map(|step| {
+                        let started = Instant::now();
+                        black_box(judge_step(plan.plan(), step, None, &facts, &authority));
+                        started.elapsed().as_secs_f64() * 1e6
+                    })
+                    .collect();
+                rows.push(Row::new("a verdict under 1000 policies, p50", percentile(&mut samples, 0.5), "µs"));
+                rows.push(
+                    Row::new("a verdict under 1000 policies, p99", percentile(&mut samples, 0.99), "µs")
+                        .at_most(100.0),
+                );
+            }
+        }
+    }
+}
+
+pub fn verify_traces(rows: &mut Vec<Row>, events: usize) {
+    let stamp = Stamp {
+        at: Timestamp::from_ms(1_795_000_000_000),
+        actor: Actor { kind: ActorKind::Service, id: "countersign".into() },
+        traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
+    };
+    let event = Event::StepCompleted(StepCompleted {
+        execution_id: contracts::ExecutionId::from_bytes([1; 16]),
+        run_id: contracts::RunId::from_bytes([2; 16]),
+        step_id: "step".parse().unwrap(),
+        completed_at: stamp.at,
+        output_digest: contracts::Digest::zero(),
+        attempt: 1,
+    });
+    let (mut head, mut verifier, mut seconds, mut left) = (Head::default(), Verifier::default(), 0.0, events);
+    while left > 0 {
+        let chunk = left.min(10_000);
+        left -= chunk;
+        let entries = append(&mut head, &stamp, vec![event.clone(); chunk]).unwrap();
+        // As an auditor reads them: lines of JSON.
+        let lines: Vec<String> = entries.iter().map(|entry| serde_json::to_string(entry).unwrap()).collect();
+        let started = Instant::now();
+        for line in &lines {
+            verifier.push(&serde_json::from_str(line).unwrap()).unwrap();
+        }
+        seconds += started.elapsed().as_secs_f64();
+    }
+    verifier.finish(&head).unwrap();
+    rows.push(Row::new(format!("verify {events} events on one core"), seconds, "s").at_most(10.0));
+}

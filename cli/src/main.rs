@@ -9,6 +9,9 @@ mod render;
 use clap::{Args, Parser, Subcommand};
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A control plane for agentic execution.
 ///
 /// Exit codes: 0 done; 1 refused, or the execution did not complete; 2 wrong usage; 3 the service failed or cannot be

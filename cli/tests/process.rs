@@ -1,4 +1,10 @@
 //! The real process: killed at random moments under load and started again; its traces tampered with; its output read.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that finds what it does not expect ends there"
+)]
 
 use local::demo_tools::{Behaviour, DemoTools};
 use serde_json::{Value, json};

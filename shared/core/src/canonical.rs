@@ -1,7 +1,12 @@
 //! Canonical bytes and digests: RFC 8785 (JCS) and SHA-256.
+//!
+//! Every event, plan and verdict is hashed through here, several times per step, so the writer is our own: keys are
+//! sorted once per object and nothing is buffered twice. Numbers that are no integers, whose text is the hard part of
+//! the RFC, are left to `serde_json_canonicalizer`, which is also the reference in a differential test.
 
 use contracts::Digest;
 use serde::Serialize;
+use serde_json::{Map, Number, Value};
 use sha2::{Digest as _, Sha256};
 
 /// A value has no canonical form. Values read by `contracts::json::parse` always have one.
@@ -11,12 +16,90 @@ pub struct NotCanonical(#[from] serde_json::Error);
 
 /// Canonical JSON bytes (RFC 8785).
 pub fn to_bytes<T: Serialize>(value: &T) -> Result<Vec<u8>, NotCanonical> {
-    Ok(serde_json_canonicalizer::to_vec(value)?)
+    value_bytes(&serde_json::to_value(value)?)
+}
+
+/// Canonical JSON bytes of a value that is there already.
+pub fn value_bytes(value: &Value) -> Result<Vec<u8>, NotCanonical> {
+    let mut bytes = Vec::with_capacity(512);
+    write(value, &mut bytes)?;
+    Ok(bytes)
 }
 
 /// SHA-256 of the canonical JSON bytes.
 pub fn digest<T: Serialize>(value: &T) -> Result<Digest, NotCanonical> {
     Ok(digest_bytes(&to_bytes(value)?))
+}
+
+/// SHA-256 of the canonical bytes of an object without one of its keys.
+pub(crate) fn digest_without(object: &Map<String, Value>, key: &str) -> Result<Digest, NotCanonical> {
+    let mut bytes = Vec::with_capacity(512);
+    write_object(object.iter().filter(|(name, _)| *name != key).collect(), &mut bytes)?;
+    Ok(digest_bytes(&bytes))
+}
+
+fn write(value: &Value, bytes: &mut Vec<u8>) -> Result<(), NotCanonical> {
+    match value {
+        Value::Null => bytes.extend_from_slice(b"null"),
+        Value::Bool(true) => bytes.extend_from_slice(b"true"),
+        Value::Bool(false) => bytes.extend_from_slice(b"false"),
+        Value::Number(number) => write_number(number, bytes)?,
+        Value::String(text) => write_text(text, bytes)?,
+        Value::Array(items) => {
+            bytes.push(b'[');
+            for (index, item) in items.iter().enumerate() {
+                if index > 0 {
+                    bytes.push(b',');
+                }
+                write(item, bytes)?;
+            }
+            bytes.push(b']');
+        }
+        Value::Object(map) => write_object(map.iter().collect(), bytes)?,
+    }
+    Ok(())
+}
+
+fn write_object(mut entries: Vec<(&String, &Value)>, bytes: &mut Vec<u8>) -> Result<(), NotCanonical> {
+    // Sorted by UTF-16 code units, which for ASCII is the order of bytes.
+    if entries.iter().all(|(key, _)| key.is_ascii()) {
+        entries.sort_unstable_by_key(|(key, _)| *key);
+    } else {
+        entries.sort_by(|(left, _), (right, _)| left.encode_utf16().cmp(right.encode_utf16()));
+    }
+    bytes.push(b'{');
+    for (index, (key, value)) in entries.into_iter().enumerate() {
+        if index > 0 {
+            bytes.push(b',');
+        }
+        write_text(key, bytes)?;
+        bytes.push(b':');
+        write(value, bytes)?;
+    }
+    bytes.push(b'}');
+    Ok(())
+}
+
+fn write_text(text: &str, bytes: &mut Vec<u8>) -> Result<(), NotCanonical> {
+    // serde_json escapes exactly what the RFC escapes, in the same way.
+    if text.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
+        bytes.push(b'"');
+        bytes.extend_from_slice(text.as_bytes());
+        bytes.push(b'"');
+        return Ok(());
+    }
+    Ok(serde_json::to_writer(bytes, text)?)
+}
+
+fn write_number(number: &Number, bytes: &mut Vec<u8>) -> Result<(), NotCanonical> {
+    const SAFE: u64 = 1 << 53;
+    let small =
+        number.as_u64().is_some_and(|n| n <= SAFE) || number.as_i64().is_some_and(|n| n.unsigned_abs() <= SAFE);
+    if small {
+        return Ok(serde_json::to_writer(bytes, number)?);
+    }
+    bytes.extend(serde_json_canonicalizer::to_vec(number)?);
+    Ok(())
 }
 
 /// SHA-256 of bytes as they are.
@@ -38,6 +121,7 @@ pub fn digest_parts(parts: &[&[u8]]) -> Digest {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use serde_json::json;
 
     #[test]
@@ -55,8 +139,42 @@ mod tests {
     }
 
     #[test]
+    fn rfc_8785_sorting_is_by_utf_16() {
+        let value =
+            json!({ "\u{20ac}": 1, "\r": 2, "\u{fb33}": 3, "1": 4, "\u{1f600}": 5, "\u{80}": 6, "\u{f6}": 7 });
+        let text = String::from_utf8(to_bytes(&value).unwrap()).unwrap();
+        let order: Vec<char> = text.chars().filter(char::is_ascii_digit).collect();
+        assert_eq!(order, ['2', '1', '4', '6', '7', '1', '5', '3'], "{text}");
+    }
+
+    #[test]
     fn parts_do_not_collide() {
         assert_ne!(digest_parts(&[b"ab", b"c"]), digest_parts(&[b"a", b"bc"]));
         assert_ne!(digest_parts(&[b"ab"]), digest_parts(&[b"ab", b""]));
+    }
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::Bool),
+            any::<i64>().prop_map(|n| json!(n)),
+            (-(1_i64 << 53)..(1 << 53)).prop_map(|n| json!(n)),
+            any::<f64>().prop_filter("finite", |n| n.is_finite()).prop_map(|n| json!(n)),
+            ".*".prop_map(Value::String),
+        ];
+        leaf.prop_recursive(4, 32, 6, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..6).prop_map(Value::Array),
+                proptest::collection::vec((".{0,4}", inner), 0..6)
+                    .prop_map(|entries| Value::Object(entries.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_the_library(value in any_json()) {
+            prop_assert_eq!(to_bytes(&value).unwrap(), serde_json_canonicalizer::to_vec(&value).unwrap());
+        }
     }
 }

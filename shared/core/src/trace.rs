@@ -103,9 +103,7 @@ impl Verifier {
             return Err(Broken::Unlinked { seq });
         }
         let hash: Digest = text("hash").and_then(|hash| hash.parse().ok()).ok_or_else(|| unreadable("no `hash`"))?;
-        let content: std::collections::BTreeMap<&String, &Value> =
-            object.iter().filter(|(key, _)| *key != "hash").collect();
-        let actual = canonical::digest(&content).map_err(|error| unreadable(&error.to_string()))?;
+        let actual = canonical::digest_without(object, "hash").map_err(|error| unreadable(&error.to_string()))?;
         if actual != hash {
             return Err(Broken::Changed { seq });
         }

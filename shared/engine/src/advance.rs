@@ -78,7 +78,7 @@ struct Turn {
     sent: BTreeSet<StepId>,
     settled: Vec<Settled>,
     outputs: Outputs,
-    settings: Arc<Settings>,
+    settings: Settings,
     snapshot: Arc<Snapshot>,
     deadline: Timestamp,
     /// What the verdict was reached on; loaded when an input must be judged again.
@@ -143,7 +143,7 @@ impl Engine {
         let mut turn = Turn {
             fence: loaded.epoch + 1,
             owner,
-            settings: Arc::new(self.settings(workspace).await?),
+            settings: self.settings(workspace).await?,
             snapshot: self.snapshot(workspace).await?,
             engine: self.clone(),
             loaded,
@@ -499,7 +499,7 @@ impl Turn {
         let now = batch.transition.now();
         let begins = batch.begins;
         let (state, events) = batch.transition.into_parts();
-        let before = self.loaded.clone();
+        let held = (self.loaded.lease.clone(), self.loaded.epoch, self.loaded.token.clone());
         // INVARIANT (no-effect-without-plan): nothing is sent before this commit is durable.
         let stays = begins || !self.calls.is_empty() || state.steps.iter().any(|step| step.in_flight());
         let more = matches!(state.status, Status::Running | Status::Cancelling);
@@ -519,28 +519,26 @@ impl Turn {
                         self.outputs.put(settled.step, output);
                     }
                 }
-                let shared = Arc::new(self.loaded.state.clone());
                 for ready in batch.ready {
-                    let attempt = self.loaded.state.step(&ready.step).map_or(0, |step| step.call_attempt());
                     self.sent.insert(ready.step.clone());
-                    let traceparent = self.loaded.traceparent.clone();
-                    let call =
-                        engine.clone().send(shared.clone(), self.settings.clone(), ready, attempt, traceparent);
-                    self.calls.push(call.boxed());
+                    let call = engine.tool_call(&self.loaded, &self.settings, &ready);
+                    let attempt = self.loaded.state.step(&ready.step).map_or(0, |step| step.call_attempt());
+                    let owner = (self.loaded.state.workspace.clone(), self.loaded.state.id.clone());
+                    self.calls.push(engine.clone().send(owner, ready, attempt, call).boxed());
                 }
                 Ok(Committed::Yes)
             }
             Err(CommitError::Extra(index)) => {
                 let failed = batch.checks.iter().find(|(at, _)| *at == index).map(|(_, check)| *check);
-                self.loaded = before;
+                (self.loaded.lease, self.loaded.epoch, self.loaded.token) = held;
                 self.refuted(failed).await
             }
             Err(CommitError::Conflict | CommitError::Repeated) => {
-                self.loaded = before;
+                (self.loaded.lease, self.loaded.epoch, self.loaded.token) = held;
                 self.reload().await
             }
             Err(CommitError::Fault(fault)) => {
-                self.loaded = before;
+                (self.loaded.lease, self.loaded.epoch, self.loaded.token) = held;
                 self.faults += 1;
                 if self.faults > FAULTS_MAX {
                     return Err(fault.into());

@@ -2,6 +2,7 @@
 
 use crate::{
     Answer, Engine, Snapshot, bodies,
+    commit::Loaded,
     control::OUTPUT_SECRETS_MAX,
     keys,
     ports::{ToolAnswer, ToolCall, Write},
@@ -9,7 +10,7 @@ use crate::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD as B64};
 use contracts::{
-    Code, Digest, Problem, StepId, Timestamp,
+    Code, Digest, ExecutionId, Problem, StepId, Timestamp, WorkspaceId,
     event::{BlockReason, Purpose},
     limits::{STEP_OUTPUT_BYTES_MAX, STEP_TIMEOUT_SECONDS_MAX},
     manifest::Binding,
@@ -286,19 +287,16 @@ impl Engine {
     /// Sends a claimed call and reads its answer. Never fails: whatever happens is an outcome.
     pub(crate) async fn send(
         self: Arc<Self>,
-        state: Arc<Execution>,
-        settings: Arc<Settings>,
+        (workspace, id): (WorkspaceId, ExecutionId),
         ready: Ready,
         attempt: u32,
-        traceparent: Option<String>,
+        call: Result<ToolCall, String>,
     ) -> Settled {
         let (step, purpose) = (ready.step.clone(), ready.purpose);
         let settled = |outcome, writes, output| Settled { step: step.clone(), attempt, outcome, writes, output };
-        let call = match self.tool_call(&state, &settings, &ready, attempt, traceparent.as_deref()) {
+        let call = match call {
             Ok(call) => call,
-            Err(message) => {
-                return settled(Outcome::Failed { code: "CALL_INVALID".into(), message }, vec![], None);
-            }
+            Err(message) => return settled(Outcome::Failed { code: "CALL_INVALID".into(), message }, vec![], None),
         };
         let answer = self.ports.tools.call(call).await;
         let (output, operation) = match self.read_answer(answer, &ready) {
@@ -324,10 +322,10 @@ impl Engine {
             let digest = canonical::digest(&output).map_err(crate::not_canonical)?;
             let mut writes = Vec::new();
             if purpose != Purpose::Compensate {
-                writes.push(self.put_body(keys::output(&state.workspace, &state.id, &step), &output).await?);
+                writes.push(self.put_body(keys::output(&workspace, &id, &step), &output).await?);
             }
             for secret in secrets.into_iter().take(OUTPUT_SECRETS_MAX) {
-                let key = keys::vault(&state.workspace, &state.id, &secret.commitment);
+                let key = keys::vault(&workspace, &id, &secret.commitment);
                 writes.push(self.put_body(key, &secret).await?);
             }
             Ok::<_, Problem>((digest, writes))
@@ -344,14 +342,10 @@ impl Engine {
         }
     }
 
-    fn tool_call(
-        &self,
-        state: &Execution,
-        settings: &Settings,
-        ready: &Ready,
-        attempt: u32,
-        traceparent: Option<&str>,
-    ) -> Result<ToolCall, String> {
+    /// What a claimed call sends, and in whose name.
+    pub(crate) fn tool_call(&self, loaded: &Loaded, settings: &Settings, ready: &Ready) -> Result<ToolCall, String> {
+        let state = &loaded.state;
+        let attempt = state.step(&ready.step).map_or(0, |step| step.call_attempt());
         let suffix = match ready.purpose {
             Purpose::Run => "",
             Purpose::Probe => "probe",
@@ -384,7 +378,7 @@ impl Engine {
             headers: vec![
                 ("content-type", "application/json".into()),
                 ("idempotency-key", key.hex().to_owned()),
-                ("traceparent", child_traceparent(traceparent, &key)),
+                ("traceparent", child_traceparent(loaded.traceparent.as_deref(), &key)),
                 ("webhook-id", id),
                 ("webhook-timestamp", (now.ms() / 1_000).to_string()),
                 ("webhook-signature", signature),

@@ -6,7 +6,7 @@
 use crate::{
     Answer, Caller, Engine, bodies, keys,
     ports::{Condition, Fault, Item, NotCommitted, Query, Write},
-    records::{HeadRecord, Lease, OnceRecord, OutboxRecord},
+    records::{HeadRecord, HeadView, Lease, OnceRecord, OutboxRecord},
     refused,
 };
 use contracts::{
@@ -183,15 +183,15 @@ impl Engine {
                 Write::Delete { key, condition: Condition::Any }
             });
         }
-        let record = HeadRecord {
-            execution: state.clone(),
-            chain: chain.clone(),
+        let record = HeadView {
+            execution: &state,
+            chain: &chain,
             epoch: loaded.epoch,
-            lease: loaded.lease.clone(),
-            token: loaded.token.clone(),
+            lease: loaded.lease.as_ref(),
+            token: loaded.token.as_deref(),
             drives: loaded.drives,
-            traceparent: loaded.traceparent.clone(),
-            title: loaded.title.clone(),
+            traceparent: loaded.traceparent.as_deref(),
+            title: &loaded.title,
         };
         let condition = match loaded.version {
             0 => Condition::NotExists,
@@ -204,7 +204,7 @@ impl Engine {
                 loaded.state = state;
                 loaded.chain = chain;
                 loaded.version += 1;
-                self.ports.notifier.committed(&workspace, &id);
+                self.ports.notifier.committed(&workspace, &id, loaded.state.idle());
                 Ok(())
             }
             Err(NotCommitted::Condition(index)) if index < extra_count => Err(CommitError::Extra(index)),

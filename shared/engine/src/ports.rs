@@ -177,10 +177,10 @@ pub trait Signals: Send + Sync {
 /// Who wants to know that something was committed.
 #[async_trait]
 pub trait Notifier: Send + Sync {
-    /// Stage events wait in the outbox.
-    fn committed(&self, workspace: &WorkspaceId, execution: &ExecutionId);
-    /// Returns when the execution may have changed, or after `ms` milliseconds.
-    async fn changed(&self, execution: &ExecutionId, ms: u64);
+    /// Stage events wait in the outbox. `idle`: nothing of the execution moves on its own any more.
+    fn committed(&self, workspace: &WorkspaceId, execution: &ExecutionId, idle: bool);
+    /// Returns when the execution may have become idle, or after `ms` milliseconds.
+    async fn idle(&self, execution: &ExecutionId, ms: u64);
 }
 
 /// Time.

@@ -40,7 +40,7 @@ impl Engine {
         loop {
             // Polled once before loading, so that no change between the two is missed.
             let left = (until.ms() - self.now().ms()).max(0) as u64;
-            let mut changed = self.ports.notifier.changed(&request.execution_id, left);
+            let mut changed = self.ports.notifier.idle(&request.execution_id, left);
             let pending = (&mut changed).now_or_never().is_none();
             let loaded = self.load(&caller.workspace, &request.execution_id).await?;
             if left == 0 || loaded.state.idle() {

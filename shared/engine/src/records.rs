@@ -36,6 +36,20 @@ pub struct HeadRecord {
     pub title: String,
 }
 
+/// A [`HeadRecord`] on its way into the store.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct HeadView<'h> {
+    pub(crate) execution: &'h Execution,
+    pub(crate) chain: &'h trace::Head,
+    pub(crate) epoch: u64,
+    pub(crate) lease: Option<&'h Lease>,
+    pub(crate) token: Option<&'h str>,
+    pub(crate) drives: u32,
+    pub(crate) traceparent: Option<&'h str>,
+    pub(crate) title: &'h str,
+}
+
 /// The intent as it came, sealed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

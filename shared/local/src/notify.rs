@@ -30,15 +30,15 @@ impl LocalNotifier {
 
 #[async_trait]
 impl Notifier for LocalNotifier {
-    fn committed(&self, workspace: &WorkspaceId, execution: &ExecutionId) {
+    fn committed(&self, workspace: &WorkspaceId, execution: &ExecutionId, idle: bool) {
         let _ = self.outbox.send((workspace.clone(), execution.clone()));
-        if let Some(notify) = self.waiting().get(execution).and_then(Weak::upgrade) {
+        if idle && let Some(notify) = self.waiting().get(execution).and_then(Weak::upgrade) {
             notify.notify_waiters();
         }
     }
 
     // Polled once before the caller looks, so that a commit in between is seen.
-    async fn changed(&self, execution: &ExecutionId, ms: u64) {
+    async fn idle(&self, execution: &ExecutionId, ms: u64) {
         let notify = {
             let mut waiting = self.waiting();
             let known = waiting.get(execution).and_then(Weak::upgrade);

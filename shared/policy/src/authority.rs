@@ -1,7 +1,7 @@
 //! A policy set, parsed once and indexed by action: Cedar scans linearly, so it is given only what may apply.
 
 use crate::request::{Ask, uid};
-use cedar_policy::{ActionConstraint, Authorizer, Decision, EntityUid, Policy, PolicySet};
+use cedar_policy::{ActionConstraint, Authorizer, Decision, EntityUid, Policy, PolicyId, PolicySet};
 use contracts::Digest;
 use cs_core::{canonical, skill::Registry};
 use std::{
@@ -23,10 +23,19 @@ pub enum Faulty {
 pub struct Authority {
     version: String,
     digest: Digest,
+    #[cfg_attr(not(test), expect(dead_code, reason = "what the slices are proven equal to"))]
     full: PolicySet,
+    /// `@id`, `@reason` and `@expires` of each policy, read once.
+    notes: HashMap<PolicyId, Note>,
     /// For every known action, what may apply to it. An action that is not here is unknown.
     slices: HashMap<String, Arc<PolicySet>>,
     authorizer: Authorizer,
+}
+
+struct Note {
+    name: String,
+    reason: String,
+    expires_ms: Option<i64>,
 }
 
 /// What Cedar says of one request.
@@ -85,8 +94,9 @@ impl Authority {
                 slices.insert(action, slice);
             }
         }
+        let notes = full.policies().map(|policy| (policy.id().clone(), note(policy))).collect();
         let digest = canonical::digest_bytes(text.as_bytes());
-        Ok(Self { version: version.into(), digest, full, slices, authorizer: Authorizer::new() })
+        Ok(Self { version: version.into(), digest, full, notes, slices, authorizer: Authorizer::new() })
     }
 
     /// Version of the set.
@@ -131,13 +141,10 @@ impl Authority {
             expires_ms: None,
             errors,
         };
-        for policy in response.diagnostics().reason().filter_map(|id| self.full.policy(id)) {
-            let name = policy.annotation("id").map_or_else(|| policy.id().to_string(), str::to_owned);
-            let reason = policy.annotation("reason").unwrap_or(&name).to_owned();
-            answer.determining.insert(name);
-            answer.reasons.insert(reason);
-            let life = policy.annotation("expires").and_then(duration_ms);
-            answer.expires_ms = answer.expires_ms.into_iter().chain(life).min();
+        for note in response.diagnostics().reason().filter_map(|id| self.notes.get(id)) {
+            answer.determining.insert(note.name.clone());
+            answer.reasons.insert(note.reason.clone());
+            answer.expires_ms = answer.expires_ms.into_iter().chain(note.expires_ms).min();
         }
         answer
     }
@@ -153,6 +160,12 @@ impl Answer {
             errors: BTreeSet::from([error]),
         }
     }
+}
+
+fn note(policy: &Policy) -> Note {
+    let name = policy.annotation("id").map_or_else(|| policy.id().to_string(), str::to_owned);
+    let reason = policy.annotation("reason").unwrap_or(&name).to_owned();
+    Note { name, reason, expires_ms: policy.annotation("expires").and_then(duration_ms) }
 }
 
 // `90s`, `15m`, `4h`, `2d`.

@@ -6,6 +6,7 @@ use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     str::FromStr as _,
+    sync::LazyLock,
 };
 
 /// What is asked of the policies, for one step in one mode.
@@ -74,7 +75,11 @@ fn unaskable(error: impl std::fmt::Display) -> Unaskable {
 
 /// `Kind::"id"`, whatever characters the id has.
 pub(crate) fn uid(kind: &str, id: &str) -> Result<EntityUid, Unaskable> {
-    let kind = EntityTypeName::from_str(kind).map_err(unaskable)?;
+    // The three kinds of every request are parsed once.
+    static KINDS: LazyLock<[(&str, Option<EntityTypeName>); 3]> =
+        LazyLock::new(|| ["Actor", "Action", "Target"].map(|kind| (kind, EntityTypeName::from_str(kind).ok())));
+    let known = KINDS.iter().find(|(name, _)| *name == kind).and_then(|(_, kind)| kind.clone());
+    let kind = known.ok_or_else(|| Unaskable(format!("`{kind}` is no kind of entity")))?;
     Ok(EntityUid::from_type_name_and_id(kind, EntityId::new(id)))
 }
 

@@ -9,6 +9,9 @@ mod pure;
 use clap::Parser;
 use serde_json::{Value, json};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Benchmarks of the embedded default.
 #[derive(Parser)]
 struct Args {
@@ -18,6 +21,9 @@ struct Args {
     /// Fewer rounds.
     #[arg(long)]
     quick: bool,
+    /// Only the chains over HTTP.
+    #[arg(long)]
+    chain: bool,
     /// Serve on a free port and wait: measured by the parent for its memory at rest.
     #[arg(long, hide = true)]
     serve: bool,
@@ -31,8 +37,10 @@ fn main() {
         return;
     }
     let mut rows: Vec<Row> = Vec::new();
-    pure::compile_and_verify(&mut rows, args.quick);
-    pure::verify_traces(&mut rows, if args.quick { 100_000 } else { 1_000_000 });
+    if !args.chain {
+        pure::compile_and_verify(&mut rows, args.quick);
+        pure::verify_traces(&mut rows, if args.quick { 100_000 } else { 1_000_000 });
+    }
     runtime.block_on(chain::run(&mut rows, args.quick));
     chain::at_rest(&mut rows);
     let wide = rows.iter().map(|row| row.name.chars().count()).max().unwrap_or(0);

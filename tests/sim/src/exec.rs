@@ -14,6 +14,10 @@ use std::{
 
 pub type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
 
+/// What happens when a job is gone.
+type OnEnd = Option<Box<dyn FnOnce() + Send>>;
+type Spawned = (Job, Mortal, OnEnd);
+
 /// Who may be killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mortal {
@@ -33,7 +37,7 @@ struct Running {
     job: Job,
     woken: Arc<Flag>,
     mortal: Mortal,
-    on_end: Option<Box<dyn FnOnce() + Send>>,
+    on_end: OnEnd,
 }
 
 /// What all jobs share.
@@ -41,7 +45,7 @@ pub struct Shared {
     pub rng: Mutex<SmallRng>,
     now_ms: Mutex<i64>,
     sleepers: Mutex<Vec<(i64, Waker)>>,
-    spawned: Mutex<Vec<(Job, Mortal, Option<Box<dyn FnOnce() + Send>>)>>,
+    spawned: Mutex<Vec<Spawned>>,
     /// No more faults or deaths: everything must come to its end.
     pub calm: AtomicBool,
 }
@@ -69,7 +73,7 @@ impl Shared {
     pub fn pick(&self, n: usize) -> usize {
         self.rng.lock().unwrap().random_range(0..n)
     }
-    pub fn spawn(&self, job: Job, mortal: Mortal, on_end: Option<Box<dyn FnOnce() + Send>>) {
+    pub fn spawn(&self, job: Job, mortal: Mortal, on_end: OnEnd) {
         self.spawned.lock().unwrap().push((job, mortal, on_end));
     }
     /// Lets others go first, a few times at random.

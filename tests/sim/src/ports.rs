@@ -138,8 +138,8 @@ impl Ids for SimIds {
 pub struct SimNotifier(pub Arc<Shared>);
 #[async_trait]
 impl Notifier for SimNotifier {
-    fn committed(&self, _: &WorkspaceId, _: &ExecutionId) {}
-    async fn changed(&self, _: &ExecutionId, ms: u64) {
+    fn committed(&self, _: &WorkspaceId, _: &ExecutionId, _: bool) {}
+    async fn idle(&self, _: &ExecutionId, ms: u64) {
         self.0.sleep(ms.min(50)).await;
     }
 }

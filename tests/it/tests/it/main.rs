@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod generated;
+mod golden_traces;
 mod layering;
 mod loop_whole;
 mod stage_events;

@@ -1,4 +1,10 @@
 //! The compiler: what it refuses and how it says so, and that order never matters.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that finds what it does not expect ends there"
+)]
 
 use contracts::{Issue, draft::Draft, manifest::Manifest, plan::Plan};
 use countersign_core as cs_core;

@@ -153,7 +153,9 @@ impl Engine {
             let item = bodies::item(1, step).map_err(fault)?;
             writes.push(Write::Put { key: keys::step(&workspace, &id, &step.id), item, condition: Condition::Any });
         }
-        if let (Some(first), Some(last)) = (entries.first(), entries.last()) {
+        if self.config.stage_events
+            && let (Some(first), Some(last)) = (entries.first(), entries.last())
+        {
             let record = OutboxRecord {
                 workspace: workspace.clone(),
                 execution: id.clone(),

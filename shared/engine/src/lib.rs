@@ -49,6 +49,8 @@ pub struct Config {
     pub lease_ms: i64,
     /// A lease of another owner is void: this process is the only one on its store.
     pub exclusive: bool,
+    /// Somebody reads the outbox: stage events are put there.
+    pub stage_events: bool,
     /// Longest wait inside `advance` before it hands the wait to the state machine, in milliseconds.
     pub inline_wait_ms: i64,
 }
@@ -62,6 +64,7 @@ impl Default for Config {
             public_url: String::new(),
             lease_ms: 30_000,
             exclusive: false,
+            stage_events: true,
             inline_wait_ms: 1_000,
         }
     }

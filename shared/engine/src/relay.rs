@@ -51,20 +51,16 @@ impl Engine {
         items.iter().map(|(key, item)| bodies::decode(key, &item.body)).collect()
     }
 
-    /// What of one execution waits in the outbox.
-    pub async fn outbox_of(&self, workspace: &WorkspaceId, id: &ExecutionId) -> Result<Vec<OutboxRecord>, Fault> {
-        let (partition, prefix) = keys::outbox_of(workspace, id);
-        let items = self.ports.table.query(&Query::prefix(partition, &prefix, OUTBOX_MAX)).await?;
-        items.iter().map(|(key, item)| bodies::decode(key, &item.body)).collect()
-    }
-
     /// What of one execution waits in the outbox: the events in order, and what [`Engine::sent`] removes.
     pub async fn unsent(
         &self,
         workspace: &WorkspaceId,
         id: &ExecutionId,
     ) -> Result<(Vec<CloudEvent>, Vec<OutboxRecord>), Fault> {
-        let records = self.outbox_of(workspace, id).await?;
+        let (partition, prefix) = keys::outbox_of(workspace, id);
+        let items = self.ports.table.query(&Query::prefix(partition, &prefix, OUTBOX_MAX)).await?;
+        let records: Vec<OutboxRecord> =
+            items.iter().map(|(key, item)| bodies::decode(key, &item.body)).collect::<Result<_, _>>()?;
         let (Some(first), Some(last)) = (records.first(), records.last()) else {
             return Ok((vec![], vec![]));
         };

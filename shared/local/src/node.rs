@@ -115,12 +115,15 @@ impl Node {
             allow_private_targets: options.development,
             public_url: format!("http://{address}"),
             exclusive: true,
+            stage_events: options.subscriber.is_some(),
             ..Config::default()
         };
         let engine = Arc::new(Engine::new(ports, config, key));
         walker.attach(&engine);
         let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(15)).build()?;
-        tokio::spawn(relay::run(Arc::downgrade(&engine), committed, options.subscriber, client));
+        if let Some(subscriber) = options.subscriber {
+            tokio::spawn(relay::run(Arc::downgrade(&engine), committed, subscriber, client));
+        }
         let open = engine.open_executions().await.map_err(Problem::from)?;
         if !open.is_empty() {
             tracing::info!(count = open.len(), "driving open executions again");

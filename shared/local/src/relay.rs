@@ -19,13 +19,8 @@ const BACKOFF_MS_MAX: u64 = 60_000;
 
 type Waiting = mpsc::UnboundedReceiver<(WorkspaceId, ExecutionId)>;
 
-/// Runs until the engine is gone. `target` is the subscriber's URL; without one the outbox is emptied unsent.
-pub(crate) async fn run(
-    engine: Weak<Engine>,
-    mut committed: Waiting,
-    target: Option<String>,
-    client: reqwest::Client,
-) {
+/// Runs until the engine is gone. `target` is the subscriber's URL.
+pub(crate) async fn run(engine: Weak<Engine>, mut committed: Waiting, target: String, client: reqwest::Client) {
     let mut backlog = VecDeque::new();
     let mut backoff = BACKOFF_MS;
     if let Some(engine) = engine.upgrade() {
@@ -38,7 +33,7 @@ pub(crate) async fn run(
                 None => return,
             }
             // Commits come in quick succession: a moment's wait takes many in one go.
-            tokio::time::sleep(Duration::from_millis(if target.is_some() { 20 } else { 500 })).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
         while let Ok(next) = committed.try_recv() {
             backlog.push_back(next);
@@ -49,7 +44,7 @@ pub(crate) async fn run(
         let mut done = Vec::new();
         for (workspace, execution) in round {
             // What was sent before a failure is done: the next try goes on behind it.
-            if let Err(why) = deliver(&engine, &workspace, &execution, target.as_deref(), &client, &mut done).await {
+            if let Err(why) = deliver(&engine, &workspace, &execution, &target, &client, &mut done).await {
                 tracing::warn!(execution_id = %execution, why, "stage events wait for their subscriber");
                 failed.push((workspace, execution));
             }
@@ -83,15 +78,11 @@ async fn deliver(
     engine: &Arc<Engine>,
     workspace: &WorkspaceId,
     execution: &ExecutionId,
-    target: Option<&str>,
+    target: &str,
     client: &reqwest::Client,
     done: &mut Vec<engine::OutboxRecord>,
 ) -> Result<(), String> {
     let text = |fault: Fault| fault.to_string();
-    let Some(target) = target else {
-        done.extend(engine.outbox_of(workspace, execution).await.map_err(text)?);
-        return Ok(());
-    };
     let (events, records) = engine.unsent(workspace, execution).await.map_err(text)?;
     let secret = engine.settings(workspace).await.map_err(|problem| problem.detail)?.webhook_secret;
     let mut records = records.into_iter().peekable();

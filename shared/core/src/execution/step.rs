@@ -409,36 +409,40 @@ pub struct Step {
     /// Calls made for its own effect; 0 before the first.
     pub attempt: u32,
     /// Calls made to undo it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub undo_attempt: u32,
     /// Questions asked about a lost call.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub probe_attempt: u32,
     /// The lease epoch of the call in flight.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fence: Option<u64>,
     #[serde(default)]
     pub purpose: Purpose,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits_for: Option<BlockReason>,
     /// Next attempt not before.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Timestamp>,
     /// For a tool that calls back: until when.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Digest>,
     /// The approval its claim consumed; covers automatic retries too.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<ApprovalId>,
     /// Policy asked for people once the actual input was known.
     #[serde(default)]
     pub escalated: bool,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 impl Step {

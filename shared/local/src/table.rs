@@ -3,6 +3,9 @@
 //! One thread writes. It takes every transaction that waits, judges each against the store and against those before
 //! it in the group, writes the group as one batch and syncs once: many transactions share an fdatasync. Reads go
 //! beside it and see only what is committed.
+//!
+//! Executions have a shelf of their own: their keys begin with ids that grow with time, so that what is written out
+//! later never overlaps what was written out before, and there is little to merge. All else is on the other shelf.
 
 use async_trait::async_trait;
 use engine::{
@@ -25,10 +28,10 @@ use tokio::sync::{mpsc, oneshot};
 const GROUP_MAX: usize = 512;
 /// Transactions that may wait; beyond, callers wait to join.
 const QUEUE_MAX: usize = 4_096;
-/// Memory for recent writes, in bytes.
-const MEMTABLE_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// Memory for recent writes of each shelf, in bytes.
+const MEMTABLE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Memory for blocks read, in bytes.
-const CACHE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+const CACHE_BYTES_MAX: u64 = 8 * 1024 * 1024;
 
 type Waiting = (Vec<Write>, oneshot::Sender<Result<(), NotCommitted>>);
 
@@ -44,7 +47,7 @@ pub struct Stats {
 /// A table on local disk.
 pub struct EmbeddedTable {
     database: Database,
-    items: Keyspace,
+    shelves: Shelves,
     queue: mpsc::Sender<Waiting>,
     stats: Arc<Stats>,
 }
@@ -54,15 +57,18 @@ impl EmbeddedTable {
     pub fn open(folder: &Path) -> Result<Self, fjall::Error> {
         let database = Database::builder(folder).cache_size(CACHE_BYTES_MAX).worker_threads(1).open()?;
         let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES_MAX);
-        let items = database.keyspace("items", options)?;
+        let shelves = Shelves {
+            executions: database.keyspace("executions", options)?,
+            others: database.keyspace("items", options)?,
+        };
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
         let stats = Arc::new(Stats::default());
-        let writer = Writer { database: database.clone(), items: items.clone(), stats: stats.clone() };
+        let writer = Writer { database: database.clone(), shelves: shelves.clone(), stats: stats.clone() };
         thread::Builder::new()
             .name("table-writer".into())
             .spawn(move || writer.run(waiting))
             .map_err(fjall::Error::Io)?;
-        Ok(Self { database, items, queue, stats })
+        Ok(Self { database, shelves, queue, stats })
     }
 
     /// What was done so far.
@@ -71,9 +77,24 @@ impl EmbeddedTable {
     }
 }
 
+#[derive(Clone)]
+struct Shelves {
+    executions: Keyspace,
+    others: Keyspace,
+}
+
+impl Shelves {
+    /// Where the items of a partition are; given an encoded key, its partition.
+    fn of(&self, key: &[u8]) -> &Keyspace {
+        let partition = key.split(|byte| *byte == 0).next().unwrap_or_default();
+        let mark = b"#exe#";
+        if partition.windows(mark.len()).any(|part| part == mark) { &self.executions } else { &self.others }
+    }
+}
+
 struct Writer {
     database: Database,
-    items: Keyspace,
+    shelves: Shelves,
     stats: Arc<Stats>,
 }
 
@@ -131,7 +152,7 @@ impl Writer {
             let current = match changes.get(&key) {
                 Some(changed) => changed.as_ref(),
                 None => {
-                    stored = read(&self.items, &key)?;
+                    stored = read(self.shelves.of(&key), &key)?;
                     stored.as_ref()
                 }
             };
@@ -150,9 +171,10 @@ impl Writer {
         let sorted: BTreeMap<Vec<u8>, Option<Item>> = changes.into_iter().collect();
         let mut batch = self.database.batch().durability(Some(PersistMode::SyncData));
         for (key, item) in sorted {
+            let shelf = self.shelves.of(&key);
             match item {
-                Some(item) => batch.insert(&self.items, key, encode_item(&item)),
-                None => batch.remove(&self.items, key),
+                Some(item) => batch.insert(shelf, key, encode_item(&item)),
+                None => batch.remove(shelf, key),
             }
         }
         self.stats.syncs.fetch_add(1, Ordering::Relaxed);
@@ -223,7 +245,8 @@ fn decode_item(bytes: &[u8]) -> Result<Item, Fault> {
 #[async_trait]
 impl Table for EmbeddedTable {
     async fn get(&self, key: &Key) -> Result<Option<Item>, Fault> {
-        read(&self.items, &encode_key(key))
+        let key = encode_key(key);
+        read(self.shelves.of(&key), &key)
     }
 
     async fn query(&self, query: &Query) -> Result<Vec<(Key, Item)>, Fault> {
@@ -233,7 +256,8 @@ impl Table for EmbeddedTable {
         let key = |sort: &str| encode_key(&Key { partition: query.partition.clone(), sort: sort.to_owned() });
         // A snapshot, so that a query sees each transaction whole or not at all.
         let snapshot = self.database.snapshot();
-        let range = snapshot.range(&self.items, key(&query.from)..key(&query.to));
+        let shelf = self.shelves.of(query.partition.as_bytes());
+        let range = snapshot.range(shelf, key(&query.from)..key(&query.to));
         let prefix = query.partition.len() + 1;
         let decode = |guard: fjall::Guard| -> Result<(Key, Item), Fault> {
             let (key, value) = guard.into_inner().map_err(unavailable)?;

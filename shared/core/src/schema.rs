@@ -80,9 +80,8 @@ impl Schema {
             // A combination (anyOf, not, ...) above a hole cannot be judged before the value is there.
             let combined = holes.iter().any(|hole| within(hole, &at)) && is_combination(&error);
             if !inside && !combined {
-                // The message quotes the value, which may be sensitive: say only what is expected there.
-                let message =
-                    if self.is_sensitive(&at) { "does not fit its schema".to_owned() } else { error.to_string() };
+                // A message quotes the value, or the object around it. Where a schema knows sensitive places, none does.
+                let message = if self.sensitive.is_empty() { error.to_string() } else { error.masked().to_string() };
                 issues.push(Issue::coded("SCHEMA_MISMATCH", format!("{base}{at}"), message));
             }
         }
@@ -279,6 +278,11 @@ mod tests {
         let schema = schema(json!({"type":"object","properties":{"card":{"type":"integer","x-sensitive":true}}}));
         let issues = schema.issues(&json!({"card":"4111-secret"}), &BTreeSet::new(), "");
         assert!(!issues[0].message.contains("4111"), "{issues:?}");
+        let around = Schema::compile(&json!({"type":"object","maxProperties":1,
+            "properties":{"card":{"type":"string","x-sensitive":true}}}))
+        .unwrap();
+        let issues = around.issues(&json!({"card":"4111-secret","more":1}), &BTreeSet::new(), "");
+        assert!(issues.len() == 1 && !issues[0].message.contains("4111"), "{issues:?}");
         assert!(schema.is_sensitive("/card") && schema.is_sensitive("/card/x") && !schema.is_sensitive("/car"));
     }
 }

@@ -28,8 +28,10 @@ use tokio::sync::{mpsc, oneshot};
 const GROUP_MAX: usize = 512;
 /// Transactions that may wait; beyond, callers wait to join.
 const QUEUE_MAX: usize = 4_096;
-/// Memory for recent writes of each shelf, in bytes.
-const MEMTABLE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Memory for recent writes of executions, in bytes.
+const EXECUTIONS_MEMTABLE_BYTES_MAX: u64 = 12 * 1024 * 1024;
+/// Memory for recent writes of all else, in bytes.
+const OTHERS_MEMTABLE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Memory for blocks read, in bytes.
 const CACHE_BYTES_MAX: u64 = 8 * 1024 * 1024;
 
@@ -56,10 +58,10 @@ impl EmbeddedTable {
     /// Opens a folder, making it if it is not there. Only one process may have it open.
     pub fn open(folder: &Path) -> Result<Self, fjall::Error> {
         let database = Database::builder(folder).cache_size(CACHE_BYTES_MAX).worker_threads(1).open()?;
-        let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES_MAX);
+        let options = |bytes| move || KeyspaceCreateOptions::default().max_memtable_size(bytes);
         let shelves = Shelves {
-            executions: database.keyspace("executions", options)?,
-            others: database.keyspace("items", options)?,
+            executions: database.keyspace("executions", options(EXECUTIONS_MEMTABLE_BYTES_MAX))?,
+            others: database.keyspace("items", options(OTHERS_MEMTABLE_BYTES_MAX))?,
         };
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
         let stats = Arc::new(Stats::default());

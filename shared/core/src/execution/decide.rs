@@ -1,5 +1,6 @@
 //! What a command does to an execution: the events it causes, or why it is refused. Pure.
 
+use super::gate::{Kind, allows};
 use super::{
     Approval, ApprovalState, Execution, Ruling, Status, StepInput, StepState, evolve::DEPENDENCY_FAILED, step,
 };
@@ -11,12 +12,10 @@ use contracts::{
     Code, Digest, IntentId, Issue, RunId, StepId, Timestamp,
     draft::OnFailure,
     event::{
-        Actor, ActorKind, ApprovalDecided, ApprovalRequested, BlockReason, Event, ExecutionCancelled,
-        ExecutionCompleted, ExecutionFailed, ExecutionStarted, ExecutionSteered, IntentReceived, PlanCompiled,
-        PlanRejected, PlanVerified, Purpose, Requirement, Resolution, StepBlocked, StepChanged, StepCompleted,
-        StepResolved, StepRetried, StepStarted, SubmitMode,
+        Actor, BlockReason, Event, ExecutionCancelled, ExecutionCompleted, ExecutionFailed, ExecutionStarted,
+        ExecutionSteered, IntentReceived, PlanCompiled, PlanRejected, PlanVerified, Purpose, Resolution, StepBlocked,
+        StepChanged, StepCompleted, StepResolved, StepRetried, StepStarted, SubmitMode,
     },
-    id::ApprovalId,
     limits::STEP_ATTEMPTS_MAX,
     plan::Radius,
     verdict::{Effect, RunMode, Verdict},
@@ -186,9 +185,9 @@ pub fn decide(state: &Execution, command: Command, now: Timestamp) -> Result<Dec
 /// Several commands decided as one: the state moves along, the events gather.
 #[derive(Clone, Debug)]
 pub struct Transition {
-    state: Execution,
+    pub(super) state: Execution,
     events: Vec<Event>,
-    now: Timestamp,
+    pub(super) now: Timestamp,
 }
 
 impl Transition {
@@ -329,7 +328,7 @@ impl Transition {
         Err(Refusal::new(Code::Conflict, format!("an execution that is {} cannot {verb}", status.as_str())))
     }
 
-    fn emit(&mut self, event: Event) {
+    pub(super) fn emit(&mut self, event: Event) {
         self.state.evolve(&event, self.now);
         self.events.push(event);
     }
@@ -342,11 +341,11 @@ impl Transition {
         self.run_id().ok_or_else(|| Refusal::new(Code::Conflict, "it has not been started"))
     }
 
-    fn record(&self, id: &StepId) -> Result<&super::Step, Refusal> {
+    pub(super) fn record(&self, id: &StepId) -> Result<&super::Step, Refusal> {
         self.state.step(id).ok_or_else(|| Refusal::new(Code::NotFound, format!("the plan has no step `{id}`")))
     }
 
-    fn takes(&self, id: &StepId, input: StepInput) -> Result<StepState, Refusal> {
+    pub(super) fn takes(&self, id: &StepId, input: StepInput) -> Result<StepState, Refusal> {
         let record = self.record(id)?;
         step::next(record.state, input).ok_or_else(|| {
             let state = record.state.as_str();
@@ -354,7 +353,7 @@ impl Transition {
         })
     }
 
-    fn changed(&self, id: &StepId, code: Option<String>, message: Option<String>) -> StepChanged {
+    pub(super) fn changed(&self, id: &StepId, code: Option<String>, message: Option<String>) -> StepChanged {
         StepChanged {
             execution_id: self.state.id.clone(),
             run_id: self.run_id(),
@@ -466,187 +465,6 @@ impl Transition {
         if assist || mode == RunMode::Assist {
             let reason = if assist { "the verdict is assist" } else { "the run was started in assist mode" };
             self.request(None, reason);
-        }
-    }
-
-    fn approval_id(&self) -> ApprovalId {
-        let count = self.state.events.to_be_bytes();
-        let parts: [&[u8]; 3] = [b"approval", self.state.id.as_str().as_bytes(), &count];
-        ApprovalId::from_bytes(canonical::digest_parts(&parts).short())
-    }
-
-    fn request(&mut self, step: Option<&StepId>, reason: &str) {
-        let Some(binding) = self.state.binding(step) else {
-            return;
-        };
-        let life = self.state.ruling.as_ref().map_or(0, |ruling| ruling.approval_life_ms);
-        let requester = self.state.intent.as_ref().map(|intent| intent.actor_id.clone());
-        self.emit(Event::ApprovalRequested(ApprovalRequested {
-            execution_id: self.state.id.clone(),
-            step_id: step.cloned(),
-            approval_id: self.approval_id(),
-            binding_digest: binding,
-            at: self.now,
-            expires_at: self.now.plus_ms(life),
-            requirement: vec![Requirement { group: "approvers".into(), count: 1 }],
-            excludes: requester.into_iter().collect(),
-            reason: Some(reason.to_owned()),
-        }));
-    }
-
-    fn decided(
-        &self,
-        approval: &Approval,
-        actor: Option<&Actor>,
-        channel: Option<String>,
-        reason: Option<String>,
-    ) -> ApprovalDecided {
-        ApprovalDecided {
-            execution_id: self.state.id.clone(),
-            step_id: approval.step.clone(),
-            approval_id: approval.id.clone(),
-            binding_digest: approval.binding.clone(),
-            actor_id: actor.map(|actor| actor.id.clone()),
-            channel,
-            at: self.now,
-            reason,
-        }
-    }
-
-    // The open request that a decision on the plan or on one step answers.
-    fn open_request(&self, actor: &Actor, step: Option<&StepId>) -> Result<Approval, Refusal> {
-        match actor.kind {
-            ActorKind::Human | ActorKind::Service => {}
-            ActorKind::Agent | ActorKind::Tool => {
-                return Err(Refusal::new(Code::NotAnApprover, "approval is a decision of people"));
-            }
-        }
-        let requester = self.state.intent.as_ref().map(|intent| intent.actor_id.as_str());
-        if requester == Some(&actor.id) {
-            return Err(Refusal::new(Code::SelfApproval, "who submitted the intent may not decide on it"));
-        }
-        if let Some(step) = step {
-            let record = self.record(step)?;
-            if record.approval.is_some() || self.state.grant_for(step).is_some() {
-                return Err(Refusal::new(Code::ApprovalAlreadyDecided, format!("step `{step}` is approved already")));
-            }
-        }
-        let fits = |approval: &&Approval| match (&approval.step, step) {
-            (None, _) => true,
-            (Some(own), Some(step)) => own == step,
-            (Some(_), None) => false,
-        };
-        let mut candidates: Vec<&Approval> = self.state.approvals.iter().filter(fits).collect();
-        // The most specific, then the latest.
-        candidates.sort_by_key(|approval| (approval.step.is_some(), approval.requested_at));
-        let open = candidates.iter().rev().find(|approval| approval.state == ApprovalState::Requested);
-        let Some(approval) = open.or(candidates.last()) else {
-            return Err(Refusal::new(Code::Conflict, "nothing here waits for an approval"));
-        };
-        match approval.state {
-            ApprovalState::Requested if self.now >= approval.expires_at => {
-                Err(Refusal::new(Code::ApprovalExpired, format!("the time was over at {}", approval.expires_at)))
-            }
-            ApprovalState::Requested => Ok((*approval).clone()),
-            ApprovalState::Expired => {
-                Err(Refusal::new(Code::ApprovalExpired, "its time is over; `execution.retry` asks again"))
-            }
-            ApprovalState::Granted | ApprovalState::Rejected => {
-                let by = approval.decided_by.join(", ");
-                let message = format!("it was {} by {by}", approval.state.as_str());
-                Err(Refusal::new(Code::ApprovalAlreadyDecided, message))
-            }
-            ApprovalState::Voided => Err(Refusal::new(Code::BindingStale, "what was to be approved has changed")),
-        }
-    }
-
-    fn approve(
-        &mut self,
-        actor: &Actor,
-        step: Option<&StepId>,
-        binding: &Digest,
-        note: Option<String>,
-        channel: Option<String>,
-    ) -> Result<(), Refusal> {
-        let request = self.open_request(actor, step)?;
-        let current = self.state.binding(step);
-        if current.as_ref() != Some(binding) {
-            let message = "the digest is not that of the current plan, policy and skills; look again, then decide";
-            return Err(Refusal::new(Code::BindingStale, message));
-        }
-        let granted = if request.step.as_ref() == step {
-            self.decided(&request, Some(actor), channel, note)
-        } else {
-            // One step out of a request for the whole plan.
-            ApprovalDecided {
-                step_id: step.cloned(),
-                approval_id: self.approval_id(),
-                binding_digest: binding.clone(),
-                ..self.decided(&request, Some(actor), channel, note)
-            }
-        };
-        self.emit(Event::ApprovalGranted(granted));
-        Ok(())
-    }
-
-    fn reject(
-        &mut self,
-        actor: &Actor,
-        step: Option<&StepId>,
-        reason: String,
-        channel: Option<String>,
-    ) -> Result<(), Refusal> {
-        let request = self.open_request(actor, step)?;
-        let own = request.step.as_ref() == step;
-        let mut rejected = self.decided(&request, Some(actor), channel, Some(reason.clone()));
-        if !own {
-            let binding = self.state.binding(step);
-            rejected.step_id = step.cloned();
-            rejected.approval_id = self.approval_id();
-            rejected.binding_digest = binding.unwrap_or(rejected.binding_digest);
-        }
-        match step {
-            Some(step) => {
-                self.takes(step, StepInput::Skip)?;
-                self.emit(Event::ApprovalRejected(rejected));
-                if step::next(self.record(step)?.state, StepInput::Fail).is_some() {
-                    let changed = self.changed(step, Some("APPROVAL_REJECTED".into()), Some(reason));
-                    self.emit(Event::StepFailed(changed));
-                } else {
-                    let changed = self.changed(step, Some("APPROVAL_REJECTED".into()), Some(reason));
-                    self.emit(Event::StepSkipped(changed));
-                }
-            }
-            None => {
-                self.emit(Event::ApprovalRejected(rejected));
-                self.fail("APPROVAL_REJECTED", reason);
-            }
-        }
-        Ok(())
-    }
-
-    fn expire(&mut self) {
-        let over: Vec<Approval> = self
-            .state
-            .approvals
-            .iter()
-            .filter(|approval| approval.state == ApprovalState::Requested && approval.expires_at <= self.now)
-            .cloned()
-            .collect();
-        for approval in over {
-            let decided = self.decided(&approval, None, None, Some("its time is over; nobody decided".into()));
-            self.emit(Event::ApprovalExpired(decided));
-        }
-        let late: Vec<StepId> = self
-            .state
-            .steps
-            .iter()
-            .filter(|step| step.awaits_callback() && step.until.is_some_and(|until| until <= self.now))
-            .map(|step| step.id.clone())
-            .collect();
-        for step in late {
-            // Cannot be refused: the step is running.
-            let _ = self.lost(&step, "CALLBACK_TIMEOUT", "the tool did not call back in time".into(), false);
         }
     }
 
@@ -905,7 +723,7 @@ impl Transition {
     }
 
     // INVARIANT (unknown-is-not-failed): a lost non-idempotent call is in doubt; others are repeated with their key.
-    fn lost(&mut self, id: &StepId, code: &str, message: String, by_us: bool) -> Result<(), Refusal> {
+    pub(super) fn lost(&mut self, id: &StepId, code: &str, message: String, by_us: bool) -> Result<(), Refusal> {
         let record = self.record(id)?;
         let (purpose, attempt) = (record.purpose, record.call_attempt());
         let planned = self.state.place(id).and_then(|place| self.state.planned(place));
@@ -979,7 +797,7 @@ impl Transition {
         seconds * (800 + i64::from(draw) * 400 / 255)
     }
 
-    fn fail(&mut self, code: &str, message: String) {
+    pub(super) fn fail(&mut self, code: &str, message: String) {
         self.emit(Event::ExecutionFailed(ExecutionFailed {
             execution_id: self.state.id.clone(),
             run_id: self.run_id(),
@@ -1015,195 +833,5 @@ impl Transition {
                 }));
             }
         }
-    }
-}
-
-/// A command without its arguments.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    Receive,
-    Compile,
-    Verify,
-    Start,
-    Approve,
-    Reject,
-    Expire,
-    Cancel,
-    Pause,
-    Resume,
-    Retry,
-    Abort,
-    Resolve,
-    Claim,
-    Block,
-    Refuse,
-    Skip,
-    SkipCutOff,
-    Settle,
-    Callback,
-    Recover,
-}
-
-impl Kind {
-    /// Every kind.
-    pub const ALL: [Self; 21] = [
-        Self::Receive,
-        Self::Compile,
-        Self::Verify,
-        Self::Start,
-        Self::Approve,
-        Self::Reject,
-        Self::Expire,
-        Self::Cancel,
-        Self::Pause,
-        Self::Resume,
-        Self::Retry,
-        Self::Abort,
-        Self::Resolve,
-        Self::Claim,
-        Self::Block,
-        Self::Refuse,
-        Self::Skip,
-        Self::SkipCutOff,
-        Self::Settle,
-        Self::Callback,
-        Self::Recover,
-    ];
-
-    const fn of(command: &Command) -> Self {
-        match command {
-            Command::Receive { .. } => Self::Receive,
-            Command::Compile { .. } => Self::Compile,
-            Command::Verify { .. } => Self::Verify,
-            Command::Start { .. } => Self::Start,
-            Command::Approve { .. } => Self::Approve,
-            Command::Reject { .. } => Self::Reject,
-            Command::Expire => Self::Expire,
-            Command::Cancel { .. } => Self::Cancel,
-            Command::Pause { .. } => Self::Pause,
-            Command::Resume { .. } => Self::Resume,
-            Command::Retry { .. } => Self::Retry,
-            Command::Abort { .. } => Self::Abort,
-            Command::Resolve { .. } => Self::Resolve,
-            Command::Claim { .. } => Self::Claim,
-            Command::Block { .. } => Self::Block,
-            Command::Refuse { .. } => Self::Refuse,
-            Command::Skip { .. } => Self::Skip,
-            Command::SkipCutOff { .. } => Self::SkipCutOff,
-            Command::Settle { .. } => Self::Settle,
-            Command::Callback { .. } => Self::Callback,
-            Command::Recover { .. } => Self::Recover,
-        }
-    }
-
-    /// Its name.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Receive => "receive",
-            Self::Compile => "compile",
-            Self::Verify => "verify",
-            Self::Start => "start",
-            Self::Approve => "be approved",
-            Self::Reject => "be rejected",
-            Self::Expire => "expire",
-            Self::Cancel => "be cancelled",
-            Self::Pause => "be paused",
-            Self::Resume => "be resumed",
-            Self::Retry => "be retried",
-            Self::Abort => "be aborted",
-            Self::Resolve => "be resolved",
-            Self::Claim => "claim a step",
-            Self::Block => "block a step",
-            Self::Refuse => "refuse a step",
-            Self::Skip => "skip a step",
-            Self::SkipCutOff => "skip steps",
-            Self::Settle => "settle a step",
-            Self::Callback => "take a callback",
-            Self::Recover => "recover a step",
-        }
-    }
-}
-
-/// Whether a command may be decided in a status. The rest depends on steps and approvals.
-pub const fn allows(status: Status, kind: Kind) -> bool {
-    use Kind as K;
-    use Status as S;
-    match (status, kind) {
-        (S::New, K::Receive) => true,
-        (S::Received, K::Compile | K::Cancel) => true,
-        (S::Compiled, K::Verify | K::Cancel) => true,
-        (S::Verified, K::Verify | K::Start | K::Cancel) => true,
-        (
-            S::Running | S::Blocked,
-            K::Verify
-            | K::Approve
-            | K::Reject
-            | K::Expire
-            | K::Cancel
-            | K::Pause
-            | K::Retry
-            | K::Abort
-            | K::Resolve
-            | K::Claim
-            | K::Block
-            | K::Refuse
-            | K::Skip
-            | K::SkipCutOff
-            | K::Settle
-            | K::Callback
-            | K::Recover,
-        ) => true,
-        (
-            S::Paused,
-            K::Verify
-            | K::Approve
-            | K::Reject
-            | K::Expire
-            | K::Cancel
-            | K::Resume
-            | K::Retry
-            | K::Abort
-            | K::Resolve
-            | K::Settle
-            | K::Callback
-            | K::Recover,
-        ) => true,
-        (S::Cancelling, K::Expire | K::Abort | K::Resolve | K::Claim | K::Settle | K::Callback | K::Recover) => true,
-        (S::Failed, K::Retry | K::Resolve) => true,
-        (
-            S::New
-            | S::Received
-            | S::Compiled
-            | S::Rejected
-            | S::Verified
-            | S::Running
-            | S::Blocked
-            | S::Paused
-            | S::Cancelling
-            | S::Completed
-            | S::Failed
-            | S::Cancelled,
-            K::Receive
-            | K::Compile
-            | K::Verify
-            | K::Start
-            | K::Approve
-            | K::Reject
-            | K::Expire
-            | K::Cancel
-            | K::Pause
-            | K::Resume
-            | K::Retry
-            | K::Abort
-            | K::Resolve
-            | K::Claim
-            | K::Block
-            | K::Refuse
-            | K::Skip
-            | K::SkipCutOff
-            | K::Settle
-            | K::Callback
-            | K::Recover,
-        ) => false,
     }
 }

@@ -7,8 +7,10 @@
 //! the execution is closing, unblocked once an approval covers it. [`Execution::settle_derived`] derives it, after
 //! events and after loading, so that such changes need no records of their own.
 
+mod approval;
 pub mod decide;
 mod evolve;
+pub mod gate;
 pub mod step;
 
 use crate::{canonical, plan::Compiled};

@@ -4,7 +4,7 @@
 use contracts::{openapi, route::ROUTES};
 use cs_core::execution::{
     Status, StepInput, StepState,
-    decide::{Kind, allows},
+    gate::{Kind, allows},
     step,
 };
 use serde_json::{Value, json};

@@ -1,0 +1,196 @@
+//! Approvals: asked for, given, refused, expired. Bound to a digest, never one's own, consumed by the claim.
+
+use super::{
+    Approval, ApprovalState, StepInput,
+    decide::{Refusal, Transition},
+    step,
+};
+use crate::canonical;
+use contracts::{
+    Code, Digest, StepId,
+    event::{Actor, ActorKind, ApprovalDecided, ApprovalRequested, Event, Requirement},
+    id::ApprovalId,
+};
+
+impl Transition {
+    fn approval_id(&self) -> ApprovalId {
+        let count = self.state.events.to_be_bytes();
+        let parts: [&[u8]; 3] = [b"approval", self.state.id.as_str().as_bytes(), &count];
+        ApprovalId::from_bytes(canonical::digest_parts(&parts).short())
+    }
+
+    pub(super) fn request(&mut self, step: Option<&StepId>, reason: &str) {
+        let Some(binding) = self.state.binding(step) else {
+            return;
+        };
+        let life = self.state.ruling.as_ref().map_or(0, |ruling| ruling.approval_life_ms);
+        let requester = self.state.intent.as_ref().map(|intent| intent.actor_id.clone());
+        self.emit(Event::ApprovalRequested(ApprovalRequested {
+            execution_id: self.state.id.clone(),
+            step_id: step.cloned(),
+            approval_id: self.approval_id(),
+            binding_digest: binding,
+            at: self.now,
+            expires_at: self.now.plus_ms(life),
+            requirement: vec![Requirement { group: "approvers".into(), count: 1 }],
+            excludes: requester.into_iter().collect(),
+            reason: Some(reason.to_owned()),
+        }));
+    }
+
+    pub(super) fn decided(
+        &self,
+        approval: &Approval,
+        actor: Option<&Actor>,
+        channel: Option<String>,
+        reason: Option<String>,
+    ) -> ApprovalDecided {
+        ApprovalDecided {
+            execution_id: self.state.id.clone(),
+            step_id: approval.step.clone(),
+            approval_id: approval.id.clone(),
+            binding_digest: approval.binding.clone(),
+            actor_id: actor.map(|actor| actor.id.clone()),
+            channel,
+            at: self.now,
+            reason,
+        }
+    }
+
+    // The open request that a decision on the plan or on one step answers.
+    fn open_request(&self, actor: &Actor, step: Option<&StepId>) -> Result<Approval, Refusal> {
+        match actor.kind {
+            ActorKind::Human | ActorKind::Service => {}
+            ActorKind::Agent | ActorKind::Tool => {
+                return Err(Refusal::new(Code::NotAnApprover, "approval is a decision of people"));
+            }
+        }
+        let requester = self.state.intent.as_ref().map(|intent| intent.actor_id.as_str());
+        if requester == Some(&actor.id) {
+            return Err(Refusal::new(Code::SelfApproval, "who submitted the intent may not decide on it"));
+        }
+        if let Some(step) = step {
+            let record = self.record(step)?;
+            if record.approval.is_some() || self.state.grant_for(step).is_some() {
+                return Err(Refusal::new(Code::ApprovalAlreadyDecided, format!("step `{step}` is approved already")));
+            }
+        }
+        let fits = |approval: &&Approval| match (&approval.step, step) {
+            (None, _) => true,
+            (Some(own), Some(step)) => own == step,
+            (Some(_), None) => false,
+        };
+        let mut candidates: Vec<&Approval> = self.state.approvals.iter().filter(fits).collect();
+        // The most specific, then the latest.
+        candidates.sort_by_key(|approval| (approval.step.is_some(), approval.requested_at));
+        let open = candidates.iter().rev().find(|approval| approval.state == ApprovalState::Requested);
+        let Some(approval) = open.or(candidates.last()) else {
+            return Err(Refusal::new(Code::Conflict, "nothing here waits for an approval"));
+        };
+        match approval.state {
+            ApprovalState::Requested if self.now >= approval.expires_at => {
+                Err(Refusal::new(Code::ApprovalExpired, format!("the time was over at {}", approval.expires_at)))
+            }
+            ApprovalState::Requested => Ok((*approval).clone()),
+            ApprovalState::Expired => {
+                Err(Refusal::new(Code::ApprovalExpired, "its time is over; `execution.retry` asks again"))
+            }
+            ApprovalState::Granted | ApprovalState::Rejected => {
+                let by = approval.decided_by.join(", ");
+                let message = format!("it was {} by {by}", approval.state.as_str());
+                Err(Refusal::new(Code::ApprovalAlreadyDecided, message))
+            }
+            ApprovalState::Voided => Err(Refusal::new(Code::BindingStale, "what was to be approved has changed")),
+        }
+    }
+
+    pub(super) fn approve(
+        &mut self,
+        actor: &Actor,
+        step: Option<&StepId>,
+        binding: &Digest,
+        note: Option<String>,
+        channel: Option<String>,
+    ) -> Result<(), Refusal> {
+        let request = self.open_request(actor, step)?;
+        let current = self.state.binding(step);
+        if current.as_ref() != Some(binding) {
+            let message = "the digest is not that of the current plan, policy and skills; look again, then decide";
+            return Err(Refusal::new(Code::BindingStale, message));
+        }
+        let granted = if request.step.as_ref() == step {
+            self.decided(&request, Some(actor), channel, note)
+        } else {
+            // One step out of a request for the whole plan.
+            ApprovalDecided {
+                step_id: step.cloned(),
+                approval_id: self.approval_id(),
+                binding_digest: binding.clone(),
+                ..self.decided(&request, Some(actor), channel, note)
+            }
+        };
+        self.emit(Event::ApprovalGranted(granted));
+        Ok(())
+    }
+
+    pub(super) fn reject(
+        &mut self,
+        actor: &Actor,
+        step: Option<&StepId>,
+        reason: String,
+        channel: Option<String>,
+    ) -> Result<(), Refusal> {
+        let request = self.open_request(actor, step)?;
+        let own = request.step.as_ref() == step;
+        let mut rejected = self.decided(&request, Some(actor), channel, Some(reason.clone()));
+        if !own {
+            let binding = self.state.binding(step);
+            rejected.step_id = step.cloned();
+            rejected.approval_id = self.approval_id();
+            rejected.binding_digest = binding.unwrap_or(rejected.binding_digest);
+        }
+        match step {
+            Some(step) => {
+                self.takes(step, StepInput::Skip)?;
+                self.emit(Event::ApprovalRejected(rejected));
+                if step::next(self.record(step)?.state, StepInput::Fail).is_some() {
+                    let changed = self.changed(step, Some("APPROVAL_REJECTED".into()), Some(reason));
+                    self.emit(Event::StepFailed(changed));
+                } else {
+                    let changed = self.changed(step, Some("APPROVAL_REJECTED".into()), Some(reason));
+                    self.emit(Event::StepSkipped(changed));
+                }
+            }
+            None => {
+                self.emit(Event::ApprovalRejected(rejected));
+                self.fail("APPROVAL_REJECTED", reason);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn expire(&mut self) {
+        let over: Vec<Approval> = self
+            .state
+            .approvals
+            .iter()
+            .filter(|approval| approval.state == ApprovalState::Requested && approval.expires_at <= self.now)
+            .cloned()
+            .collect();
+        for approval in over {
+            let decided = self.decided(&approval, None, None, Some("its time is over; nobody decided".into()));
+            self.emit(Event::ApprovalExpired(decided));
+        }
+        let late: Vec<StepId> = self
+            .state
+            .steps
+            .iter()
+            .filter(|step| step.awaits_callback() && step.until.is_some_and(|until| until <= self.now))
+            .map(|step| step.id.clone())
+            .collect();
+        for step in late {
+            // Cannot be refused: the step is running.
+            let _ = self.lost(&step, "CALLBACK_TIMEOUT", "the tool did not call back in time".into(), false);
+        }
+    }
+}

@@ -171,7 +171,7 @@ async fn crash(crashes: u32) {
                         }
                         tokio::time::sleep(Duration::from_millis(20)).await;
                     }
-                    tokio::time::sleep(Duration::from_millis(5)).await;
+                    tokio::time::sleep(Duration::from_millis(25)).await;
                 }
             })
         })
@@ -202,10 +202,13 @@ async fn crash(crashes: u32) {
     for (key, effects) in tools.effects("payments/payout.create") {
         assert_eq!(effects, 1, "a charge was silently repeated: {key}");
     }
-    for id in acknowledged.values() {
-        for check in [vec!["trace", id, "--verify"], vec!["replay", id]] {
-            let output = cli(&process, &check);
-            assert!(output.0 == 0, "{check:?}: {}", output.1);
+    for (number, id) in acknowledged.values().enumerate() {
+        // Replay checks the chain too; the command line's own check of it, on a few.
+        let (_, replay) = client.get(&format!("/v1/executions/{id}/replay")).await.unwrap();
+        assert_eq!(replay["matches"], true, "{id}: {replay}");
+        if number < 10 {
+            let (code, text) = cli(&process, &["trace", id, "--verify"]);
+            assert!(code == 0, "{text}");
         }
     }
     println!("{crashes} crashes, {} executions, {doubts} in doubt", acknowledged.len());

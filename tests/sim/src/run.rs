@@ -151,6 +151,7 @@ impl World {
 
 async fn setup(world: Arc<World>, count: usize) {
     while world.engine.create_workspace(&world.workspace).await.is_err() {}
+    hurry(&world).await;
     let agent = caller(&world, ActorKind::Agent, "agent", Some("install".into()));
     let manifest = manifest();
     let request = InstallSkill {
@@ -169,6 +170,23 @@ async fn setup(world: Arc<World>, count: usize) {
     }
     spawn(&world, sweep(world.clone()));
     spawn(&world, freezer(world.clone()));
+}
+
+// The baseline with approvals that live so shortly that some expire.
+async fn hurry(world: &World) {
+    let text = policy::BASELINE.replace("@id(\"baseline.assist\")", "@id(\"baseline.assist\") @expires(\"40s\")");
+    let record = engine::PolicyRecord {
+        digest: cs_core::canonical::digest_bytes(text.as_bytes()),
+        text,
+        activated_at: world.shared.now(),
+        actor_id: "sim".into(),
+    };
+    let put = |key| {
+        let item = Item { version: 1, body: serde_json::to_vec(&record).unwrap(), ..Item::default() };
+        Write::Put { key, item, condition: Condition::Any }
+    };
+    let keys = [keys::policy_active(&world.workspace), keys::policy(&world.workspace, &record.digest)];
+    while world.table.transact(keys.clone().map(put).into()).await.is_err() {}
 }
 
 async fn submit(world: Arc<World>, index: usize) {

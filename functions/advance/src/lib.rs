@@ -1,18 +1,13 @@
 //! Advance: runs what can run, registers waits, finishes. Three tasks of the state machine.
 
-use contracts::{Code, ExecutionId, Problem, WorkspaceId};
+use contracts::{Code, Problem};
 use engine::Engine;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// Its tasks, by `task` of the payload: `run`, `await`, `finish`. `budget_ms`: how long one `run` may go on.
-pub async fn task(
-    engine: &Arc<Engine>,
-    workspace: &WorkspaceId,
-    id: &ExecutionId,
-    payload: &Value,
-    budget_ms: i64,
-) -> Result<Value, Problem> {
+pub async fn task(engine: &Arc<Engine>, payload: &Value, budget_ms: i64) -> Result<Value, Problem> {
+    let (workspace, id) = &engine::execution_of(payload)?;
     let text = |key: &str| payload.get(key).and_then(Value::as_str);
     match text("task") {
         Some("run") => {

@@ -1,6 +1,6 @@
 //! Compile: turns a draft into a plan, on request and as the state machine's first task.
 
-use contracts::{ExecutionId, Problem, WorkspaceId};
+use contracts::Problem;
 use edge::{Routes, serve};
 use engine::Engine;
 use serde_json::{Value, json};
@@ -15,7 +15,8 @@ pub fn routes() -> Routes {
 }
 
 /// Its task: `{"workspaceId", "executionId"}` → the same with `next`: `verify` or `done`.
-pub async fn task(engine: &Engine, workspace: &WorkspaceId, id: &ExecutionId) -> Result<Value, Problem> {
+pub async fn task(engine: &Engine, payload: &Value) -> Result<Value, Problem> {
+    let (workspace, id) = &engine::execution_of(payload)?;
     let compiled = engine.compile_task(workspace, id).await?;
     let next = if compiled { "verify" } else { "done" };
     Ok(json!({ "workspaceId": workspace, "executionId": id, "next": next }))

@@ -3,7 +3,7 @@
 use axum::{
     body::Body,
     extract::{Path, State},
-    routing::post,
+    routing::{get, post},
 };
 use contracts::{Code, ExecutionId, Issue, Problem, StepId};
 use edge::{Routes, Trace, bearer, from_body, respond, serve};
@@ -13,7 +13,9 @@ use std::sync::Arc;
 
 /// Its routes.
 pub fn routes() -> Routes {
-    let routes = Routes::new().route("/v1/executions/{executionId}/steps/{stepId}/callback", post(callback));
+    let routes = Routes::new()
+        .route("/v1/executions/{executionId}/steps/{stepId}/callback", post(callback))
+        .route("/.well-known/jwks.json", get(jwks));
     let routes =
         serve(
             routes,
@@ -46,6 +48,11 @@ pub fn routes() -> Routes {
         "execution.resolve",
         |engine, caller, request| async move { engine.resolve(&caller, request).await },
     )
+}
+
+// The public keys that verify warrants, for tools.
+async fn jwks(State(engine): State<Arc<Engine>>, headers: axum::http::HeaderMap) -> axum::response::Response {
+    respond(engine.jwks().await, 200, &Trace::of(&headers, &engine), "jwks")
 }
 
 // Not an operation of the contract: the other end of a tool call, with the call's warrant as its credential.

@@ -1,6 +1,6 @@
 //! Verify: judges a plan against policy and risk rules, on request and as the state machine's second task.
 
-use contracts::{ExecutionId, Problem, WorkspaceId};
+use contracts::Problem;
 use edge::{Routes, serve};
 use engine::Engine;
 use serde_json::{Value, json};
@@ -15,7 +15,8 @@ pub fn routes() -> Routes {
 }
 
 /// Its task: `{"workspaceId", "executionId"}` → the same with `next`: `advance`, `done` or `failed`.
-pub async fn task(engine: &Engine, workspace: &WorkspaceId, id: &ExecutionId) -> Result<Value, Problem> {
+pub async fn task(engine: &Engine, payload: &Value) -> Result<Value, Problem> {
+    let (workspace, id) = &engine::execution_of(payload)?;
     let next = engine.verify_task(workspace, id).await?;
     Ok(json!({ "workspaceId": workspace, "executionId": id, "next": next }))
 }

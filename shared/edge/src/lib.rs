@@ -120,6 +120,16 @@ pub fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
 }
 
+/// The caller behind a request's API key, with its trace context.
+pub async fn authenticated(engine: &Engine, headers: &HeaderMap) -> Answer<Caller> {
+    engine.authenticate(bearer(headers)).await
+}
+
+/// A request's body as a type that refuses what it does not know.
+pub async fn body_of<T: DeserializeOwned>(headers: &HeaderMap, body: Body) -> Answer<T> {
+    json::typed(Value::Object(from_body(headers, body).await?))
+}
+
 /// Reads a JSON object from a request's body.
 pub async fn from_body(headers: &HeaderMap, body: Body) -> Answer<Map<String, Value>> {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();

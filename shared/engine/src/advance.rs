@@ -79,6 +79,7 @@ struct Turn {
     settled: Vec<Settled>,
     outputs: Outputs,
     settings: Settings,
+    signer: Arc<cs_core::warrant::Key>,
     snapshot: Arc<Snapshot>,
     deadline: Timestamp,
     /// What the verdict was reached on; loaded when an input must be judged again.
@@ -144,6 +145,7 @@ impl Engine {
             fence: loaded.epoch + 1,
             owner,
             settings: self.settings(workspace).await?,
+            signer: self.ports().signer.key().await?,
             snapshot: self.snapshot(workspace).await?,
             engine: self.clone(),
             loaded,
@@ -521,7 +523,7 @@ impl Turn {
                 }
                 for ready in batch.ready {
                     self.sent.insert(ready.step.clone());
-                    let call = engine.tool_call(&self.loaded, &self.settings, &ready);
+                    let call = engine.tool_call(&self.loaded, &self.settings, &self.signer, &ready);
                     let attempt = self.loaded.state.step(&ready.step).map_or(0, |step| step.call_attempt());
                     let owner = (self.loaded.state.workspace.clone(), self.loaded.state.id.clone());
                     self.calls.push(engine.clone().send(owner, ready, attempt, call).boxed());

@@ -4,7 +4,7 @@ use crate::{
     Answer, Engine, Snapshot, bodies,
     commit::Loaded,
     control::OUTPUT_SECRETS_MAX,
-    keys,
+    keys, measure,
     ports::{ToolAnswer, ToolCall, Write},
     records::Settings,
 };
@@ -298,7 +298,9 @@ impl Engine {
             Ok(call) => call,
             Err(message) => return settled(Outcome::Failed { code: "CALL_INVALID".into(), message }, vec![], None),
         };
+        let sent = self.now();
         let answer = self.ports.tools.call(call).await;
+        measure::call(self.now().ms() - sent.ms());
         let (output, operation) = match self.read_answer(answer, &ready) {
             Ok(output) => (output, &ready.operation),
             Err(outcome) => return settled(outcome, vec![], None),
@@ -343,7 +345,13 @@ impl Engine {
     }
 
     /// What a claimed call sends, and in whose name.
-    pub(crate) fn tool_call(&self, loaded: &Loaded, settings: &Settings, ready: &Ready) -> Result<ToolCall, String> {
+    pub(crate) fn tool_call(
+        &self,
+        loaded: &Loaded,
+        settings: &Settings,
+        signer: &cs_core::warrant::Key,
+        ready: &Ready,
+    ) -> Result<ToolCall, String> {
         let state = &loaded.state;
         let attempt = state.step(&ready.step).map_or(0, |step| step.call_attempt());
         let suffix = match ready.purpose {
@@ -369,7 +377,7 @@ impl Engine {
             iat: now.ms() / 1_000,
             exp: now.ms() / 1_000 + i64::from(timeout_seconds) + WARRANT_SECONDS,
         };
-        let warrant = self.key.sign(&claims).map_err(|error| error.to_string())?;
+        let warrant = signer.sign(&claims).map_err(|error| error.to_string())?;
         let id = format!("{}.{attempt}", key.hex().get(..32).unwrap_or_default());
         let signature = webhook_signature(&settings.webhook_secret, &id, now, &body).ok_or("no webhook secret")?;
         let callback = format!("{}/v1/executions/{}/steps/{}/callback", self.config.public_url, state.id, ready.step);
@@ -386,7 +394,7 @@ impl Engine {
                 ("countersign-callback", callback),
             ],
             body,
-            timeout_ms: u64::from(timeout_seconds) * 1_000,
+            timeout_ms: (u64::from(timeout_seconds) * 1_000).min(self.config.call_ms_max),
             answer_bytes_max: STEP_OUTPUT_BYTES_MAX,
             allow_private: self.config.allow_private_targets,
         })

@@ -4,13 +4,13 @@
 //! decision's checks commit together or not at all.
 
 use crate::{
-    Answer, Caller, Engine, bodies, keys,
+    Answer, Caller, Engine, bodies, keys, measure,
     ports::{Condition, Fault, Item, NotCommitted, Query, Write},
     records::{HeadRecord, HeadView, Lease, OnceRecord, OutboxRecord},
     refused,
 };
 use contracts::{
-    Code, Digest, ExecutionId, Problem, Timestamp, WorkspaceId,
+    Code, Digest, ExecutionId, Problem, StepId, Timestamp, WorkspaceId,
     event::{Actor, ActorKind, Event},
     limits::{NAME_BYTES_MAX, PLAN_STEPS_MAX},
     query::ExecutionSummary,
@@ -25,8 +25,13 @@ use cs_core::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
+/// Looks at an execution while a commit of it is being applied.
+const LOOKS_MAX: u32 = 8;
 /// Tries of one command against others that commit in between.
 const COMMIT_TRIES_MAX: u32 = 12;
+
+/// How long the index of sealed traces is kept: 90 days.
+const SEALED_SECONDS: i64 = 90 * 86_400;
 
 /// A loaded execution.
 #[derive(Clone)]
@@ -87,20 +92,7 @@ pub(crate) fn system() -> Actor {
 impl Engine {
     /// Loads an execution with its plan.
     pub(crate) async fn load(&self, workspace: &WorkspaceId, id: &ExecutionId) -> Answer<Loaded> {
-        let query = Query::prefix(keys::execution(workspace, id), keys::STATE, PLAN_STEPS_MAX + 1);
-        let items = self.ports.table.query(&query).await?;
-        let head_key = keys::head(workspace, id);
-        let mut head: Option<(u64, HeadRecord)> = None;
-        let mut steps: Vec<Step> = Vec::new();
-        for (key, item) in &items {
-            if *key == head_key {
-                head = Some((item.version, bodies::decode(key, &item.body)?));
-            } else {
-                steps.push(bodies::decode(key, &item.body)?);
-            }
-        }
-        let (version, head) = head
-            .ok_or_else(|| Problem::new(Code::NotFound, format!("there is no execution `{id}` in this workspace")))?;
+        let (version, head, steps) = self.load_records(workspace, id).await?;
         let mut state = head.execution;
         if let Some(facts) = &state.plan_facts {
             let plan = self.plan(workspace, id, &facts.digest).await?;
@@ -118,6 +110,40 @@ impl Engine {
             traceparent: head.traceparent,
             title: head.title,
         })
+    }
+
+    // A range read need not see a transaction whole (DynamoDB's queries see its items one by one): every step record
+    // carries the head's version it was written with, and the head names the steps of its last commit.
+    async fn load_records(&self, workspace: &WorkspaceId, id: &ExecutionId) -> Answer<(u64, HeadRecord, Vec<Step>)> {
+        let query = Query::prefix(keys::execution(workspace, id), keys::STATE, PLAN_STEPS_MAX + 1);
+        let head_key = keys::head(workspace, id);
+        for look in 0..LOOKS_MAX {
+            let mut head: Option<(u64, HeadRecord)> = None;
+            let mut steps: Vec<(u64, Step)> = Vec::new();
+            for (key, item) in self.ports.table.query(&query).await? {
+                if key == head_key {
+                    head = Some((item.version, bodies::decode(&key, &item.body)?));
+                } else {
+                    steps.push((item.version, bodies::decode(&key, &item.body)?));
+                }
+            }
+            let (version, head) = match head {
+                Some(head) => head,
+                None if steps.is_empty() => {
+                    let message = format!("there is no execution `{id}` in this workspace");
+                    return Err(Problem::new(Code::NotFound, message));
+                }
+                None => return Err(Fault::Corrupt(format!("the head of {id} is gone")).into()),
+            };
+            let newer = steps.iter().any(|(written, _)| *written > version);
+            let older =
+                |touched: &StepId| !steps.iter().any(|(written, step)| step.id == *touched && *written >= version);
+            if !newer && !head.touched.iter().any(older) {
+                return Ok((version, head, steps.into_iter().map(|(_, step)| step).collect()));
+            }
+            self.ports.clock.sleep(5 << look).await;
+        }
+        Err(Fault::Unavailable(format!("{id} is being changed")).into())
     }
 
     /// Commits a state and its events over what was loaded; on success `loaded` is the new state.
@@ -150,7 +176,7 @@ impl Engine {
             });
         }
         for step in &touched {
-            let item = bodies::item(1, step).map_err(fault)?;
+            let item = bodies::item(loaded.version + 1, step).map_err(fault)?;
             writes.push(Write::Put { key: keys::step(&workspace, &id, &step.id), item, condition: Condition::Any });
         }
         if self.config.stage_events
@@ -161,6 +187,7 @@ impl Engine {
                 execution: id.clone(),
                 from_seq: first.seq,
                 to_seq: last.seq,
+                at: stamp.at,
             };
             let item = bodies::item(1, &record).map_err(fault)?;
             writes.push(Write::Put {
@@ -184,6 +211,13 @@ impl Engine {
             } else {
                 Write::Delete { key, condition: Condition::Any }
             });
+            if !open {
+                // What the hour's export takes.
+                let key = keys::sealed(&workspace, &id, stamp.at);
+                let mut item = bodies::item(1, &chain.seq).map_err(fault)?;
+                item.expires_at = Some(stamp.at.ms() / 1_000 + SEALED_SECONDS);
+                writes.push(Write::Put { key, item, condition: Condition::Any });
+            }
         }
         let record = HeadView {
             execution: &state,
@@ -191,6 +225,7 @@ impl Engine {
             epoch: loaded.epoch,
             lease: loaded.lease.as_ref(),
             token: loaded.token.as_deref(),
+            touched: touched.iter().map(|step| &step.id).collect(),
             drives: loaded.drives,
             traceparent: loaded.traceparent.as_deref(),
             title: &loaded.title,
@@ -203,6 +238,7 @@ impl Engine {
         writes.push(Write::Put { key: keys::head(&workspace, &id), item, condition });
         match self.ports.table.transact(writes).await {
             Ok(()) => {
+                measure::commit(&loaded.state, &state, &entries, stamp.at);
                 loaded.state = state;
                 loaded.chain = chain;
                 loaded.version += 1;

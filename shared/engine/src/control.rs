@@ -226,7 +226,8 @@ impl Engine {
         let refuse = |why: &str| Problem::new(Code::Unauthenticated, why.to_owned());
         let token = token.ok_or_else(|| refuse("send `Authorization: Bearer <the warrant of the call>`"))?;
         // The warrant says who may answer; how long, the step's own deadline says, which the decision checks.
-        let claims = warrant::verify_issued(token, &self.key.jwks()).map_err(|error| refuse(&error.to_string()))?;
+        let claims =
+            warrant::verify_issued(token, &self.jwks().await?).map_err(|error| refuse(&error.to_string()))?;
         if claims.exe != *id || claims.step != *step {
             return Err(refuse("the warrant is for another step"));
         }

@@ -7,6 +7,8 @@ use contracts::{Digest, ExecutionId, StepId, Timestamp, WorkspaceId};
 pub const LIST_SHARDS: u8 = 8;
 /// Shards of the open executions and of the outbox.
 pub const WORK_SHARDS: u8 = 8;
+/// An hour, in milliseconds.
+pub const HOUR_MS: i64 = 3_600_000;
 
 fn key(partition: String, sort: impl Into<String>) -> Key {
     Key { partition, sort: sort.into() }
@@ -74,6 +76,14 @@ pub fn open(workspace: &WorkspaceId, id: &ExecutionId) -> Key {
     key(open_partition(shard(id.as_str(), WORK_SHARDS)), format!("{workspace}#{id}"))
 }
 
+/// Workspace and execution of a sort key that begins with both.
+pub fn owner(sort: &str) -> Option<(WorkspaceId, ExecutionId)> {
+    let mut words = sort.split('#');
+    Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?))
+}
+
+/// Prefix of the partitions of stage events that have not been sent.
+pub const OUTBOX: &str = "outbox#";
 /// Partition of stage events that have not been sent.
 pub fn outbox_partition(shard: u8) -> String {
     format!("outbox#{shard}")
@@ -85,6 +95,19 @@ pub fn outbox(workspace: &WorkspaceId, id: &ExecutionId, seq: u64) -> Key {
 /// Prefix of one execution's in the outbox, and its partition.
 pub fn outbox_of(workspace: &WorkspaceId, id: &ExecutionId) -> (String, String) {
     (outbox_partition(shard(id.as_str(), WORK_SHARDS)), format!("{workspace}#{id}#"))
+}
+
+/// Partition of the traces sealed in an hour: `hour` is hours since 1970.
+pub fn sealed_partition(hour: i64, shard: u8) -> String {
+    format!("sealed#{hour}#{shard}")
+}
+/// A trace among those.
+pub fn sealed(workspace: &WorkspaceId, id: &ExecutionId, at: Timestamp) -> Key {
+    key(sealed_partition(at.ms().div_euclid(HOUR_MS), shard(id.as_str(), WORK_SHARDS)), format!("{workspace}#{id}"))
+}
+/// The hour up to which everything is exported.
+pub fn exported() -> Key {
+    key("export".into(), "hour")
 }
 
 /// A command's idempotency record; the parts are hashed with their lengths, so that no two collide.
@@ -109,6 +132,10 @@ pub fn policy(workspace: &WorkspaceId, digest: &Digest) -> Key {
 /// The registry's version: changes with every install and disable.
 pub fn registry(workspace: &WorkspaceId) -> Key {
     key(format!("ws#{workspace}"), "registry")
+}
+/// Subscriptions of a workspace to its stage events.
+pub fn webhooks(workspace: &WorkspaceId) -> Key {
+    key(format!("ws#{workspace}"), "webhooks")
 }
 /// Partition and prefix of skills.
 pub fn skills(workspace: &WorkspaceId) -> (String, &'static str) {

@@ -12,7 +12,9 @@ mod call;
 mod commit;
 mod compile;
 mod control;
+mod export;
 pub mod keys;
+mod measure;
 pub mod memory;
 pub mod ports;
 mod query;
@@ -21,18 +23,23 @@ mod relay;
 mod replay;
 mod skills;
 mod submit;
+mod sweep;
 mod verify;
+mod webhooks;
 
 pub use access::{ApiKey, Caller, NewKey};
 pub use advance::{Next, Step as NextStep};
 pub use caches::Snapshot;
 pub use compile::Compiling;
+pub use export::{Exported, Manifest};
 pub use records::{HeadRecord, OutboxRecord, PolicyRecord, Settings};
 pub use relay::{cloud_event, webhook_headers};
 pub use skills::SkillRecord;
+pub use sweep::Swept;
+pub use webhooks::{NewWebhook, Webhook, Webhooks};
 
 use contracts::{Code, Problem, capability::Capability};
-use ports::{Blobs, Clock, Fault, Ids, Notifier, Signals, Table, Tools};
+use ports::{Blobs, Clock, Fault, Ids, Notifier, Signals, Signer, Table, Tools};
 use std::sync::Arc;
 
 /// What a deployment decides.
@@ -51,6 +58,8 @@ pub struct Config {
     pub exclusive: bool,
     /// Somebody reads the outbox: stage events are put there.
     pub stage_events: bool,
+    /// Longest time one tool call may take here, in milliseconds; what needs longer answers 202 and calls back.
+    pub call_ms_max: u64,
     /// Longest wait inside `advance` before it hands the wait to the state machine, in milliseconds.
     pub inline_wait_ms: i64,
 }
@@ -65,6 +74,7 @@ impl Default for Config {
             lease_ms: 30_000,
             exclusive: false,
             stage_events: true,
+            call_ms_max: 900_000,
             inline_wait_ms: 1_000,
         }
     }
@@ -80,21 +90,21 @@ pub struct Ports {
     pub notifier: Arc<dyn Notifier>,
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<dyn Ids>,
+    pub signer: Arc<dyn Signer>,
 }
 
 /// The use cases.
 pub struct Engine {
     ports: Ports,
     config: Config,
-    key: cs_core::warrant::Key,
     signals: policy::Signals,
     caches: caches::Caches,
 }
 
 impl Engine {
-    /// An engine. `key` signs warrants.
-    pub fn new(ports: Ports, config: Config, key: cs_core::warrant::Key) -> Self {
-        Self { ports, config, key, signals: policy::Signals::default(), caches: caches::Caches::default() }
+    /// An engine.
+    pub fn new(ports: Ports, config: Config) -> Self {
+        Self { ports, config, signals: policy::Signals::default(), caches: caches::Caches::default() }
     }
     /// The deployment's decisions.
     pub fn config(&self) -> &Config {
@@ -105,8 +115,8 @@ impl Engine {
         &self.ports
     }
     /// The public keys that verify warrants (JWK set).
-    pub fn jwks(&self) -> serde_json::Value {
-        self.key.jwks()
+    pub async fn jwks(&self) -> Answer<serde_json::Value> {
+        Ok(self.ports.signer.key().await?.jwks())
     }
     /// A fresh salt: 16 random bytes, hexadecimal.
     pub(crate) fn salt(&self) -> String {
@@ -134,6 +144,13 @@ impl From<Fault> for Problem {
             }
         }
     }
+}
+
+/// The execution that a task's payload names: `{"workspaceId", "executionId"}`.
+pub fn execution_of(payload: &serde_json::Value) -> Answer<(contracts::WorkspaceId, contracts::ExecutionId)> {
+    let text = |key: &str| payload.get(key).and_then(serde_json::Value::as_str).unwrap_or_default();
+    let malformed = |_| Problem::new(Code::BadRequest, "the payload names no execution");
+    Ok((text("workspaceId").parse().map_err(malformed)?, text("executionId").parse().map_err(malformed)?))
 }
 
 /// A refusal of the aggregate as a problem.

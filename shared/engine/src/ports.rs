@@ -1,8 +1,9 @@
 //! What the engine needs of the world. Each port has at least two adapters.
 
 use async_trait::async_trait;
-use contracts::{Digest, ExecutionId, Timestamp, WorkspaceId, manifest::Binding};
-use std::collections::BTreeMap;
+use contracts::{Digest, ExecutionId, Timestamp, WorkspaceId, event::CloudEvent, manifest::Binding};
+use cs_core::warrant;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// The world did not do as asked. Not a refusal: trying again may help.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -181,6 +182,37 @@ pub trait Notifier: Send + Sync {
     fn committed(&self, workspace: &WorkspaceId, execution: &ExecutionId, idle: bool);
     /// Returns when the execution may have become idle, or after `ms` milliseconds.
     async fn idle(&self, execution: &ExecutionId, ms: u64);
+}
+
+/// Where stage events go: a queue, or a subscriber.
+#[async_trait]
+pub trait Publisher: Send + Sync {
+    /// Publishes events of one execution in their order. Says how many, from the first, are out, and why not all.
+    async fn publish(&self, workspace: &WorkspaceId, events: &[CloudEvent]) -> (usize, Result<(), Fault>);
+}
+
+/// Where exports are kept.
+#[async_trait]
+pub trait Archive: Send + Sync {
+    /// Whether there is a document of this name.
+    async fn holds(&self, name: &str) -> Result<bool, Fault>;
+    /// Stores a document. Durable when it returns.
+    async fn put(&self, name: &str, media_type: &str, bytes: Vec<u8>) -> Result<(), Fault>;
+}
+
+/// Keeper of the key that signs warrants.
+#[async_trait]
+pub trait Signer: Send + Sync {
+    /// The key.
+    async fn key(&self) -> Result<Arc<warrant::Key>, Fault>;
+}
+
+/// A key that is at hand.
+#[async_trait]
+impl Signer for Arc<warrant::Key> {
+    async fn key(&self) -> Result<Arc<warrant::Key>, Fault> {
+        Ok(self.clone())
+    }
 }
 
 /// Time.

@@ -25,6 +25,8 @@ const LIST_DAYS_DEFAULT: i64 = 31;
 const LIST_DAYS_MAX: i64 = 400;
 /// Index items one call looks at; beyond, the caller goes on with the cursor.
 const LIST_SCAN_MAX: usize = 2_000;
+/// Time in which a commit that was seen in part is seen whole, in milliseconds.
+const APPLIED_MS: u64 = 50;
 const DAY_MS: i64 = 86_400_000;
 
 impl Engine {
@@ -186,17 +188,23 @@ impl Engine {
         Err(Problem::new(Code::ValidationFailed, "the cursor is not one that was given out").issue(issue))
     }
 
-    /// The stored entries of a trace, as JSON.
+    /// The stored entries of a trace up to what was loaded, as JSON.
     pub(crate) async fn entries(&self, loaded: &Loaded, from_seq: u64) -> Answer<Vec<Value>> {
         let (workspace, id) = (&loaded.state.workspace, &loaded.state.id);
         let query = Query {
             partition: keys::execution(workspace, id),
             from: keys::event(workspace, id, from_seq).sort,
-            to: format!("{}~", keys::EVENT),
+            to: keys::event(workspace, id, loaded.chain.seq + 1).sort,
             limit: usize::MAX,
             reverse: false,
         };
-        let items = self.ports.table.query(&query).await?;
+        let expected = (loaded.chain.seq + 1).saturating_sub(from_seq);
+        let mut items = self.ports.table.query(&query).await?;
+        if (items.len() as u64) < expected {
+            // The last commit may still be being applied. If not, something is gone, and verification says so.
+            self.ports.clock.sleep(APPLIED_MS).await;
+            items = self.ports.table.query(&query).await?;
+        }
         // An entry that cannot be read is shown as such: verification names it.
         Ok(items
             .iter()

@@ -1,7 +1,7 @@
 //! The bodies of stored items.
 
 use contracts::{
-    Digest, ExecutionId, Timestamp, WorkspaceId,
+    Digest, ExecutionId, StepId, Timestamp, WorkspaceId,
     command::PlaybookCall,
     draft::Draft,
     event::{Actor, Metadata, SubmitMode},
@@ -29,6 +29,9 @@ pub struct HeadRecord {
     pub lease: Option<Lease>,
     /// Of the state machine that waits.
     pub token: Option<String>,
+    /// Steps written with this version of the head.
+    #[serde(default)]
+    pub touched: Vec<StepId>,
     /// How often driving was started; names each start.
     pub drives: u32,
     pub traceparent: Option<String>,
@@ -45,6 +48,7 @@ pub(crate) struct HeadView<'h> {
     pub(crate) epoch: u64,
     pub(crate) lease: Option<&'h Lease>,
     pub(crate) token: Option<&'h str>,
+    pub(crate) touched: Vec<&'h StepId>,
     pub(crate) drives: u32,
     pub(crate) traceparent: Option<&'h str>,
     pub(crate) title: &'h str,
@@ -81,6 +85,9 @@ pub struct OutboxRecord {
     pub execution: ExecutionId,
     pub from_seq: u64,
     pub to_seq: u64,
+    /// When it was committed.
+    #[serde(default)]
+    pub at: Timestamp,
 }
 
 /// An answer kept for repetitions of its command.

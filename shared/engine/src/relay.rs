@@ -4,7 +4,7 @@ use crate::{
     Answer, Engine, bodies,
     call::webhook_signature,
     keys,
-    ports::{Condition, Fault, Query, Write},
+    ports::{Condition, Fault, Publisher, Query, Write},
     records::OutboxRecord,
 };
 use contracts::{
@@ -79,6 +79,24 @@ impl Engine {
         Ok((events, records))
     }
 
+    /// Publishes what of one execution waits in the outbox. Gives what is out, for [`Engine::sent`], and why not all.
+    pub async fn publish(
+        &self,
+        workspace: &WorkspaceId,
+        id: &ExecutionId,
+        publisher: &dyn Publisher,
+    ) -> (Vec<OutboxRecord>, Result<(), Fault>) {
+        let (events, mut records) = match self.unsent(workspace, id).await {
+            Ok(unsent) => unsent,
+            Err(fault) => return (Vec::new(), Err(fault)),
+        };
+        let (count, outcome) = publisher.publish(workspace, &events).await;
+        if let Some(waits) = events.get(count) {
+            records.retain(|record| record.to_seq < waits.sequence);
+        }
+        (records, outcome)
+    }
+
     /// Removes what was sent from the outbox.
     pub async fn sent(&self, records: &[OutboxRecord]) -> Answer<()> {
         for chunk in records.chunks(TRANSACT_ITEMS_MAX) {
@@ -94,17 +112,12 @@ impl Engine {
         Ok(())
     }
 
-    /// Executions that have not ended: what a restart and `sweep` drive again.
+    /// Executions that have not ended: what a restart and [`Engine::sweep`] drive again.
     pub async fn open_executions(&self) -> Result<Vec<(WorkspaceId, ExecutionId)>, Fault> {
         let mut found = Vec::new();
         for shard in 0..keys::WORK_SHARDS {
             let query = Query::prefix(keys::open_partition(shard), "", usize::MAX);
-            for (key, _) in self.ports.table.query(&query).await? {
-                let (workspace, id) = key.sort.split_once('#').unwrap_or_default();
-                if let (Ok(workspace), Ok(id)) = (workspace.parse(), id.parse()) {
-                    found.push((workspace, id));
-                }
-            }
+            found.extend(self.ports.table.query(&query).await?.iter().filter_map(|(key, _)| keys::owner(&key.sort)));
         }
         Ok(found)
     }

@@ -1,8 +1,8 @@
-//! Large bodies as files named by their digest.
+//! Large bodies as files named by their digest, and exports as files.
 
 use async_trait::async_trait;
 use contracts::Digest;
-use engine::ports::{Blobs, Fault};
+use engine::ports::{Archive, Blobs, Fault};
 use std::{
     fs::{self, File},
     io::{ErrorKind, Write as _},
@@ -26,6 +26,50 @@ impl FileBlobs {
     }
 }
 
+/// A folder of documents.
+#[derive(Debug)]
+pub struct FileArchive {
+    folder: PathBuf,
+}
+
+impl FileArchive {
+    /// Opens a folder, making it if it is not there.
+    pub fn open(folder: &Path) -> std::io::Result<Self> {
+        fs::create_dir_all(folder)?;
+        Ok(Self { folder: folder.to_owned() })
+    }
+}
+
+#[async_trait]
+impl Archive for FileArchive {
+    async fn holds(&self, name: &str) -> Result<bool, Fault> {
+        tokio::fs::try_exists(self.folder.join(name)).await.map_err(fault)
+    }
+
+    async fn put(&self, name: &str, _media_type: &str, bytes: Vec<u8>) -> Result<(), Fault> {
+        let path = self.folder.join(name);
+        let write = move || {
+            let folder = path.parent().unwrap_or(Path::new("."));
+            fs::create_dir_all(folder)?;
+            write_whole(&path, folder, &bytes)
+        };
+        tokio::task::spawn_blocking(write)
+            .await
+            .map_err(|error| Fault::Unavailable(error.to_string()))?
+            .map_err(fault)
+    }
+}
+
+// Written aside and renamed: a crash leaves no half file under its name.
+fn write_whole(path: &Path, folder: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let aside = path.with_extension(format!("{:x}.part", rand_suffix()));
+    let mut file = File::create(&aside)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&aside, path)?;
+    File::open(folder)?.sync_all()
+}
+
 fn fault(error: std::io::Error) -> Fault {
     Fault::Unavailable(error.to_string())
 }
@@ -38,13 +82,7 @@ impl Blobs for FileBlobs {
             if path.exists() {
                 return Ok(());
             }
-            // Written aside and renamed: a crash leaves no half blob under its name.
-            let aside = path.with_extension(format!("{:x}.part", rand_suffix()));
-            let mut file = File::create(&aside)?;
-            file.write_all(&bytes)?;
-            file.sync_all()?;
-            fs::rename(&aside, &path)?;
-            File::open(folder)?.sync_all()
+            write_whole(&path, &folder, &bytes)
         };
         tokio::task::spawn_blocking(write)
             .await

@@ -7,17 +7,14 @@ pub mod demo_tools;
 mod node;
 mod notify;
 mod relay;
-mod system;
+mod schedule;
 mod table;
-mod tools;
 mod walker;
 
-pub use blobs::FileBlobs;
+pub use blobs::{FileArchive, FileBlobs};
 pub use node::{Identity, Node, Options, StartError};
 pub use notify::LocalNotifier;
-pub use system::{SystemClock, SystemIds};
 pub use table::{EmbeddedTable, Stats};
-pub use tools::HttpTools;
 
 /// Small answers leave at once instead of waiting for more.
 fn nodelay(stream: &mut tokio::net::TcpStream) {

@@ -1,41 +1,27 @@
 //! A node: everything in one process.
 
 use crate::{
-    EmbeddedTable, FileBlobs, HttpTools, LocalNotifier, SystemClock, SystemIds, asl::Machine, nodelay, relay,
-    walker::Walker,
+    EmbeddedTable, FileArchive, FileBlobs, LocalNotifier, asl::Machine, nodelay, relay, schedule, walker::Walker,
 };
-use axum::{
-    Json, Router,
-    body::Body,
-    extract::{Path, State},
-    response::Response,
-    routing::{get, post},
-    serve::ListenerExt as _,
-};
-use contracts::{
-    Code, Problem, WorkspaceId,
-    event::{Actor, ActorKind},
-};
+use axum::serve::ListenerExt as _;
+use contracts::{Problem, WorkspaceId};
 use cs_core::warrant;
-use edge::{Routes, Trace, bearer, respond};
+use edge::Routes;
 use engine::{
-    Answer, ApiKey, Config, Engine, NewKey, Ports,
-    access::{agent_grants, approver_grants},
+    Answer, Config, Engine, Ports,
     ports::{Ids as _, Signals as _},
 };
-use serde_json::{Value, json};
+use host::{HttpTools, SystemClock, SystemIds};
 use std::{
     fs,
     io::Write as _,
     net::SocketAddr,
     path::{Path as FilePath, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 use tokio::net::TcpListener;
 
 const MACHINE: &str = include_str!("../../../infra/execution.asl.json");
-const GRANT_KEYS: &str = "control-plane.keys";
 
 /// What a node is started with.
 #[derive(Clone, Debug)]
@@ -109,6 +95,7 @@ impl Node {
             notifier: Arc::new(notifier),
             clock: Arc::new(SystemClock),
             ids: Arc::new(SystemIds),
+            signer: Arc::new(Arc::new(key)),
         };
         let config = Config {
             development: options.development,
@@ -118,12 +105,13 @@ impl Node {
             stage_events: options.subscriber.is_some(),
             ..Config::default()
         };
-        let engine = Arc::new(Engine::new(ports, config, key));
+        let engine = Arc::new(Engine::new(ports, config));
         walker.attach(&engine);
-        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(15)).build()?;
-        if let Some(subscriber) = options.subscriber {
-            tokio::spawn(relay::run(Arc::downgrade(&engine), committed, subscriber, client));
+        if let Some(subscriber) = &options.subscriber {
+            tokio::spawn(relay::run(Arc::downgrade(&engine), committed, subscriber.clone()));
         }
+        let archive = FileArchive::open(&options.data.join("exports")).map_err(folder)?;
+        tokio::spawn(schedule::run(Arc::downgrade(&engine), options.subscriber, archive));
         let open = engine.open_executions().await.map_err(Problem::from)?;
         if !open.is_empty() {
             tracing::info!(count = open.len(), "driving open executions again");
@@ -159,12 +147,7 @@ impl Node {
 
     /// Makes a workspace, if it is not there, and two new keys for it.
     pub async fn identity(&self, workspace: &WorkspaceId) -> Answer<Identity> {
-        self.engine.create_workspace(workspace).await?;
-        let key = |kind, id: &str, grants| NewKey { actor: Actor { kind, id: id.into() }, grants, expires_at: None };
-        let agent = key(ActorKind::Agent, "dev-agent", agent_grants());
-        let approver = key(ActorKind::Human, "dev-approver", approver_grants());
-        let (_, agent_key) = self.engine.create_key(workspace, agent).await?;
-        let (_, approver_key) = self.engine.create_key(workspace, approver).await?;
+        let (agent_key, approver_key) = fn_access::create_workspace(&self.engine, workspace).await?;
         Ok(Identity { workspace: workspace.clone(), agent_key, approver_key })
     }
 
@@ -202,9 +185,9 @@ fn signing_key(path: &FilePath) -> std::io::Result<warrant::Key> {
     Ok(warrant::Key::new(&secret))
 }
 
-/// Every function's routes, and what belongs to this deployment only: health, public keys, API keys.
+/// Every function's routes. Stage events have one fixed subscriber here, so there are no subscriptions.
 fn router() -> Routes {
-    let routes = Router::new()
+    let routes = Routes::new()
         .merge(fn_submit::routes())
         .merge(fn_compile::routes())
         .merge(fn_verify::routes())
@@ -212,42 +195,7 @@ fn router() -> Routes {
         .merge(fn_approve::routes())
         .merge(fn_query::routes())
         .merge(fn_skill::routes())
-        .route("/healthz", get(|| async { Json(json!({ "status": "ok" })) }))
-        .route("/.well-known/jwks.json", get(|State(engine): State<Arc<Engine>>| async move { Json(engine.jwks()) }))
-        .route("/v1/keys", get(list_keys).post(create_key))
-        .route("/v1/keys/{keyId}/revoke", post(revoke_key));
+        .merge(fn_access::health())
+        .merge(fn_access::keys());
     edge::unknown(edge::absent(routes))
-}
-
-async fn operator(engine: &Engine, headers: &http::HeaderMap) -> Answer<WorkspaceId> {
-    let caller = engine.authenticate(bearer(headers)).await?;
-    caller.require(GRANT_KEYS)?;
-    Ok(caller.workspace)
-}
-
-async fn list_keys(State(engine): State<Arc<Engine>>, headers: http::HeaderMap) -> Response {
-    let trace = Trace::of(&headers, &engine);
-    let answer = async { engine.list_keys(&operator(&engine, &headers).await?).await };
-    let answer = answer.await.map(|items: Vec<ApiKey>| json!({ "items": items }));
-    respond(answer, 200, &trace, "keys.list")
-}
-
-async fn create_key(State(engine): State<Arc<Engine>>, headers: http::HeaderMap, body: Body) -> Response {
-    let trace = Trace::of(&headers, &engine);
-    let answer = async {
-        let workspace = operator(&engine, &headers).await?;
-        let new: NewKey = contracts::json::typed(Value::Object(edge::from_body(&headers, body).await?))?;
-        if new.actor.id.trim().is_empty() || new.actor.id.len() > contracts::limits::NAME_BYTES_MAX {
-            return Err(Problem::new(Code::ValidationFailed, "an actor has an id of 1 to 128 bytes"));
-        }
-        let (key, secret) = engine.create_key(&workspace, new).await?;
-        Ok(json!({ "key": key, "apiKey": secret }))
-    };
-    respond(answer.await, 201, &trace, "keys.create")
-}
-
-async fn revoke_key(State(engine): State<Arc<Engine>>, Path(id): Path<String>, headers: http::HeaderMap) -> Response {
-    let trace = Trace::of(&headers, &engine);
-    let answer = async { engine.revoke_key(&operator(&engine, &headers).await?, &id).await };
-    respond(answer.await, 200, &trace, "keys.revoke")
 }

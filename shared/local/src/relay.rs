@@ -1,10 +1,10 @@
 //! Stage events from the outbox to the subscriber: at least once, in order per execution.
 
 use contracts::{ExecutionId, WorkspaceId};
-use engine::{Engine, ports::Fault, webhook_headers};
+use engine::{Engine, Webhooks};
 use std::{
     collections::{BTreeSet, VecDeque},
-    sync::{Arc, Weak},
+    sync::Weak,
     time::Duration,
 };
 use tokio::sync::mpsc;
@@ -20,7 +20,7 @@ const BACKOFF_MS_MAX: u64 = 60_000;
 type Waiting = mpsc::UnboundedReceiver<(WorkspaceId, ExecutionId)>;
 
 /// Runs until the engine is gone. `target` is the subscriber's URL.
-pub(crate) async fn run(engine: Weak<Engine>, mut committed: Waiting, target: String, client: reqwest::Client) {
+pub(crate) async fn run(engine: Weak<Engine>, mut committed: Waiting, target: String) {
     let mut backlog = VecDeque::new();
     let mut backoff = BACKOFF_MS;
     if let Some(engine) = engine.upgrade() {
@@ -44,8 +44,10 @@ pub(crate) async fn run(engine: Weak<Engine>, mut committed: Waiting, target: St
         let mut done = Vec::new();
         for (workspace, execution) in round {
             // What was sent before a failure is done: the next try goes on behind it.
-            if let Err(why) = deliver(&engine, &workspace, &execution, &target, &client, &mut done).await {
-                tracing::warn!(execution_id = %execution, why, "stage events wait for their subscriber");
+            let (sent, outcome) = engine.publish(&workspace, &execution, &Webhooks::to(&engine, &target)).await;
+            done.extend(sent);
+            if let Err(fault) = outcome {
+                tracing::warn!(execution_id = %execution, %fault, "stage events wait for their subscriber");
                 failed.push((workspace, execution));
             }
         }
@@ -72,36 +74,4 @@ async fn left_over(engine: &Engine) -> BTreeSet<(WorkspaceId, ExecutionId)> {
         }
     }
     found
-}
-
-async fn deliver(
-    engine: &Arc<Engine>,
-    workspace: &WorkspaceId,
-    execution: &ExecutionId,
-    target: &str,
-    client: &reqwest::Client,
-    done: &mut Vec<engine::OutboxRecord>,
-) -> Result<(), String> {
-    let text = |fault: Fault| fault.to_string();
-    let (events, records) = engine.unsent(workspace, execution).await.map_err(text)?;
-    let secret = engine.settings(workspace).await.map_err(|problem| problem.detail)?.webhook_secret;
-    let mut records = records.into_iter().peekable();
-    for event in events {
-        let sequence = event.sequence;
-        let body = serde_json::to_vec(&event).map_err(|error| error.to_string())?;
-        let id = event.id.hex().get(..32).unwrap_or_default().to_owned();
-        let headers =
-            webhook_headers(&secret, &id, engine.now(), &body).ok_or("the workspace has no webhook secret")?;
-        let mut request = client.post(target).header("content-type", "application/cloudevents+json").body(body);
-        for (name, value) in headers {
-            request = request.header(name, value);
-        }
-        let response = request.send().await.map_err(|error| error.without_url().to_string())?;
-        if !response.status().is_success() {
-            return Err(format!("the subscriber answered {}", response.status()));
-        }
-        done.extend(records.next_if(|record| record.to_seq == sequence));
-    }
-    done.extend(records);
-    Ok(())
 }

@@ -156,14 +156,10 @@ impl Walker {
     async fn invoke(&self, function: &str, payload: &Value) -> Result<Value, TaskError> {
         let stopped = || Problem::new(Code::InternalError, "the server is stopping");
         let engine = self.engine.get().and_then(Weak::upgrade).ok_or_else(stopped)?;
-        let text = |key: &str| payload.get(key).and_then(Value::as_str).unwrap_or_default();
-        let malformed = |_| Problem::new(Code::BadRequest, "the payload names no execution");
-        let workspace: WorkspaceId = text("workspaceId").parse().map_err(malformed)?;
-        let id: ExecutionId = text("executionId").parse().map_err(malformed)?;
         Ok(match function {
-            "${CompileFunction}" => fn_compile::task(&engine, &workspace, &id).await?,
-            "${VerifyFunction}" => fn_verify::task(&engine, &workspace, &id).await?,
-            "${AdvanceFunction}" => fn_advance::task(&engine, &workspace, &id, payload, ADVANCE_BUDGET_MS).await?,
+            "${CompileFunction}" => fn_compile::task(&engine, payload).await?,
+            "${VerifyFunction}" => fn_verify::task(&engine, payload).await?,
+            "${AdvanceFunction}" => fn_advance::task(&engine, payload, ADVANCE_BUDGET_MS).await?,
             other => return Err(Problem::new(Code::NotFound, format!("there is no function `{other}`")).into()),
         })
     }

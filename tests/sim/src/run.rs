@@ -82,9 +82,10 @@ pub fn run(seed: u64) -> Outcome {
         notifier: Arc::new(SimNotifier(shared.clone())),
         clock: Arc::new(SimClock(shared.clone())),
         ids: Arc::new(SimIds(shared.clone())),
+        signer: Arc::new(Arc::new(cs_core::warrant::Key::new(&crate::ports::WARRANT_SECRET))),
     };
     let config = Config { development: true, allow_private_targets: true, ..Config::default() };
-    let engine = Arc::new(Engine::new(ports, config, cs_core::warrant::Key::new(&[9; 32])));
+    let engine = Arc::new(Engine::new(ports, config));
     let _ = tools.engine.set(Arc::downgrade(&engine));
     let _ = signals.engine.set(Arc::downgrade(&engine));
     let workspace: WorkspaceId = "acme".parse().unwrap();

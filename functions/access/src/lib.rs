@@ -1,0 +1,122 @@
+//! Access: who may call. API keys and subscriptions of a workspace over HTTP; workspaces themselves only by direct
+//! invocation, whose authority is the deployment's own.
+
+use axum::{
+    Json,
+    body::Body,
+    extract::{Path, State},
+    http::HeaderMap,
+    response::Response,
+    routing::{get, post},
+};
+use contracts::{
+    Code, Problem, WorkspaceId,
+    event::{Actor, ActorKind},
+    limits::NAME_BYTES_MAX,
+};
+use edge::{Routes, Trace, authenticated, body_of, respond};
+use engine::{
+    Answer, Engine, NewKey,
+    access::{agent_grants, approver_grants},
+};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+const GRANT_KEYS: &str = "control-plane.keys";
+
+/// Its routes: API keys.
+pub fn keys() -> Routes {
+    Routes::new()
+        .route("/v1/keys", get(list_keys).post(create_key))
+        .route("/v1/keys/{keyId}/revoke", post(revoke_key))
+}
+
+/// Its routes: subscriptions to stage events.
+pub fn webhooks() -> Routes {
+    Routes::new()
+        .route("/v1/webhooks", get(list_webhooks).post(create_webhook))
+        .route("/v1/webhooks/{webhookId}/remove", post(remove_webhook))
+}
+
+/// Whether the service answers at all.
+pub fn health() -> Routes {
+    Routes::new().route("/healthz", get(|| async { Json(json!({ "status": "ok" })) }))
+}
+
+/// Its task: `{"task": "createWorkspace", "workspaceId"}` makes a workspace if it is not there, and two new keys for
+/// it: `{"workspaceId", "agentKey", "approverKey"}`. The keys are shown here and nowhere else.
+pub async fn task(engine: &Engine, payload: &Value) -> Answer<Value> {
+    let text = |key: &str| payload.get(key).and_then(Value::as_str).unwrap_or_default();
+    if text("task") != "createWorkspace" {
+        return Err(Problem::new(Code::BadRequest, "the task is `createWorkspace`"));
+    }
+    let invalid = |_| Problem::new(Code::ValidationFailed, "`workspaceId` is not one");
+    let workspace: WorkspaceId = text("workspaceId").parse().map_err(invalid)?;
+    let (agent, approver) = create_workspace(engine, &workspace).await?;
+    Ok(json!({ "workspaceId": workspace, "agentKey": agent, "approverKey": approver }))
+}
+
+/// Makes a workspace if it is not there, and two new keys: of an agent backend, and of a person who approves.
+pub async fn create_workspace(engine: &Engine, workspace: &WorkspaceId) -> Answer<(String, String)> {
+    engine.create_workspace(workspace).await?;
+    let key = |kind, id: &str, grants| NewKey { actor: Actor { kind, id: id.into() }, grants, expires_at: None };
+    let agent = key(ActorKind::Agent, "dev-agent", agent_grants());
+    let approver = key(ActorKind::Human, "dev-approver", approver_grants());
+    let (_, agent) = engine.create_key(workspace, agent).await?;
+    let (_, approver) = engine.create_key(workspace, approver).await?;
+    Ok((agent, approver))
+}
+
+async fn operator(engine: &Engine, headers: &HeaderMap) -> Answer<WorkspaceId> {
+    let caller = authenticated(engine, headers).await?;
+    caller.require(GRANT_KEYS)?;
+    Ok(caller.workspace)
+}
+
+async fn list_keys(State(engine): State<Arc<Engine>>, headers: HeaderMap) -> Response {
+    let trace = Trace::of(&headers, &engine);
+    let answer = async { engine.list_keys(&operator(&engine, &headers).await?).await };
+    respond(answer.await.map(|items| json!({ "items": items })), 200, &trace, "keys.list")
+}
+
+async fn create_key(State(engine): State<Arc<Engine>>, headers: HeaderMap, body: Body) -> Response {
+    let trace = Trace::of(&headers, &engine);
+    let answer = async {
+        let workspace = operator(&engine, &headers).await?;
+        let new: NewKey = body_of(&headers, body).await?;
+        if new.actor.id.trim().is_empty() || new.actor.id.len() > NAME_BYTES_MAX {
+            let message = format!("an actor has an id of 1 to {NAME_BYTES_MAX} bytes");
+            return Err(Problem::new(Code::ValidationFailed, message));
+        }
+        let (key, secret) = engine.create_key(&workspace, new).await?;
+        Ok(json!({ "key": key, "apiKey": secret }))
+    };
+    respond(answer.await, 201, &trace, "keys.create")
+}
+
+async fn revoke_key(State(engine): State<Arc<Engine>>, Path(id): Path<String>, headers: HeaderMap) -> Response {
+    let trace = Trace::of(&headers, &engine);
+    let answer = async { engine.revoke_key(&operator(&engine, &headers).await?, &id).await };
+    respond(answer.await, 200, &trace, "keys.revoke")
+}
+
+async fn list_webhooks(State(engine): State<Arc<Engine>>, headers: HeaderMap) -> Response {
+    let trace = Trace::of(&headers, &engine);
+    let answer = async { engine.list_webhooks(&authenticated(&engine, &headers).await?).await };
+    respond(answer.await.map(|items| json!({ "items": items })), 200, &trace, "webhooks.list")
+}
+
+async fn create_webhook(State(engine): State<Arc<Engine>>, headers: HeaderMap, body: Body) -> Response {
+    let trace = Trace::of(&headers, &engine);
+    let answer = async {
+        let caller = authenticated(&engine, &headers).await?;
+        engine.create_webhook(&caller, body_of(&headers, body).await?).await
+    };
+    respond(answer.await, 201, &trace, "webhooks.create")
+}
+
+async fn remove_webhook(State(engine): State<Arc<Engine>>, Path(id): Path<String>, headers: HeaderMap) -> Response {
+    let trace = Trace::of(&headers, &engine);
+    let answer = async { engine.remove_webhook(&authenticated(&engine, &headers).await?, &id).await };
+    respond(answer.await.map(|()| json!({ "removed": id })), 200, &trace, "webhooks.remove")
+}

@@ -1,0 +1,7 @@
+//! The compile function on AWS.
+
+use countersign_fn_compile::{routes, task};
+
+fn main() -> Result<(), aws::Error> {
+    aws::serve(routes(), |host, payload, _| Box::pin(async move { task(&host.engine, &payload).await }))
+}

@@ -1,0 +1,5 @@
+//! The control function on AWS.
+
+fn main() -> Result<(), aws::Error> {
+    aws::http(countersign_fn_control::routes())
+}

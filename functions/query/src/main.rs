@@ -1,0 +1,5 @@
+//! The query function on AWS.
+
+fn main() -> Result<(), aws::Error> {
+    aws::http(countersign_fn_query::routes())
+}

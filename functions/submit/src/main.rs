@@ -1,0 +1,5 @@
+//! The submit function on AWS.
+
+fn main() -> Result<(), aws::Error> {
+    aws::http(countersign_fn_submit::routes())
+}

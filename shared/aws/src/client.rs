@@ -1,0 +1,107 @@
+//! One HTTPS client and one configuration for every service.
+//!
+//! Region and credentials come from the environment, as Lambda gives them: nothing is looked up, so nothing is called
+//! before the first request. The five roots of Amazon Trust Services are embedded: no folder of certificates is read.
+
+use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
+use aws_smithy_http_client::{
+    Builder,
+    tls::{self, TlsContext, TrustStore, rustls_provider::CryptoMode},
+};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_smithy_types::{retry::RetryConfig, timeout::TimeoutConfig};
+use aws_types::{SdkConfig, region::Region};
+use std::{env, time::Duration};
+
+const ROOTS: &[u8] = include_bytes!("amazon_roots.pem");
+/// Tries of one request, the first included; throttling, 5xx and time-outs are tried again, with jitter.
+const TRIES_MAX: u32 = 4;
+/// First back-off of a try, before jitter.
+const BACKOFF: Duration = Duration::from_millis(25);
+const CONNECT: Duration = Duration::from_secs(1);
+/// Longest one try may take.
+const TRY: Duration = Duration::from_secs(3);
+/// Longest one request may take, tries and waits included.
+const REQUEST: Duration = Duration::from_secs(12);
+
+/// What every client is made of.
+#[derive(Clone, Debug)]
+pub struct Aws {
+    config: SdkConfig,
+    /// An endpoint of its own is not AWS: buckets go into the path.
+    own_endpoint: bool,
+}
+
+impl Aws {
+    /// From Lambda's environment: `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`, and
+    /// `AWS_ENDPOINT_URL` for a stack that is not AWS.
+    pub fn from_env() -> Result<Self, env::VarError> {
+        let credentials = Credentials::new(
+            env::var("AWS_ACCESS_KEY_ID")?,
+            env::var("AWS_SECRET_ACCESS_KEY")?,
+            env::var("AWS_SESSION_TOKEN").ok(),
+            None,
+            "environment",
+        );
+        let endpoint = env::var("AWS_ENDPOINT_URL").ok().filter(|url| !url.is_empty());
+        Ok(Self::new(Region::new(env::var("AWS_REGION")?), credentials, endpoint, None))
+    }
+
+    /// With everything said; `http` replaces the HTTPS client.
+    pub fn new(
+        region: Region,
+        credentials: Credentials,
+        endpoint: Option<String>,
+        http: Option<SharedHttpClient>,
+    ) -> Self {
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(CONNECT)
+            .operation_attempt_timeout(TRY)
+            .operation_timeout(REQUEST)
+            .build();
+        let retries = RetryConfig::standard().with_max_attempts(TRIES_MAX).with_initial_backoff(BACKOFF);
+        let mut config = SdkConfig::builder()
+            .behavior_version(aws_sdk_dynamodb::config::BehaviorVersion::latest())
+            .region(region)
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .http_client(http.unwrap_or_else(|| https(endpoint.as_deref())))
+            .timeout_config(timeouts)
+            .retry_config(retries);
+        config.set_endpoint_url(endpoint.clone());
+        Self { config: config.build(), own_endpoint: endpoint.is_some() }
+    }
+
+    /// DynamoDB.
+    pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
+        aws_sdk_dynamodb::Client::new(&self.config)
+    }
+    /// S3.
+    pub fn s3(&self) -> aws_sdk_s3::Client {
+        let config = aws_sdk_s3::config::Builder::from(&self.config).force_path_style(self.own_endpoint).build();
+        aws_sdk_s3::Client::from_conf(config)
+    }
+    /// Step Functions.
+    pub fn sfn(&self) -> aws_sdk_sfn::Client {
+        aws_sdk_sfn::Client::new(&self.config)
+    }
+    /// SQS.
+    pub fn sqs(&self) -> aws_sdk_sqs::Client {
+        aws_sdk_sqs::Client::new(&self.config)
+    }
+    /// Secrets Manager.
+    pub fn secrets(&self) -> aws_sdk_secretsmanager::Client {
+        aws_sdk_secretsmanager::Client::new(&self.config)
+    }
+}
+
+fn https(endpoint: Option<&str>) -> SharedHttpClient {
+    if endpoint.is_some_and(|url| url.starts_with("http://")) {
+        return Builder::new().build_http();
+    }
+    let roots = TrustStore::empty().with_pem_certificate(ROOTS);
+    let mut builder = Builder::new().tls_provider(tls::Provider::Rustls(CryptoMode::Ring));
+    if let Ok(context) = TlsContext::builder().with_trust_store(roots).build() {
+        builder = builder.tls_context(context);
+    }
+    builder.build_https()
+}

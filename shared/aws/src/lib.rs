@@ -1,0 +1,23 @@
+//! AWS: the table on DynamoDB, blobs and exports on S3, signals on Step Functions, stage events on SQS, and the glue
+//! that makes a function of routes and tasks.
+//!
+//! **Architecture invariant:** the only crate that names `aws_*`. No network call before the first invocation.
+
+mod client;
+mod dynamodb;
+mod host;
+mod lambda;
+mod s3;
+mod secret;
+mod sfn;
+mod sqs;
+mod telemetry;
+
+pub use client::Aws;
+pub use dynamodb::{Budget, DynamoTable, Units};
+pub use host::{Host, Misconfigured, run_budget_ms, schedule_budget_ms};
+pub use lambda::{Error, Task, http, serve, tasks, unauthorized};
+pub use s3::{S3Archive, S3Blobs};
+pub use secret::SecretSigner;
+pub use sfn::StepFunctions;
+pub use sqs::StageQueue;

@@ -1,0 +1,50 @@
+//! Signals on Step Functions: one state machine drives every execution.
+
+use async_trait::async_trait;
+use aws_sdk_sfn::{Client, error::ProvideErrorMetadata};
+use contracts::{ExecutionId, WorkspaceId};
+use engine::ports::{Fault, Signals};
+use serde_json::json;
+
+/// Starts and wakes state machines.
+pub struct StepFunctions {
+    client: Client,
+    machine: String,
+}
+
+impl StepFunctions {
+    /// Signals of a state machine, by its ARN.
+    pub fn new(client: Client, machine: String) -> Self {
+        Self { client, machine }
+    }
+}
+
+#[async_trait]
+impl Signals for StepFunctions {
+    async fn start(&self, workspace: &WorkspaceId, execution: &ExecutionId, name: &str) -> Result<(), Fault> {
+        let input = json!({ "workspaceId": workspace, "executionId": execution }).to_string();
+        let request = self.client.start_execution().state_machine_arn(&self.machine).name(name).input(input);
+        match request.send().await.map_err(|error| error.into_service_error()) {
+            Ok(_) => Ok(()),
+            // It ran already and has ended: one name is one start.
+            Err(error) if error.is_execution_already_exists() => Ok(()),
+            Err(error) => Err(fault(&error)),
+        }
+    }
+
+    async fn succeed(&self, token: &str) -> Result<(), Fault> {
+        let request = self.client.send_task_success().task_token(token).output("{}");
+        match request.send().await.map_err(|error| error.into_service_error()) {
+            Ok(_) => Ok(()),
+            // Used, timed out, or of a machine that has ended: the wait is over, which is what was wanted.
+            Err(error) if error.is_task_timed_out() || error.is_task_does_not_exist() || error.is_invalid_token() => {
+                Ok(())
+            }
+            Err(error) => Err(fault(&error)),
+        }
+    }
+}
+
+fn fault(error: &impl ProvideErrorMetadata) -> Fault {
+    Fault::Unavailable(format!("{}: {}", error.code().unwrap_or("no answer"), error.message().unwrap_or_default()))
+}

@@ -1,0 +1,160 @@
+//! Sweep: what a failure left lying is taken up again. Stuck leases, expired approvals, lost waits and lost starts get
+//! a new drive; stage events that were not sent are published.
+
+use crate::{
+    Engine, bodies, keys,
+    ports::{Fault, Publisher, Query},
+    records::HeadRecord,
+};
+use contracts::{ExecutionId, Timestamp, WorkspaceId, event::SubmitMode};
+use cs_core::execution::{ApprovalState, Status, StepState};
+use std::collections::BTreeSet;
+
+/// What is due is left alone for so long, in milliseconds: whoever should do it may be about to.
+const GRACE_MS: i64 = 60_000;
+/// An execution that says nothing of when it goes on is taken up after so long, in milliseconds: longer than a held
+/// step's pause.
+const SILENCE_MS: i64 = 5 * 60_000;
+/// Open executions, and outbox items, read at once.
+const PAGE: usize = 500;
+
+/// What a sweep found and did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Executions that have not ended.
+    pub open: u64,
+    /// Of those, driven again.
+    pub driven: u64,
+    /// Executions whose stage events were published.
+    pub published: u64,
+    /// Age of the oldest stage event that still waits, in milliseconds.
+    pub outbox_age_ms: i64,
+    /// Age of the oldest approval that is asked for, in milliseconds.
+    pub approval_age_ms: i64,
+    /// The time was over before everything was looked at.
+    pub cut: bool,
+}
+
+impl Engine {
+    /// Sweeps for at most about `budget_ms`.
+    pub async fn sweep(&self, publisher: Option<&dyn Publisher>, budget_ms: i64) -> Result<Swept, Fault> {
+        let mut swept = Swept::default();
+        let until = self.now().plus_ms(budget_ms);
+        // Another shard first each minute, so that none is always the one that is cut off.
+        let first = self.now().ms().div_euclid(GRACE_MS).rem_euclid(i64::from(keys::WORK_SHARDS)) as u8;
+        let shards = (0..keys::WORK_SHARDS).map(|shard| (shard + first) % keys::WORK_SHARDS);
+        for shard in shards.clone() {
+            if let Some(publisher) = publisher {
+                self.sweep_outbox(shard, publisher, &mut swept).await?;
+            }
+        }
+        for shard in shards {
+            let mut from = String::new();
+            loop {
+                let query = Query { from: from.clone(), ..Query::prefix(keys::open_partition(shard), "", PAGE) };
+                let items = self.ports.table.query(&query).await?;
+                for (key, _) in &items {
+                    if self.now() >= until {
+                        swept.cut = true;
+                        return Ok(swept);
+                    }
+                    if let Some((workspace, id)) = keys::owner(&key.sort) {
+                        self.sweep_execution(&workspace, &id, &mut swept).await?;
+                    }
+                }
+                match items.last() {
+                    Some((key, _)) if items.len() == PAGE => from = format!("{}\u{1}", key.sort),
+                    _ => break,
+                }
+            }
+        }
+        Ok(swept)
+    }
+
+    async fn sweep_execution(
+        &self,
+        workspace: &WorkspaceId,
+        id: &ExecutionId,
+        swept: &mut Swept,
+    ) -> Result<(), Fault> {
+        swept.open += 1;
+        let key = keys::head(workspace, id);
+        let Some(item) = self.ports.table.get(&key).await? else {
+            return Ok(());
+        };
+        let head: HeadRecord = bodies::decode(&key, &item.body)?;
+        let now = self.now();
+        let asked = head.execution.approvals.iter().filter(|approval| approval.state == ApprovalState::Requested);
+        let oldest = asked.map(|approval| now.ms() - approval.requested_at.ms()).max();
+        swept.approval_age_ms = swept.approval_age_ms.max(oldest.unwrap_or(0));
+        let Some(mut name) = self.stuck(workspace, id, &head, now).await else {
+            return Ok(());
+        };
+        name.insert_str(0, &format!("{id}-{}", item.version));
+        self.ports.signals.start(workspace, id, &name).await?;
+        swept.driven += 1;
+        tracing::warn!(workspace_id = %workspace, execution_id = %id, "was stuck; driven again");
+        Ok(())
+    }
+
+    // Whether nobody seems to drive an execution that should be driven; if so, what beside its version names the new
+    // drive: one of the same name is started once. Steps are read only where the head gives reason to.
+    async fn stuck(
+        &self,
+        workspace: &WorkspaceId,
+        id: &ExecutionId,
+        head: &HeadRecord,
+        now: Timestamp,
+    ) -> Option<String> {
+        let state = &head.execution;
+        let quiet_ms = now.ms() - state.updated_at.ms();
+        let hourly = format!("-{}", now.ms().div_euclid(keys::HOUR_MS));
+        if let Some(lease) = &head.lease {
+            return (lease.expires_at.plus_ms(GRACE_MS) <= now).then_some(hourly);
+        }
+        let mode = state.intent.as_ref().map(|intent| intent.mode);
+        let quiet = match state.status {
+            Status::Received | Status::Compiled => mode != Some(SubmitMode::Manual) && quiet_ms >= GRACE_MS,
+            Status::Verified => mode == Some(SubmitMode::Auto) && quiet_ms >= GRACE_MS,
+            Status::Running | Status::Cancelling | Status::Blocked | Status::Paused => {
+                head.token.is_some() || quiet_ms >= SILENCE_MS
+            }
+            Status::New | Status::Completed | Status::Failed | Status::Rejected | Status::Cancelled => false,
+        };
+        if !quiet {
+            return None;
+        }
+        let loaded = self.load(workspace, id).await.ok()?;
+        let due = loaded.state.next_due();
+        let late = due.is_none_or(|due| due.plus_ms(GRACE_MS) <= now);
+        // A wait that is registered ends by a signal, or by what is due.
+        let waits = head.token.is_some() && due.is_none();
+        // Held steps are looked at again and again without a commit: their driver gives no sign of life.
+        let held = loaded.state.steps.iter().any(|step| step.state == StepState::Held);
+        (late && !waits).then_some(if held { String::new() } else { hourly })
+    }
+
+    async fn sweep_outbox(&self, shard: u8, publisher: &dyn Publisher, swept: &mut Swept) -> Result<(), Fault> {
+        let now = self.now();
+        let waiting = self.outbox(shard, PAGE).await?;
+        let left = waiting.iter().filter(|record| record.at.plus_ms(GRACE_MS) <= now);
+        let owners: BTreeSet<(WorkspaceId, ExecutionId)> =
+            left.map(|record| (record.workspace.clone(), record.execution.clone())).collect();
+        for (workspace, id) in owners {
+            let (records, outcome) = self.publish(&workspace, &id, publisher).await;
+            if self.sent(&records).await.is_err() {
+                tracing::warn!(execution_id = %id, "sent stage events stay in the outbox; they will be sent again");
+            }
+            match outcome {
+                Ok(()) => swept.published += 1,
+                Err(fault) => {
+                    tracing::warn!(execution_id = %id, %fault, "stage events wait");
+                    let oldest = waiting.iter().filter(|record| record.execution == id).map(|record| record.at).min();
+                    let age = oldest.map_or(0, |at| now.ms() - at.ms());
+                    swept.outbox_age_ms = swept.outbox_age_ms.max(age);
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -320,8 +320,16 @@ impl Engine {
             let mut loaded = self.load(&caller.workspace, id).await?;
             let now = self.now();
             let mut transition = Transition::begin(&loaded.state, now);
-            for command in decide(&loaded, now)? {
-                transition.apply(command).map_err(refused)?;
+            let decided = decide(&loaded, now).and_then(|commands| {
+                commands.into_iter().try_for_each(|command| transition.apply(command).map(|_| ()).map_err(refused))
+            });
+            if let Err(refusal) = decided {
+                // Refused, perhaps, because this very command was carried out a moment ago.
+                let given = match &once {
+                    Some(once) => self.repeated(once).await?,
+                    None => None,
+                };
+                return given.ok_or(refusal);
             }
             let (state, events) = transition.into_parts();
             let response = answer(&state, now)?;

@@ -1,18 +1,58 @@
-//! What the integration tests share: a node on a temporary folder, its tools, and a client.
+//! What the integration tests share: a control plane, a workspace of it with its tools, and clients; the scenarios that
+//! run on every control plane; and the contract of every table.
 
+mod normal;
+pub mod scenarios;
+pub mod table;
+
+use async_trait::async_trait;
 use local::{Identity, Node, Options, demo_tools::DemoTools};
 use serde_json::{Value, json};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
 
-/// A whole control plane with example skills installed.
+/// A control plane that workspaces can be made on.
+#[async_trait]
+pub trait Plane: Send + Sync {
+    /// Its URL, without a slash at the end.
+    fn url(&self) -> String;
+    /// Makes a workspace with two keys.
+    async fn workspace(&self, name: &str) -> Identity;
+    /// The node, if it is in this process.
+    fn embedded(&self) -> Option<&Node> {
+        None
+    }
+}
+
+/// A node on a temporary folder.
+struct Embedded {
+    node: Node,
+    // Goes away last.
+    _folder: tempfile::TempDir,
+}
+
+#[async_trait]
+impl Plane for Embedded {
+    fn url(&self) -> String {
+        self.node.url()
+    }
+    async fn workspace(&self, name: &str) -> Identity {
+        self.node.identity(&name.parse().unwrap()).await.unwrap()
+    }
+    fn embedded(&self) -> Option<&Node> {
+        Some(&self.node)
+    }
+}
+
+/// A workspace of a control plane with example skills installed, and their tools.
 pub struct House {
-    pub node: Node,
+    plane: Arc<dyn Plane>,
     pub tools: DemoTools,
     pub agent: Client,
     pub approver: Client,
     pub identity: Identity,
-    // Goes away last.
-    _folder: tempfile::TempDir,
 }
 
 /// A free port of this machine.
@@ -21,25 +61,66 @@ pub fn anywhere() -> SocketAddr {
 }
 
 impl House {
-    /// Starts everything.
+    /// On a node of its own.
     pub async fn start() -> Self {
         Self::with_subscriber(None).await
     }
 
-    /// Starts everything, with stage events sent to a URL.
+    /// On a node of its own, with stage events sent to a URL.
     pub async fn with_subscriber(subscriber: Option<String>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let tools = DemoTools::start(anywhere()).await.unwrap();
         let options = Options { data: folder.path().into(), listen: anywhere(), development: true, subscriber };
         let node = Node::start(options).await.unwrap();
-        let identity = node.identity(&"acme".parse().unwrap()).await.unwrap();
-        let agent = Client::new(&node.url(), &identity.agent_key);
-        let approver = Client::new(&node.url(), &identity.approver_key);
-        let house = Self { node, tools, agent, approver, identity, _folder: folder };
+        Self::on(Arc::new(Embedded { node, _folder: folder }), "acme").await
+    }
+
+    /// In a new workspace of a control plane.
+    pub async fn on(plane: Arc<dyn Plane>, workspace: &str) -> Self {
+        let tools = DemoTools::start(anywhere()).await.unwrap();
+        let identity = plane.workspace(workspace).await;
+        let agent = Client::new(&plane.url(), &identity.agent_key);
+        let approver = Client::new(&plane.url(), &identity.approver_key);
+        let house = Self { plane, tools, agent, approver, identity };
         for manifest in house.tools.manifests().unwrap() {
             house.install(&house.agent, &manifest).await;
         }
         house
+    }
+
+    /// The control plane's URL.
+    pub fn url(&self) -> String {
+        self.plane.url()
+    }
+
+    /// Another workspace beside this one.
+    pub async fn another(&self) -> Identity {
+        self.plane.workspace(&format!("{}-other", self.identity.workspace)).await
+    }
+
+    /// The node, if it is in this process.
+    pub fn embedded(&self) -> Option<&Node> {
+        self.plane.embedded()
+    }
+
+    /// The node in this process.
+    pub fn node(&self) -> &Node {
+        self.embedded().unwrap()
+    }
+
+    /// The traces of every execution of the workspace, oldest first, without what differs between two runs of the same.
+    pub async fn traces(&self) -> Vec<Vec<String>> {
+        let (status, list) = self.agent.get("/v1/executions?limit=200").await;
+        assert_eq!(status, 200, "{list}");
+        let items = list["items"].as_array().unwrap().iter();
+        let mut ids: Vec<&str> = items.map(|item| item["executionId"].as_str().unwrap()).collect();
+        ids.sort_unstable();
+        let mut traces = Vec::new();
+        for id in ids {
+            let (status, trace) = self.agent.get(&format!("/v1/executions/{id}/trace")).await;
+            assert_eq!(status, 200, "{trace}");
+            traces.push(normal::normal(trace["entries"].as_array().unwrap()));
+        }
+        traces
     }
 
     /// Installs a bare manifest.
@@ -65,7 +146,7 @@ impl House {
 
     /// An execution once it has a status; panics after a while.
     pub async fn until(&self, id: &str, wanted: &str) -> Value {
-        for _ in 0..400 {
+        for _ in 0..2_400 {
             let (_, answer) = self.agent.get(&format!("/v1/executions/{id}")).await;
             if answer["execution"]["status"] == wanted {
                 return answer["execution"].clone();

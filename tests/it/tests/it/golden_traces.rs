@@ -81,7 +81,7 @@ async fn record(house: &House, name: &str, id: &str) {
     }
     let workspace = &house.identity.workspace;
     let execution = id.parse().unwrap();
-    let table = house.node.table();
+    let table = house.node().table();
     let body =
         async |key| -> Value { serde_json::from_slice(&table.get(&key).await.unwrap().unwrap().body).unwrap() };
     let head: HeadRecord = serde_json::from_value(body(keys::head(workspace, &execution)).await).unwrap();
@@ -94,7 +94,7 @@ async fn record(house: &House, name: &str, id: &str) {
         .map(|(_, item)| serde_json::from_slice(&item.body).unwrap())
         .collect();
     let mut folded = Execution::new(execution.clone(), workspace.clone());
-    let registry = house.node.engine().snapshot(workspace).await.unwrap();
+    let registry = house.node().engine().snapshot(workspace).await.unwrap();
     let draft = body(keys::body(workspace, &execution, "draft")).await;
     let plan: Draft = serde_json::from_value(draft["draft"].clone()).unwrap();
     folded.attach(Arc::new(compile(&plan, &registry.registry).unwrap()));

@@ -1,6 +1,5 @@
 //! Integration tests on the embedded default: one binary, one link.
 
-mod bad_input;
 mod generated;
 mod golden_traces;
 mod layering;

@@ -58,7 +58,7 @@ async fn reach_the_subscriber_signed_and_in_order_though_it_fails_at_first() {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
     assert_eq!(distinct(), expected, "every event arrives");
-    let secret = house.node.engine().settings(&house.identity.workspace).await.unwrap().webhook_secret;
+    let secret = house.node().engine().settings(&house.identity.workspace).await.unwrap().webhook_secret;
     let key = B64.decode(secret.trim_start_matches("whsec_")).unwrap();
     let mut last: BTreeMap<String, u64> = BTreeMap::new();
     for (headers, body) in &seen.lock().unwrap().1 {

@@ -1,134 +1,22 @@
-//! One contract, every table: the suite that any adapter of the `Table` port must pass.
+//! The embedded tables under the contract of every table, and what the one on disk promises beyond it.
 
+use countersign_it::table::{contract, item, key, put};
 use engine::{
     memory::MemoryTable,
-    ports::{Condition, Fault, Item, Key, NotCommitted, Query, Table, Write},
+    ports::{Condition, Table as _},
 };
 use local::EmbeddedTable;
-use std::{collections::BTreeMap, sync::Arc};
-
-fn key(partition: &str, sort: &str) -> Key {
-    Key { partition: partition.into(), sort: sort.into() }
-}
-
-fn item(version: u64, body: &str) -> Item {
-    Item { version, body: body.as_bytes().to_vec(), ..Item::default() }
-}
-
-fn put(key: Key, item: Item, condition: Condition) -> Write {
-    Write::Put { key, item, condition }
-}
-
-async fn contract(table: Arc<dyn Table>) {
-    let a = key("p", "a");
-    assert_eq!(table.get(&a).await.unwrap(), None);
-    let mut first = item(1, "one");
-    first.fields = BTreeMap::from([("frozen".into(), 0), ("spent".into(), -7)]);
-    first.expires_at = Some(9);
-    table.transact(vec![put(a.clone(), first.clone(), Condition::NotExists)]).await.unwrap();
-    assert_eq!(table.get(&a).await.unwrap(), Some(first.clone()));
-
-    // Conditions, each holding and not.
-    let refused = |condition: Condition| {
-        let (table, a) = (table.clone(), a.clone());
-        async move { table.transact(vec![Write::Check { key: a, condition }]).await }
-    };
-    let no = Err(NotCommitted::Condition(0));
-    assert_eq!(refused(Condition::NotExists).await, no);
-    assert_eq!(refused(Condition::Exists).await, Ok(()));
-    assert_eq!(refused(Condition::VersionIs(1)).await, Ok(()));
-    assert_eq!(refused(Condition::VersionIs(2)).await, no);
-    assert_eq!(refused(Condition::FieldAtMost("frozen".into(), 0)).await, Ok(()));
-    assert_eq!(refused(Condition::FieldAtMost("spent".into(), -8)).await, no);
-    assert_eq!(refused(Condition::FieldAtMost("absent".into(), 0)).await, Ok(()), "an absent field is 0");
-    let missing = Write::Check { key: key("p", "zz"), condition: Condition::FieldAtMost("frozen".into(), 0) };
-    assert_eq!(table.transact(vec![missing]).await, no, "a missing item fails closed");
-    let missing = Write::Check { key: key("p", "zz"), condition: Condition::VersionIs(0) };
-    assert_eq!(table.transact(vec![missing]).await, no);
-
-    // All or nothing, and the index of the write that failed.
-    let both = vec![
-        put(key("p", "b"), item(1, "b"), Condition::NotExists),
-        put(a.clone(), item(2, "two"), Condition::VersionIs(7)),
-    ];
-    assert_eq!(table.transact(both).await, Err(NotCommitted::Condition(1)));
-    assert_eq!(table.get(&key("p", "b")).await.unwrap(), None);
-
-    // Form: distinct keys, 1 to 100 writes.
-    let twice = vec![
-        put(a.clone(), item(2, "x"), Condition::Any),
-        Write::Delete { key: a.clone(), condition: Condition::Any },
-    ];
-    assert!(matches!(table.transact(twice).await, Err(NotCommitted::Fault(Fault::Corrupt(_)))));
-    let many = |count: usize| {
-        (0..count).map(|n| put(key("many", &format!("{n:03}")), item(1, "m"), Condition::Any)).collect()
-    };
-    assert!(matches!(table.transact(many(101)).await, Err(NotCommitted::Fault(Fault::Corrupt(_)))));
-    assert!(matches!(table.transact(Vec::new()).await, Err(NotCommitted::Fault(Fault::Corrupt(_)))));
-    table.transact(many(100)).await.unwrap();
-
-    // Ranges: inclusive from, exclusive to, order, reverse, limit; neighbours of another partition stay out.
-    table
-        .transact(vec![
-            put(key("many2", "000"), item(1, "other"), Condition::Any),
-            put(key("man", "y000"), item(1, "other"), Condition::Any),
-        ])
-        .await
-        .unwrap();
-    let query = |from: &str, to: &str, limit: usize, reverse: bool| Query {
-        partition: "many".into(),
-        from: from.into(),
-        to: to.into(),
-        limit,
-        reverse,
-    };
-    let sorts = |found: Vec<(Key, Item)>| found.into_iter().map(|(key, _)| key.sort).collect::<Vec<_>>();
-    assert_eq!(sorts(table.query(&query("010", "013", 9, false)).await.unwrap()), ["010", "011", "012"]);
-    assert_eq!(sorts(table.query(&query("010", "013", 2, true)).await.unwrap()), ["012", "011"]);
-    assert_eq!(table.query(&query("", "~", 1_000, false)).await.unwrap().len(), 100);
-    assert_eq!(table.query(&query("5", "4", 10, false)).await.unwrap(), []);
-    assert_eq!(sorts(table.query(&Query::prefix("many".into(), "09", 100)).await.unwrap()).len(), 10);
-
-    // Delete, and put again as new.
-    table.transact(vec![Write::Delete { key: a.clone(), condition: Condition::VersionIs(1) }]).await.unwrap();
-    assert_eq!(table.get(&a).await.unwrap(), None);
-    table.transact(vec![put(a.clone(), item(1, "again"), Condition::NotExists)]).await.unwrap();
-
-    // Compare and set under concurrency: every increment counts once.
-    let counter = key("p", "counter");
-    table.transact(vec![put(counter.clone(), item(0, ""), Condition::NotExists)]).await.unwrap();
-    let workers: Vec<_> = (0..8)
-        .map(|_| {
-            let (table, counter) = (table.clone(), counter.clone());
-            tokio::spawn(async move {
-                let mut won = 0;
-                while won < 25 {
-                    let version = table.get(&counter).await.unwrap().unwrap().version;
-                    let write = put(counter.clone(), item(version + 1, ""), Condition::VersionIs(version));
-                    match table.transact(vec![write]).await {
-                        Ok(()) => won += 1,
-                        Err(NotCommitted::Condition(0)) => tokio::task::yield_now().await,
-                        Err(other) => panic!("{other}"),
-                    }
-                }
-            })
-        })
-        .collect();
-    for worker in workers {
-        worker.await.unwrap();
-    }
-    assert_eq!(table.get(&counter).await.unwrap().unwrap().version, 200);
-}
+use std::sync::Arc;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn in_memory() {
-    contract(Arc::new(MemoryTable::default())).await;
+    contract(Arc::new(MemoryTable::default()), "").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn embedded() {
     let folder = tempfile::tempdir().unwrap();
-    contract(Arc::new(EmbeddedTable::open(folder.path()).unwrap())).await;
+    contract(Arc::new(EmbeddedTable::open(folder.path()).unwrap()), "").await;
 }
 
 #[tokio::test]

@@ -187,6 +187,12 @@ pub fn install_body(manifest: &Value) -> Value {
         "artifactDigest": manifest["artifact"]["digest"], "manifest": manifest })
 }
 
+/// An HTTP client that follows nothing and asks no proxy.
+pub fn http() -> reqwest::Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap()
+}
+
 /// An HTTP client with a key.
 #[derive(Clone)]
 pub struct Client {
@@ -198,9 +204,7 @@ pub struct Client {
 impl Client {
     /// A client of a control plane.
     pub fn new(url: &str, key: &str) -> Self {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self { http, url: url.to_owned(), key: key.to_owned() }
+        Self { http: http(), url: url.to_owned(), key: key.to_owned() }
     }
     /// The same client with other headers: a request to be completed.
     pub fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {

@@ -1,5 +1,6 @@
 //! A trace without what differs between two runs of the same scenario: times, identifiers, hashes, ports.
 
+use contracts::Timestamp;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 
@@ -46,6 +47,7 @@ impl Names {
                 Value::Object(timeless.map(|key| (key.clone(), self.value(&map[key]))).collect::<Map<_, _>>())
             }
             Value::Array(items) => Value::Array(items.iter().map(|item| self.value(item)).collect()),
+            Value::String(text) if text.parse::<Timestamp>().is_ok() => Value::from("TIME"),
             Value::String(text) => Value::String(self.text(text)),
             other => other.clone(),
         }
@@ -68,8 +70,8 @@ impl Names {
 
     fn word(&mut self, word: &str) -> String {
         let hex = |text: &str, len: usize| text.len() == len && text.bytes().all(|b| b.is_ascii_hexdigit());
-        let kind = match word.split_once(['_', ':']) {
-            Some((kind, id)) if hex(id, 32) || hex(id, 64) => kind,
+        let kind = match word.rsplit_once(['_', ':']) {
+            Some((kind, id)) if hex(id, 12) || hex(id, 32) || hex(id, 64) => kind,
             Some(("127.0.0.1", port)) if port.bytes().all(|b| b.is_ascii_digit()) => return "127.0.0.1:PORT".into(),
             _ => return word.to_owned(),
         };

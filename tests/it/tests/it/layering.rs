@@ -51,7 +51,21 @@ fn dependencies_point_one_way() {
     for (package, all) in &ours {
         let vendor = |name: &&String| name.starts_with("aws") || name.starts_with("lambda_");
         let named: Vec<_> = all.iter().filter(vendor).collect();
-        assert!(package == "aws" || named.is_empty(), "only shared/aws may name AWS's crates: {package} names {named:?}");
+        assert!(
+            package.starts_with("aws") || named.is_empty(),
+            "only shared/aws may name AWS's crates: {package} names {named:?}"
+        );
+    }
+}
+
+#[test]
+fn functions_know_the_engine_and_only_their_binaries_know_aws() {
+    for folder in std::fs::read_dir(crate::generated::root().join("functions")).unwrap() {
+        let folder = folder.unwrap().path();
+        let library = std::fs::read_to_string(folder.join("src/lib.rs")).unwrap();
+        assert!(!library.contains("aws::"), "{}", folder.display());
+        let main = std::fs::read_to_string(folder.join("src/main.rs")).unwrap();
+        assert!(main.lines().count() <= 12, "{}: a main is a few lines of glue", folder.display());
     }
 }
 

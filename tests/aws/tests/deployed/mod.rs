@@ -1,0 +1,259 @@
+//! What only a deployed stack has: queues, schedules, functions that die.
+
+use axum::{Router, body::Bytes, extract::State, http::HeaderMap, routing::post};
+use base64::{Engine as _, engine::general_purpose::STANDARD as B64};
+use countersign_aws_tests::{STACK, Stack, binaries, root};
+use countersign_it::{House, anywhere};
+use cs_core::canonical;
+use engine::{
+    Manifest, keys,
+    ports::{Condition, Item, Table as _, Write},
+};
+use flate2::read::GzDecoder;
+use futures_util::future::BoxFuture;
+use hmac::{Hmac, Mac as _};
+use local::demo_tools::Behaviour;
+use serde_json::{Value, json};
+use std::{
+    collections::{BTreeMap, HashMap},
+    io::Read as _,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio::{process::Command, time::sleep};
+
+/// Every check by its name, in the order in which they must come.
+pub fn all(stack: &Arc<Stack>) -> Vec<(&'static str, BoxFuture<'static, ()>)> {
+    vec![
+        ("the machine is valid, and ten steps take few transitions", Box::pin(transitions(stack.clone()))),
+        ("the command line against the endpoint", Box::pin(command_line(stack.clone()))),
+        ("stage events are in the queue, in order", Box::pin(stage_events(stack.clone()))),
+        ("stage events reach a webhook, signed", Box::pin(webhooks(stack.clone()))),
+        ("the schedule exports", Box::pin(export(stack.clone()))),
+        ("a function that is killed in the middle of a step", Box::pin(killed(stack.clone()))),
+    ]
+}
+
+fn find(id: String, after: &[String]) -> Value {
+    json!({ "id": id, "use": "crm/customer.find", "with": { "email": "a@x.org" }, "after": after })
+}
+
+async fn transitions(stack: Arc<Stack>) {
+    let definition = root().join("infra/execution.asl.json");
+    let file = format!("file://{}", definition.display());
+    let validated = stack.cloud.aws(&["stepfunctions", "validate-state-machine-definition", "--definition", &file]);
+    assert_eq!(validated["result"], "OK", "{validated}");
+
+    let house = House::on(stack.clone(), "ten").await;
+    let steps: Vec<Value> = (0..10)
+        .map(|n| find(format!("s{n}"), &(n > 0).then(|| format!("s{}", n - 1)).into_iter().collect::<Vec<_>>()))
+        .collect();
+    let id = house.submit(json!(steps)).await;
+    house.until(&id, "completed").await;
+    let arn = stack.output("StateMachineArn").replace(":stateMachine:", ":execution:") + &format!(":{id}-0");
+    let mut history = Value::Null;
+    for _ in 0..100 {
+        history = stack.cloud.aws(&["stepfunctions", "get-execution-history", "--execution-arn", &arn]);
+        if history["events"].as_array().unwrap().iter().any(|event| event["type"] == "ExecutionSucceeded") {
+            break;
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+    let events = history["events"].as_array().unwrap();
+    // AWS counts each state that is entered, and the start.
+    let entered = events.iter().filter(|event| event["type"].as_str().unwrap().ends_with("StateEntered")).count();
+    eprintln!("    an autonomous plan of 10 steps: {} transitions", entered + 1);
+    assert!(entered < 12, "{history}");
+}
+
+async fn command_line(stack: Arc<Stack>) {
+    let house = House::on(stack, "cli").await;
+    let draft = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(draft.path(), json!({ "steps": [find("c".into(), &[])] }).to_string()).unwrap();
+    let run = |arguments: Vec<String>| {
+        let mut command = Command::new(binaries().join("countersign"));
+        command.args(arguments).arg("--endpoint").arg(house.url()).arg("--key").arg(&house.identity.agent_key);
+        async move { command.output().await.unwrap() }
+    };
+    let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+    let mut arguments = words("submit hello --watch --draft");
+    arguments.push(draft.path().display().to_string());
+    let done = run(arguments).await;
+    let text = String::from_utf8_lossy(&done.stdout).into_owned();
+    assert!(done.status.success() && text.contains("completed"), "{done:?}");
+    let listed = run(words("list --json")).await;
+    let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    let id = listed["items"][0]["executionId"].as_str().unwrap().to_owned();
+    let verified = run(words(&format!("trace {id} --verify"))).await;
+    assert!(verified.status.success(), "{verified:?}");
+    let refused = run(words("get exe_00000000000000000000000000000000")).await;
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+}
+
+async fn stage_events(stack: Arc<Stack>) {
+    let house = House::on(stack.clone(), "events").await;
+    let id = house.submit(json!([find("a".into(), &[]), find("b".into(), &["a".into()])])).await;
+    house.until(&id, "completed").await;
+    let (_, trace) = house.agent.get(&format!("/v1/executions/{id}/trace")).await;
+    let hashes: Vec<String> =
+        trace["entries"].as_array().unwrap().iter().map(|entry| entry["hash"].as_str().unwrap().to_owned()).collect();
+
+    // Everything that the scenarios before left is in the queue too.
+    let (client, url) = (stack.clients().sqs(), stack.output("StageQueueUrl"));
+    let mut seen: BTreeMap<String, Vec<(u64, String)>> = BTreeMap::new();
+    let mut empty = 0;
+    while empty < 3 || seen.get(&id).map_or(0, Vec::len) < hashes.len() {
+        assert!(empty < 60, "the events of {id} do not come: {:?}", seen.get(&id));
+        let got =
+            client.receive_message().queue_url(url).max_number_of_messages(10).wait_time_seconds(1).send().await;
+        let messages = got.unwrap().messages.unwrap_or_default();
+        if messages.is_empty() {
+            empty += 1;
+        }
+        for message in messages {
+            let event: Value = serde_json::from_str(message.body().unwrap()).unwrap();
+            let of = seen.entry(event["subject"].as_str().unwrap().to_owned()).or_default();
+            of.push((event["sequence"].as_u64().unwrap(), event["id"].as_str().unwrap().to_owned()));
+            let handle = message.receipt_handle().unwrap();
+            client.delete_message().queue_url(url).receipt_handle(handle).send().await.unwrap();
+        }
+    }
+    let count: usize = seen.values().map(Vec::len).sum();
+    eprintln!("    {count} events of {} executions", seen.len());
+    for (subject, events) in &seen {
+        let sequences: Vec<u64> = events.iter().map(|(sequence, _)| *sequence).collect();
+        let whole: Vec<u64> = (1..=sequences.len() as u64).collect();
+        assert_eq!(sequences, whole, "{subject}: every event once, in order");
+    }
+    assert_eq!(seen[&id].iter().map(|(_, hash)| hash.clone()).collect::<Vec<_>>(), hashes);
+}
+
+type Received = Arc<Mutex<Vec<(HeaderMap, Bytes)>>>;
+
+async fn webhooks(stack: Arc<Stack>) {
+    let received = Received::default();
+    let receive = |State(received): State<Received>, headers: HeaderMap, body: Bytes| async move {
+        received.lock().unwrap().push((headers, body));
+    };
+    let listener = tokio::net::TcpListener::bind(anywhere()).await.unwrap();
+    let url = format!("http://{}/hook", listener.local_addr().unwrap());
+    let router = Router::new().route("/hook", post(receive)).with_state(received.clone());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+
+    let name = format!("{STACK}-notify");
+    let mappings = stack.cloud.aws(&["lambda", "list-event-source-mappings", "--function-name", &name]);
+    let mapping = mappings["EventSourceMappings"][0]["UUID"].as_str().unwrap();
+    stack.cloud.aws(&["lambda", "update-event-source-mapping", "--uuid", mapping, "--enabled"]);
+
+    let house = House::on(stack.clone(), "hooks").await;
+    let grants = json!({ "actor": { "kind": "service", "id": "ops" }, "grants": ["control-plane.webhooks"] });
+    let (_, key) = house.agent.post("/v1/keys", &grants).await;
+    let operator = countersign_it::Client::new(&house.url(), key["apiKey"].as_str().unwrap());
+    assert_eq!(house.agent.post("/v1/webhooks", &json!({ "url": url })).await.0, 403, "an agent may not");
+    let (status, problem) = operator.post("/v1/webhooks", &json!({ "url": "ftp://x" })).await;
+    assert_eq!((status, &problem["issues"][0]["pointer"]), (422, &json!("/url")), "{problem}");
+    let types = ["controlPlane.intent.received", "controlPlane.execution.completed"];
+    let (status, hook) = operator.post("/v1/webhooks", &json!({ "url": url, "types": types })).await;
+    assert_eq!(status, 201, "{hook}");
+    let id = house.submit(json!([find("a".into(), &[])])).await;
+    for _ in 0..600 {
+        if received.lock().unwrap().len() >= 2 {
+            break;
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+    // The secret is the workspace's own; no route tells it.
+    let settings = stack.table().get(&keys::settings(&house.identity.workspace)).await.unwrap().unwrap();
+    let settings: Value = serde_json::from_slice(&settings.body).unwrap();
+    let secret = B64.decode(settings["webhookSecret"].as_str().unwrap().trim_start_matches("whsec_")).unwrap();
+    let received = received.lock().unwrap().clone();
+    let mut kinds = Vec::new();
+    for (headers, body) in &received {
+        let header = |name: &str| headers[name].to_str().unwrap().to_owned();
+        let mut mac = Hmac::<sha2::Sha256>::new_from_slice(&secret).unwrap();
+        mac.update(format!("{}.{}.", header("webhook-id"), header("webhook-timestamp")).as_bytes());
+        mac.update(body);
+        assert_eq!(header("webhook-signature"), format!("v1,{}", B64.encode(mac.finalize().into_bytes())));
+        let event: Value = serde_json::from_slice(body).unwrap();
+        assert_eq!(event["subject"], json!(id), "another workspace's events go elsewhere");
+        kinds.push(event["type"].as_str().unwrap().to_owned());
+    }
+    kinds.dedup();
+    assert_eq!(kinds, types, "only what was asked for, in order");
+    let path = format!("/v1/webhooks/{}/remove", hook["id"].as_str().unwrap());
+    assert_eq!(operator.post(&path, &json!({})).await.0, 200);
+    assert_eq!(operator.get("/v1/webhooks").await.1["items"], json!([]));
+}
+
+// What is sealed now is exported when the hour is over. The test says that it was sealed two hours ago.
+async fn export(stack: Arc<Stack>) {
+    let house = House::on(stack.clone(), "export").await;
+    let id = house.submit(json!([find("a".into(), &[])])).await;
+    house.until(&id, "completed").await;
+    let (_, trace) = house.agent.get(&format!("/v1/executions/{id}/trace")).await;
+    let table = stack.table();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as i64;
+    let earlier = contracts::Timestamp::from_ms(now - 2 * keys::HOUR_MS);
+    let put = |key, body: String, version| Write::Put {
+        key,
+        item: Item { version, body: body.into_bytes(), ..Item::default() },
+        condition: Condition::Any,
+    };
+    let sealed = keys::sealed(&house.identity.workspace, &id.parse().unwrap(), earlier);
+    let version = table.get(&keys::exported()).await.unwrap().map_or(0, |item| item.version) + 1;
+    let hour = now.div_euclid(keys::HOUR_MS) - 2;
+    let seq = trace["head"]["seq"].to_string();
+    table.transact(vec![put(sealed, seq, 1), put(keys::exported(), hour.to_string(), version)]).await.unwrap();
+
+    let (client, bucket) = (stack.clients().s3(), stack.output("ExportBucketName"));
+    let folder = format!("export/{}/{:02}", earlier.day(), hour.rem_euclid(24));
+    let name = format!("{folder}/manifest.json");
+    let mut manifest = None;
+    for _ in 0..300 {
+        if let Ok(object) = client.get_object().bucket(bucket).key(&name).send().await {
+            manifest = Some(object.body.collect().await.unwrap().into_bytes());
+            break;
+        }
+        sleep(Duration::from_millis(300)).await;
+    }
+    let manifest: Manifest = serde_json::from_slice(&manifest.expect("the schedule fires within a minute")).unwrap();
+    let part = &manifest.files[0];
+    let object = client.get_object().bucket(bucket).key(format!("{folder}/{}", part.name)).send().await.unwrap();
+    let bytes = object.body.collect().await.unwrap().into_bytes();
+    assert_eq!(canonical::digest_bytes(&bytes), part.digest);
+    let mut text = String::new();
+    GzDecoder::new(bytes.as_ref()).read_to_string(&mut text).unwrap();
+    let events: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(events.len() as u64, part.events);
+    assert_eq!(json!(events.last().unwrap()["id"]), trace["head"]["hash"]);
+    assert_eq!(json!(part.heads), json!(HashMap::from([(&id, &trace["head"]["hash"])])));
+}
+
+// The lease of a worker that died runs out; then the next one repeats the call with the same key.
+async fn killed(stack: Arc<Stack>) {
+    let house = House::on(stack.clone(), "killed").await;
+    house.tools.behave("mail/message.send", Behaviour::Slow { ms: 10_000 });
+    let id = house
+        .submit(json!([{ "id": "m", "use": "mail/message.send", "with": { "to": ["a@x.org"], "subject": "s", "body": "b" } }]))
+        .await;
+    for _ in 0..400 {
+        if house.tools.calls() == 1 {
+            break;
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(house.tools.calls(), 1, "the step is on its way");
+    let processes = stack.processes("advance");
+    assert!(!processes.is_empty());
+    for process in processes {
+        // SAFETY: a signal to a process of this test's own cloud.
+        #[expect(unsafe_code, reason = "a signal")]
+        let sent = unsafe { libc::kill(process, libc::SIGKILL) };
+        assert_eq!(sent, 0);
+    }
+    let view = house.until(&id, "completed").await;
+    assert_eq!(view["steps"][0]["attempt"], 2, "{view}");
+    let effects = house.tools.effects("mail/message.send");
+    assert_eq!(effects.values().copied().collect::<Vec<_>>(), [1], "asked twice, done once");
+    house.proven(&id).await;
+}

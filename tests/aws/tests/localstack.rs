@@ -9,7 +9,7 @@ use futures_util::{StreamExt as _, stream};
 use std::{sync::Arc, time::Instant};
 
 /// Scenarios at once: each has several processes.
-const AT_ONCE: usize = 3;
+const AT_ONCE: usize = 4;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_on_the_deployed_template() {
@@ -24,10 +24,9 @@ async fn everything_on_the_deployed_template() {
             let stack = stack.clone();
             let job = tokio::spawn(async move {
                 let since = Instant::now();
-                let house = House::on(stack, &format!("s{number}")).await;
-                scenario(&house).await;
-                let own = House::start().await;
-                scenario(&own).await;
+                let workspace = format!("s{number}");
+                let (house, own) = tokio::join!(House::on(stack, &workspace), House::start());
+                tokio::join!(scenario(&house), scenario(&own));
                 assert_same(name, &house.traces().await, &own.traces().await);
                 eprintln!("    {name}: the same on both, {} ms", since.elapsed().as_millis());
             });

@@ -1,0 +1,74 @@
+//! The template on ministack, which enforces what LocalStack does not: authorizers and roles.
+
+use countersign_aws_tests::{Cloud, Kind, STACK, Stack};
+use countersign_it::{Client, House, install_body};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_door_and_the_roles() {
+    let stack = Arc::new(Stack::deploy(Cloud::start(Kind::Ministack), &[]).await);
+    // AWS asks for `sqs:SendMessage` to send a batch, and knows no other permission; ministack asks for one of its own.
+    let role = role(&stack, "relay");
+    let (name, queue) = (role.rsplit('/').next().unwrap(), stack.output("StageQueueUrl").rsplit('/').next().unwrap());
+    let arn = format!("arn:aws:sqs:eu-central-1:000000000000:{queue}");
+    let batch = json!({ "Version": "2012-10-17", "Statement": [{ "Effect": "Allow", "Action": "sqs:SendMessageBatch", "Resource": arn }] });
+    let args = ["iam", "put-role-policy", "--role-name", name, "--policy-name", "batch", "--policy-document"];
+    stack.cloud.aws(&[args.as_slice(), &[&batch.to_string()]].concat());
+
+    // The door: nobody without a key, no key without the grant of the route; open routes are open.
+    let house = House::on(stack.clone(), "acme").await;
+    let anonymous = countersign_it::http().get(format!("{}/v1/executions", house.url())).send().await.unwrap();
+    assert_eq!(anonymous.status(), 401);
+    assert_eq!(Client::new(&house.url(), "csk_0000").get("/v1/executions").await.0, 401);
+    let (status, answer) = house.approver.get("/v1/skills").await;
+    assert_eq!(status, 403, "{answer}");
+    assert!(answer.get("code").is_none(), "it was the gateway that refused, not the function: {answer}");
+    assert_eq!(house.agent.get("/v1/skills").await.0, 200);
+    assert_eq!(Client::new(&house.url(), "").get("/healthz").await.0, 200);
+    let reader = json!({ "actor": { "kind": "agent", "id": "reader" }, "grants": ["control-plane.execution.read"] });
+    let (_, key) = house.agent.post("/v1/keys", &reader).await;
+    let reader = Client::new(&house.url(), key["apiKey"].as_str().unwrap());
+    assert_eq!(reader.get("/v1/executions").await.0, 200);
+    assert_eq!(reader.post("/v1/intents", &json!({ "text": "x", "mode": "manual" })).await.0, 403);
+
+    // The roles suffice: a whole run with an approval, and its events in the queue.
+    let steps = json!([{ "id": "c", "use": "crm/customer.find", "with": { "email": "a@x.org" } },
+        { "id": "p", "use": "payments/payout.create", "with": { "account": "DE02", "amount": 5, "currency": "EUR" }, "after": ["c"] }]);
+    let id = house.submit(steps).await;
+    house.until(&id, "blocked").await;
+    house.approve(&id).await;
+    house.until(&id, "completed").await;
+    house.proven(&id).await;
+
+    // And are needed: `skill` in the role of `query` may read but not write.
+    let other = self::role(&stack, "query");
+    let own = self::role(&stack, "skill");
+    let mut manifest = house.tools.manifests().unwrap().remove(0);
+    manifest["skill"]["key"] = json!("crm2");
+    wear(&stack, "skill", &other);
+    let (status, answer) = house.agent.post("/v1/skills", &install_body(&manifest)).await;
+    assert_eq!((status, &answer["code"]), (500, &json!("INTERNAL_ERROR")), "a function outside its role is refused");
+    let log = stack.cloud.log();
+    assert!(log.contains("AccessDenied") && log.contains("dynamodb:"), "by the cloud, and the log says so");
+    wear(&stack, "skill", &own);
+    let (status, answer) = house.agent.post("/v1/skills", &install_body(&manifest)).await;
+    assert_eq!(status, 201, "nothing was installed before: {answer}");
+    // `authorize` sees keys and nothing else.
+    wear(&stack, "query", &self::role(&stack, "authorize"));
+    let (status, answer) = house.agent.get("/v1/executions").await;
+    assert_eq!((status, &answer["code"]), (500, &json!("INTERNAL_ERROR")));
+    wear(&stack, "query", &other);
+    assert_eq!(house.agent.get("/v1/executions").await.0, 200);
+}
+
+fn role(stack: &Stack, function: &str) -> String {
+    let name = format!("{STACK}-{function}");
+    let found: Value = stack.cloud.aws(&["lambda", "get-function-configuration", "--function-name", &name]);
+    found["Role"].as_str().unwrap().to_owned()
+}
+
+fn wear(stack: &Stack, function: &str, role: &str) {
+    let name = format!("{STACK}-{function}");
+    stack.cloud.aws(&["lambda", "update-function-configuration", "--function-name", &name, "--role", role]);
+}

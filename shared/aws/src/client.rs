@@ -4,6 +4,10 @@
 //! before the first request. The five roots of Amazon Trust Services are embedded: no folder of certificates is read.
 
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
+use aws_smithy_async::{
+    rt::sleep::{AsyncSleep, SharedAsyncSleep},
+    time::{SharedTimeSource, TimeSource},
+};
 use aws_smithy_http_client::{
     Builder,
     tls::{self, TlsContext, TrustStore, rustls_provider::CryptoMode},
@@ -75,6 +79,14 @@ impl Aws {
             .retry_config(retries);
         config.set_endpoint_url(endpoint.clone());
         Self { config: config.build(), own_endpoint: endpoint.is_some() }
+    }
+
+    /// The same with another clock, for simulation.
+    pub fn simulated(mut self, sleep: impl AsyncSleep + 'static, time: impl TimeSource + 'static) -> Self {
+        let config = self.config.to_builder();
+        self.config =
+            config.sleep_impl(SharedAsyncSleep::new(sleep)).time_source(SharedTimeSource::new(time)).build();
+        self
     }
 
     /// DynamoDB.

@@ -2,6 +2,7 @@
 //! no account and no network. Its tools are Python's and are kept in a cache.
 
 mod cloud;
+pub mod dynamo;
 mod proxy;
 mod stack;
 mod venv;

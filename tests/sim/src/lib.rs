@@ -7,4 +7,6 @@ mod exec;
 mod ports;
 mod run;
 
-pub use run::{Outcome, run};
+pub use exec::Shared;
+pub use ports::{SimClock, SimIds, Store};
+pub use run::{Outcome, run, run_on};

@@ -36,49 +36,113 @@ impl Findings {
     }
 }
 
-/// The in-memory table behind a network that fails.
+/// A table that shows everything it holds.
+pub trait Store: Table {
+    fn dump(&self) -> BTreeMap<Key, Item>;
+    /// It fails on its own; no faults are added.
+    fn fails(&self) -> bool {
+        false
+    }
+}
+
+impl Store for MemoryTable {
+    fn dump(&self) -> BTreeMap<Key, Item> {
+        self.dump()
+    }
+}
+
+/// A store behind a network that fails.
 pub struct FaultTable {
-    pub inner: MemoryTable,
+    pub inner: Arc<dyn Store>,
     pub shared: Arc<Shared>,
     pub findings: Arc<Findings>,
     pub commits: Mutex<u64>,
+    /// What the transactions that are being applied will replace: a query may see some of it still, as DynamoDB's do.
+    pub applying: Mutex<Vec<Replaced>>,
 }
+
+/// Items before a transaction.
+type Replaced = BTreeMap<Key, Option<Item>>;
 
 #[async_trait]
 impl Table for FaultTable {
     async fn get(&self, key: &Key) -> Result<Option<Item>, Fault> {
         self.shared.yield_some().await;
-        if self.shared.one_in(300) {
+        if self.fails(300) {
             return Err(Fault::Unavailable("simulated read".into()));
         }
         self.inner.get(key).await
     }
     async fn query(&self, query: &Query) -> Result<Vec<(Key, Item)>, Fault> {
         self.shared.yield_some().await;
-        if self.shared.one_in(300) {
+        if self.fails(300) {
             return Err(Fault::Unavailable("simulated query".into()));
         }
-        self.inner.query(query).await
+        let found = self.inner.query(query).await?;
+        Ok(self.half_applied(query, found))
     }
     async fn transact(&self, writes: Vec<Write>) -> Result<(), NotCommitted> {
         self.shared.yield_some().await;
-        if self.shared.one_in(60) {
+        if self.fails(60) {
             return Err(Fault::Unavailable("simulated: not committed".into()).into());
         }
         self.inspect(&writes).await;
+        let dump = self.inner.dump();
+        let changed = writes.iter().filter(|write| !matches!(write, Write::Check { .. }));
+        let before: Replaced = changed.map(|write| (write.key().clone(), dump.get(write.key()).cloned())).collect();
         let outcome = self.inner.transact(writes).await;
         if outcome.is_ok() {
             *self.commits.lock().unwrap() += 1;
+            let applied = Applying { table: self, first: before.keys().next().cloned() };
+            self.applying.lock().unwrap().push(before);
+            self.shared.yield_some().await;
+            drop(applied);
         }
         self.shared.yield_some().await;
-        if self.shared.one_in(60) {
+        if self.fails(60) {
             return Err(Fault::Unavailable("simulated: perhaps committed".into()).into());
         }
         outcome
     }
 }
 
+/// Ends the applying of a transaction, whatever becomes of its caller.
+struct Applying<'t> {
+    table: &'t FaultTable,
+    first: Option<Key>,
+}
+
+impl Drop for Applying<'_> {
+    fn drop(&mut self) {
+        self.table.applying.lock().unwrap().retain(|before| before.keys().next() != self.first.as_ref());
+    }
+}
+
 impl FaultTable {
+    // INVARIANT replayable, fail-closed: nobody may act on a state that never was.
+    fn half_applied(&self, query: &Query, found: Vec<(Key, Item)>) -> Vec<(Key, Item)> {
+        let applying = self.applying.lock().unwrap();
+        let here = |key: &Key| key.partition == query.partition && key.sort >= query.from && key.sort < query.to;
+        let mut of = applying.iter().filter(|before| before.keys().any(here));
+        let (Some(before), None, false) = (of.next(), of.next(), query.reverse || query.limit < found.len()) else {
+            return found;
+        };
+        let mut seen: BTreeMap<Key, Item> = found.into_iter().collect();
+        for (key, item) in before.iter().filter(|(key, _)| here(key)) {
+            if self.shared.one_in(2) {
+                match item {
+                    Some(item) => seen.insert(key.clone(), item.clone()),
+                    None => seen.remove(key),
+                };
+            }
+        }
+        seen.into_iter().take(query.limit).collect()
+    }
+
+    fn fails(&self, one_in: u32) -> bool {
+        !self.inner.fails() && self.shared.one_in(one_in)
+    }
+
     // What must hold of every transaction that would commit.
     async fn inspect(&self, writes: &[Write]) {
         let dump = self.inner.dump();

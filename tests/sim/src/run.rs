@@ -55,15 +55,21 @@ pub(crate) struct World {
     submitted: Mutex<usize>,
 }
 
-/// Runs one seed.
+/// Runs one seed on the table in memory.
 pub fn run(seed: u64) -> Outcome {
+    run_on(seed, |_| Arc::new(MemoryTable::default()))
+}
+
+/// Runs one seed on a store.
+pub fn run_on(seed: u64, store: impl FnOnce(&Arc<Shared>) -> Arc<dyn Store>) -> Outcome {
     let shared = Shared::new(seed);
     let findings = Arc::new(Findings::default());
     let table = Arc::new(FaultTable {
-        inner: MemoryTable::default(),
+        inner: store(&shared),
         shared: shared.clone(),
         findings: findings.clone(),
         commits: Mutex::default(),
+        applying: Mutex::default(),
     });
     let done: Arc<Mutex<Done>> = Arc::default();
     let tools = Arc::new(SimTools {

@@ -8,13 +8,31 @@ mod stack;
 mod venv;
 
 pub use cloud::{Cloud, Kind};
-pub use stack::{STACK, Stack};
+pub use stack::{STACK, Stack, functions};
 
 use std::path::PathBuf;
 
 /// Root of the repository.
 pub fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// The template as JSON: `!Ref x` is `{"Ref": "x"}` and so on.
+pub fn template() -> serde_json::Value {
+    let sam = venv::venv("sam", &root().join("tests/aws/sam.lock.txt"), &[]);
+    let program =
+        "import json, sys; from cfnlint.decode.cfn_yaml import load; json.dump(load(sys.argv[1]), sys.stdout)";
+    let mut command = std::process::Command::new(sam.join("bin/python"));
+    let text = venv::run(command.args(["-c", program]).arg(root().join("infra/template.yaml")));
+    serde_json::from_str(&text).unwrap()
+}
+
+/// Checks the template with `sam validate --lint`, which is cfn-lint on the template and on what SAM makes of it.
+pub fn lint() {
+    let sam = venv::venv("sam", &root().join("tests/aws/sam.lock.txt"), &[]);
+    let mut command = std::process::Command::new(sam.join("bin/sam"));
+    command.args(["validate", "--lint", "--region", "eu-central-1"]).env("SAM_CLI_TELEMETRY", "0");
+    venv::run(command.current_dir(root()));
 }
 
 /// Says what takes long: the harness of tests shows it only when asked, so it goes to the terminal itself.

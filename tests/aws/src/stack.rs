@@ -100,8 +100,19 @@ impl Stack {
         serde_json::from_str(&fs::read_to_string(out).unwrap()).unwrap()
     }
 
-    /// Processes of a function, by their ids.
-    pub fn processes(&self, function: &str) -> Vec<i32> {
+    /// Ends every process of a function, in the middle of whatever it does; how many there were.
+    pub fn end(&self, function: &str) -> usize {
+        let processes = self.processes(function);
+        for process in &processes {
+            // SAFETY: a signal to a process of this value's own cloud.
+            #[expect(unsafe_code, reason = "a signal")]
+            let sent = unsafe { libc::kill(*process, libc::SIGKILL) };
+            assert_eq!(sent, 0);
+        }
+        processes.len()
+    }
+
+    fn processes(&self, function: &str) -> Vec<i32> {
         let (name, url) = (format!("AWS_LAMBDA_FUNCTION_NAME={STACK}-{function}"), self.cloud.url());
         let mine = |id: &i32| {
             let environment = fs::read(format!("/proc/{id}/environ")).unwrap_or_default();

@@ -8,13 +8,22 @@ use std::sync::Arc;
 #[tokio::test(flavor = "multi_thread")]
 async fn the_door_and_the_roles() {
     let stack = Arc::new(Stack::deploy(Cloud::start(Kind::Ministack), &[]).await);
-    // AWS asks for `sqs:SendMessage` to send a batch, and knows no other permission; ministack asks for one of its own.
-    let role = role(&stack, "relay");
-    let (name, queue) = (role.rsplit('/').next().unwrap(), stack.output("StageQueueUrl").rsplit('/').next().unwrap());
-    let arn = format!("arn:aws:sqs:eu-central-1:000000000000:{queue}");
-    let batch = json!({ "Version": "2012-10-17", "Statement": [{ "Effect": "Allow", "Action": "sqs:SendMessageBatch", "Resource": arn }] });
-    let args = ["iam", "put-role-policy", "--role-name", name, "--policy-name", "batch", "--policy-document"];
-    stack.cloud.aws(&[args.as_slice(), &[&batch.to_string()]].concat());
+    // Where ministack asks for other permissions than AWS: to send a batch, AWS asks for `sqs:SendMessage` and knows no
+    // other; a task's token belongs to its state machine, whose ARN AWS compares (aws/aws-cdk#8486), ministack none.
+    let queue = stack.output("StageQueueUrl").rsplit('/').next().unwrap();
+    let queue = format!("arn:aws:sqs:eu-central-1:000000000000:{queue}");
+    for (function, action, resource) in [
+        ("relay", "sqs:SendMessageBatch", queue.as_str()),
+        ("approve", "states:SendTaskSuccess", "*"),
+        ("advance", "states:SendTaskSuccess", "*"),
+    ] {
+        let role = role(&stack, function);
+        let statement = json!([{ "Effect": "Allow", "Action": action, "Resource": resource }]);
+        let policy = json!({ "Version": "2012-10-17", "Statement": statement }).to_string();
+        let name = role.rsplit('/').next().unwrap();
+        let args = ["iam", "put-role-policy", "--role-name", name, "--policy-name", "ministack", "--policy-document"];
+        stack.cloud.aws(&[args.as_slice(), &[&policy]].concat());
+    }
 
     // The door: nobody without a key, no key without the grant of the route; open routes are open.
     let house = House::on(stack.clone(), "acme").await;
@@ -42,20 +51,21 @@ async fn the_door_and_the_roles() {
     house.proven(&id).await;
 
     // And are needed: `skill` in the role of `query` may read but not write.
-    let other = self::role(&stack, "query");
-    let own = self::role(&stack, "skill");
+    let other = role(&stack, "query");
+    let own = role(&stack, "skill");
     let mut manifest = house.tools.manifests().unwrap().remove(0);
     manifest["skill"]["key"] = json!("crm2");
     wear(&stack, "skill", &other);
     let (status, answer) = house.agent.post("/v1/skills", &install_body(&manifest)).await;
     assert_eq!((status, &answer["code"]), (500, &json!("INTERNAL_ERROR")), "a function outside its role is refused");
-    let log = stack.cloud.log();
-    assert!(log.contains("AccessDenied") && log.contains("dynamodb:"), "by the cloud, and the log says so");
+    let group = format!("/aws/lambda/{STACK}-skill");
+    let log = stack.cloud.aws(&["logs", "filter-log-events", "--log-group-name", &group]).to_string();
+    assert!(log.contains("AccessDenied") && log.contains("dynamodb:"), "by the cloud, and the log says so: {log}");
     wear(&stack, "skill", &own);
     let (status, answer) = house.agent.post("/v1/skills", &install_body(&manifest)).await;
     assert_eq!(status, 201, "nothing was installed before: {answer}");
     // `authorize` sees keys and nothing else.
-    wear(&stack, "query", &self::role(&stack, "authorize"));
+    wear(&stack, "query", &role(&stack, "authorize"));
     let (status, answer) = house.agent.get("/v1/executions").await;
     assert_eq!((status, &answer["code"]), (500, &json!("INTERNAL_ERROR")));
     wear(&stack, "query", &other);
@@ -71,4 +81,6 @@ fn role(stack: &Stack, function: &str) -> String {
 fn wear(stack: &Stack, function: &str, role: &str) {
     let name = format!("{STACK}-{function}");
     stack.cloud.aws(&["lambda", "update-function-configuration", "--function-name", &name, "--role", role]);
+    // A process keeps the credentials it was started with.
+    stack.end(function);
 }

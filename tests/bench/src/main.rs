@@ -4,6 +4,7 @@
 //! same run, so that ratios can be compared between machines.
 
 mod chain;
+mod lambda;
 mod pure;
 
 use clap::Parser;
@@ -24,6 +25,9 @@ struct Args {
     /// Only the chains over HTTP.
     #[arg(long)]
     chain: bool,
+    /// Only functions as they are deployed: `<folder>/<function>/bootstrap`.
+    #[arg(long, value_name = "FOLDER")]
+    lambda: Option<std::path::PathBuf>,
     /// Serve on a free port and wait: measured by the parent for its memory at rest.
     #[arg(long, hide = true)]
     serve: bool,
@@ -37,21 +41,30 @@ fn main() {
         return;
     }
     let mut rows: Vec<Row> = Vec::new();
+    if let Some(folder) = &args.lambda {
+        lambda::run(&mut rows, folder);
+        print(&rows, args.json);
+        return;
+    }
     if !args.chain {
         pure::compile_and_verify(&mut rows, args.quick);
         pure::verify_traces(&mut rows, if args.quick { 100_000 } else { 1_000_000 });
     }
     runtime.block_on(chain::run(&mut rows, args.quick));
     chain::at_rest(&mut rows);
+    print(&rows, args.json);
+}
+
+fn print(rows: &[Row], json: bool) {
     let wide = rows.iter().map(|row| row.name.chars().count()).max().unwrap_or(0);
-    for row in &rows {
+    for row in rows {
         let reach = row.reach.map_or(String::new(), |(limit, less)| {
             let met = if less { row.value <= limit } else { row.value >= limit };
             format!("  {} {limit} {}", if less { "≤" } else { "≥" }, if met { "met" } else { "MISSED" })
         });
         println!("{:wide$}  {:>12.3} {}{reach}", row.name, row.value, row.unit);
     }
-    if args.json {
+    if json {
         let all: Vec<Value> =
             rows.iter().map(|row| json!({ "name": row.name, "value": row.value, "unit": row.unit })).collect();
         println!("{}", Value::from(all));

@@ -243,14 +243,7 @@ async fn killed(stack: Arc<Stack>) {
         sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(house.tools.calls(), 1, "the step is on its way");
-    let processes = stack.processes("advance");
-    assert!(!processes.is_empty());
-    for process in processes {
-        // SAFETY: a signal to a process of this test's own cloud.
-        #[expect(unsafe_code, reason = "a signal")]
-        let sent = unsafe { libc::kill(process, libc::SIGKILL) };
-        assert_eq!(sent, 0);
-    }
+    assert!(stack.end("advance") > 0);
     let view = house.until(&id, "completed").await;
     assert_eq!(view["steps"][0]["attempt"], 2, "{view}");
     let effects = house.tools.effects("mail/message.send");

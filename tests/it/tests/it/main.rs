@@ -4,5 +4,6 @@ mod generated;
 mod golden_traces;
 mod layering;
 mod loop_whole;
+mod schedules;
 mod stage_events;
 mod table_contract;

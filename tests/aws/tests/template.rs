@@ -1,0 +1,145 @@
+//! The template against the contract and against least privilege, without deploying it.
+
+use contracts::route::{Method, ROUTES};
+use countersign_aws_tests::{functions, lint, template};
+use fn_authorize::OTHERS;
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+/// Actions that IAM's reference gives no resource to name.
+const WITHOUT_ARN: &[&str] = &["logs:", "xray:"];
+
+fn resources(template: &Value) -> &serde_json::Map<String, Value> {
+    template["Resources"].as_object().unwrap()
+}
+
+fn of_type<'t>(template: &'t Value, kind: &str) -> Vec<(&'t String, &'t Value)> {
+    resources(template).iter().filter(|(_, resource)| resource["Type"] == kind).collect()
+}
+
+fn list(value: &Value) -> Vec<&Value> {
+    match value {
+        Value::Array(items) => items.iter().collect(),
+        other => vec![other],
+    }
+}
+
+#[test]
+fn it_is_what_sam_and_cloudformation_accept() {
+    lint();
+}
+
+#[test]
+fn every_operation_has_its_route_at_its_function() {
+    let template = template();
+    let mut routes = BTreeSet::new();
+    let mut open = BTreeSet::new();
+    for (name, function) in of_type(&template, "AWS::Serverless::Function") {
+        for event in function["Properties"]["Events"].as_object().into_iter().flat_map(|events| events.values()) {
+            if event["Type"] == "Api" {
+                let text = |key: &str| event["Properties"][key].as_str().unwrap().to_owned();
+                let route = (text("Method"), text("Path"), name.trim_end_matches("Function").to_lowercase());
+                if event["Properties"]["Auth"]["Authorizer"] == "NONE" {
+                    open.insert(route.1.clone());
+                }
+                routes.insert(route);
+            }
+        }
+    }
+    let table = ROUTES.iter().map(|route| {
+        let method = match route.method {
+            Method::Get => "GET",
+            Method::Post => "POST",
+        };
+        (method.to_owned(), route.path.to_owned(), route.function.to_owned())
+    });
+    let others =
+        OTHERS.iter().map(|(method, path, _)| ((*method).to_owned(), (*path).to_owned(), "access".to_owned()));
+    let unguarded = [
+        ("POST", "/v1/executions/{executionId}/steps/{stepId}/callback", "control"),
+        ("GET", "/.well-known/jwks.json", "control"),
+        ("GET", "/healthz", "access"),
+    ];
+    assert_eq!(open, unguarded.iter().map(|(_, path, _)| (*path).to_owned()).collect::<BTreeSet<_>>());
+    let unguarded =
+        unguarded.map(|(method, path, function)| (method.to_owned(), path.to_owned(), function.to_owned()));
+    assert_eq!(routes, table.chain(others).chain(unguarded).collect::<BTreeSet<_>>());
+    assert_eq!(template["Resources"]["Api"]["Properties"]["Auth"]["DefaultAuthorizer"], "Keys");
+}
+
+#[test]
+fn every_function_has_its_own_role_and_no_role_a_wildcard_that_an_arn_could_replace() {
+    let template = template();
+    let mut roles = BTreeSet::new();
+    let names: BTreeSet<String> = of_type(&template, "AWS::Serverless::Function")
+        .into_iter()
+        .map(|(name, function)| {
+            let role = &function["Properties"]["Role"]["Fn::GetAtt"];
+            assert!(roles.insert(role.to_string()), "{name} shares its role");
+            name.trim_end_matches("Function").to_lowercase()
+        })
+        .collect();
+    assert_eq!(names, functions().into_iter().collect::<BTreeSet<_>>(), "a package, a function");
+    for (name, role) in of_type(&template, "AWS::IAM::Role") {
+        assert!(role["Properties"]["ManagedPolicyArns"].is_null(), "{name}: a managed policy is nobody's least");
+        let statements = role["Properties"]["Policies"].as_array().unwrap().iter();
+        for statement in statements.flat_map(|policy| policy["PolicyDocument"]["Statement"].as_array().unwrap()) {
+            let actions: Vec<&str> =
+                list(&statement["Action"]).into_iter().map(|action| action.as_str().unwrap()).collect();
+            assert_eq!(statement["Effect"], "Allow");
+            assert!(actions.iter().all(|action| !action.contains('*')), "{name}: {actions:?}");
+            let everything = list(&statement["Resource"]).into_iter().any(|resource| resource == "*");
+            let nameless = |action: &&str| WITHOUT_ARN.iter().any(|service| action.starts_with(service));
+            assert!(!everything || actions.iter().all(nameless), "{name}: {actions:?} on everything");
+            if actions.iter().any(|action| {
+                action.starts_with("dynamodb:")
+                    && !action.contains("Stream")
+                    && !action.contains("Record")
+                    && !action.contains("Shard")
+            }) {
+                let keys = &statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"];
+                assert!(keys.is_array(), "{name}: {actions:?} on keys that are not its own");
+            }
+        }
+    }
+}
+
+#[test]
+fn it_has_what_a_stage_needs() {
+    let template = template();
+    let table = &template["Resources"]["Table"]["Properties"];
+    assert_eq!(table["BillingMode"], "PAY_PER_REQUEST");
+    assert_eq!(table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"], true);
+    assert_eq!(table["SSESpecification"]["SSEEnabled"], true);
+    assert!(table["DeletionProtectionEnabled"].is_object() && table["StreamSpecification"].is_object());
+    assert_eq!(table["TimeToLiveSpecification"]["AttributeName"], "ttl");
+    for (name, queue) in of_type(&template, "AWS::SQS::Queue") {
+        assert_eq!(queue["Properties"]["SqsManagedSseEnabled"], true, "{name}");
+        let watched = name.ends_with("Dlq").then(|| format!("{name}Alarm"));
+        assert!(watched.is_none_or(|alarm| resources(&template).contains_key(&alarm)), "{name} has no alarm");
+    }
+    let bucket = &template["Resources"]["ExportBucket"]["Properties"];
+    assert_eq!(bucket["VersioningConfiguration"]["Status"], "Enabled");
+    assert_eq!(bucket["ObjectLockEnabled"], true);
+    let machine = &template["Resources"]["StateMachine"]["Properties"];
+    assert_eq!(machine["DefinitionUri"], "execution.asl.json");
+    assert_eq!(machine["Tracing"]["Enabled"], true);
+    let alarms = ["StuckExecutionsAlarm", "OutboxAgeAlarm", "ErrorRateAlarm", "ApprovalAgeAlarm", "StageDlqAlarm"];
+    for name in alarms.iter().chain(&["Dashboard"]) {
+        assert!(resources(&template).contains_key(*name), "{name}");
+    }
+    for (name, alarm) in of_type(&template, "AWS::CloudWatch::Alarm") {
+        assert!(alarm["Properties"]["AlarmActions"].is_array(), "{name} tells nobody");
+    }
+    let schedules = ["Export", "Sweep"]
+        .map(|name| template["Resources"][format!("{name}Function")]["Properties"]["Events"].to_string());
+    assert!(schedules.iter().all(|events| events.contains("\"Schedule\"") && events.contains("DeadLetterConfig")));
+    for (name, function) in of_type(&template, "AWS::Serverless::Function") {
+        for (kind, event) in function["Properties"]["Events"].as_object().into_iter().flatten() {
+            if event["Type"] == "SQS" || event["Type"] == "DynamoDB" {
+                let types = &event["Properties"]["FunctionResponseTypes"];
+                assert_eq!(types[0], "ReportBatchItemFailures", "{name} {kind}");
+            }
+        }
+    }
+}

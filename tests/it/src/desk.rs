@@ -1,0 +1,146 @@
+//! An engine by hand: its clock is set, its state machine is the test.
+
+use async_trait::async_trait;
+use contracts::{
+    ExecutionId, Timestamp, WorkspaceId,
+    command::{InstallSkill, SubmitIntent},
+    event::ActorKind,
+};
+use cs_core::warrant;
+use engine::{
+    Caller, Config, Engine, NextStep, Ports,
+    access::{actor, agent_grants, approver_grants},
+    memory::MemoryBlobs,
+    ports::{Clock, Fault, Notifier, Signals, Table, ToolAnswer, ToolCall, Tools},
+};
+use host::SystemIds;
+use serde_json::{Value, json};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicI64, Ordering},
+};
+
+/// A clock that moves when it is told to.
+pub struct HandClock(AtomicI64);
+
+impl HandClock {
+    /// Moves it on.
+    pub fn pass(&self, ms: i64) {
+        self.0.fetch_add(ms, Ordering::SeqCst);
+    }
+}
+
+#[async_trait]
+impl Clock for HandClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_ms(self.0.load(Ordering::SeqCst))
+    }
+    async fn sleep(&self, ms: u64) {
+        self.pass(ms as i64);
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Starts that were asked for, by their names. While `lost`, they come to nothing.
+#[derive(Default)]
+pub struct Started {
+    pub names: Mutex<Vec<String>>,
+    pub lost: Mutex<bool>,
+}
+
+#[async_trait]
+impl Signals for Started {
+    async fn start(&self, _: &WorkspaceId, _: &ExecutionId, name: &str) -> Result<(), Fault> {
+        if *self.lost.lock().unwrap() {
+            return Err(Fault::Unavailable("lost".into()));
+        }
+        self.names.lock().unwrap().push(name.to_owned());
+        Ok(())
+    }
+    async fn succeed(&self, _: &str) -> Result<(), Fault> {
+        Ok(())
+    }
+}
+
+struct Nobody;
+
+#[async_trait]
+impl Notifier for Nobody {
+    fn committed(&self, _: &WorkspaceId, _: &ExecutionId, _: bool) {}
+    async fn idle(&self, _: &ExecutionId, _: u64) {}
+}
+
+struct Customers;
+
+#[async_trait]
+impl Tools for Customers {
+    async fn call(&self, _: ToolCall) -> ToolAnswer {
+        let body = json!({ "id": "c1", "name": "ada", "email": "ada@x.org", "active": true, "notes": "" });
+        ToolAnswer::Answered { status: 200, body: body.to_string().into_bytes() }
+    }
+}
+
+/// An engine with the crm and payments skills installed.
+pub struct Desk {
+    pub engine: Arc<Engine>,
+    pub clock: Arc<HandClock>,
+    pub signals: Arc<Started>,
+    pub agent: Caller,
+}
+
+impl Desk {
+    /// Over a table.
+    pub async fn new(table: Arc<dyn Table>) -> Self {
+        // Half past some hour.
+        let clock = Arc::new(HandClock(AtomicI64::new(1_795_001_400_000)));
+        let signals = Arc::new(Started::default());
+        let ports = Ports {
+            table,
+            blobs: Arc::new(MemoryBlobs::default()),
+            tools: Arc::new(Customers),
+            signals: signals.clone(),
+            notifier: Arc::new(Nobody),
+            clock: clock.clone(),
+            ids: Arc::new(SystemIds),
+            signer: Arc::new(Arc::new(warrant::Key::new(&[7; 32]))),
+        };
+        let config = Config { development: true, allow_private_targets: true, ..Config::default() };
+        let engine = Arc::new(Engine::new(ports, config));
+        let workspace: WorkspaceId = "acme".parse().unwrap();
+        engine.create_workspace(&workspace).await.unwrap();
+        let mut grants = agent_grants();
+        grants.extend(approver_grants());
+        let agent = Caller {
+            workspace,
+            actor: actor(ActorKind::Agent, "agent"),
+            grants,
+            channel: "test".into(),
+            traceparent: None,
+            idempotency_key: None,
+        };
+        for text in [
+            include_str!("../../../examples/skills/crm.json"),
+            include_str!("../../../examples/skills/payments.json"),
+        ] {
+            let manifest: Value = serde_json::from_str(text).unwrap();
+            let request: InstallSkill = serde_json::from_value(crate::install_body(&manifest)).unwrap();
+            engine.install_skill(&agent, request).await.unwrap();
+        }
+        Self { engine, clock, signals, agent }
+    }
+
+    /// Submits a draft's steps.
+    pub async fn submit(&self, steps: Value) -> ExecutionId {
+        let request = json!({ "text": "do it", "draft": { "steps": steps } });
+        let request: SubmitIntent = serde_json::from_value(request).unwrap();
+        self.engine.submit(&self.agent, request).await.unwrap().execution_id
+    }
+
+    /// Does what the state machine does, once each.
+    pub async fn drive(&self, id: &ExecutionId) -> NextStep {
+        let workspace = &self.agent.workspace;
+        self.engine.compile_task(workspace, id).await.unwrap();
+        self.engine.verify_task(workspace, id).await.unwrap();
+        self.engine.advance(workspace, id, 60_000).await.unwrap().next
+    }
+}

@@ -1,0 +1,146 @@
+//! What runs on a schedule: sweep and export.
+
+use async_trait::async_trait;
+use contracts::{WorkspaceId, event::CloudEvent};
+use countersign_it::desk::Desk;
+use cs_core::canonical;
+use engine::{
+    Manifest, NextStep,
+    memory::MemoryTable,
+    ports::{Archive, Fault, Publisher},
+};
+use serde_json::json;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+const HOUR_MS: i64 = 3_600_000;
+
+fn find(id: &str) -> serde_json::Value {
+    json!({ "id": id, "use": "crm/customer.find", "with": { "email": "a@x.org" } })
+}
+
+/// A queue that takes so many events and then refuses.
+#[derive(Default)]
+struct Queue {
+    taken: Mutex<Vec<(String, u64)>>,
+    most: Mutex<usize>,
+}
+
+#[async_trait]
+impl Publisher for Queue {
+    async fn publish(&self, _: &WorkspaceId, events: &[CloudEvent]) -> (usize, Result<(), Fault>) {
+        let mut taken = self.taken.lock().unwrap();
+        for (count, event) in events.iter().enumerate() {
+            if taken.len() >= *self.most.lock().unwrap() {
+                return (count, Err(Fault::Unavailable("full".into())));
+            }
+            taken.push((event.subject.clone(), event.sequence));
+        }
+        (events.len(), Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn a_lost_start_is_taken_up_once() {
+    let desk = Desk::new(Arc::new(MemoryTable::default())).await;
+    *desk.signals.lost.lock().unwrap() = true;
+    let id = desk.submit(json!([find("a")])).await;
+    *desk.signals.lost.lock().unwrap() = false;
+    let swept = desk.engine.sweep(None, 1_000).await.unwrap();
+    assert_eq!((swept.open, swept.driven), (1, 0), "whoever should start it may be about to");
+    desk.clock.pass(61_000);
+    assert_eq!(desk.engine.sweep(None, 1_000).await.unwrap().driven, 1);
+    desk.engine.sweep(None, 1_000).await.unwrap();
+    let names = desk.signals.names.lock().unwrap().clone();
+    assert!(names.iter().all(|name| *name == names[0]), "the same start, which is one: {names:?}");
+    assert_eq!(desk.drive(&id).await, NextStep::Done);
+    assert_eq!(desk.engine.sweep(None, 1_000).await.unwrap().open, 0);
+}
+
+#[tokio::test]
+async fn an_expired_approval_is_taken_up_and_a_waiting_one_left_alone() {
+    let desk = Desk::new(Arc::new(MemoryTable::default())).await;
+    let steps = json!([{ "id": "p", "use": "payments/payout.create", "with": { "account": "DE02", "amount": 5, "currency": "EUR" } }]);
+    let id = desk.submit(steps).await;
+    assert_eq!(desk.drive(&id).await, NextStep::Blocked);
+    let workspace = &desk.agent.workspace;
+    let next = desk.engine.advance(workspace, &id, 1_000).await.unwrap();
+    desk.engine.register_wait(workspace, &id, "token", next.version).await.unwrap();
+    desk.signals.names.lock().unwrap().clear();
+    desk.clock.pass(HOUR_MS);
+    let swept = desk.engine.sweep(None, 1_000).await.unwrap();
+    assert_eq!((swept.driven, swept.approval_age_ms), (0, HOUR_MS), "people are asked; nobody is late");
+    desk.clock.pass(24 * HOUR_MS);
+    assert_eq!(desk.engine.sweep(None, 1_000).await.unwrap().driven, 1);
+    assert_eq!(desk.drive(&id).await, NextStep::Blocked, "expired is not run");
+}
+
+#[tokio::test]
+async fn what_was_not_sent_is_published_in_order_and_once() {
+    let desk = Desk::new(Arc::new(MemoryTable::default())).await;
+    let id = desk.submit(json!([find("a")])).await;
+    desk.drive(&id).await;
+    let queue = Queue { most: Mutex::new(3), ..Queue::default() };
+    desk.clock.pass(61_000);
+    let swept = desk.engine.sweep(Some(&queue), 1_000).await.unwrap();
+    assert!(swept.outbox_age_ms >= 61_000 && swept.published == 0, "{swept:?}");
+    *queue.most.lock().unwrap() = usize::MAX;
+    assert_eq!(desk.engine.sweep(Some(&queue), 1_000).await.unwrap().published, 1);
+    desk.engine.sweep(Some(&queue), 1_000).await.unwrap();
+    let mut taken: Vec<u64> = queue.taken.lock().unwrap().iter().map(|(_, sequence)| *sequence).collect();
+    assert_eq!(taken.iter().filter(|sequence| **sequence == 7).count(), 1);
+    let in_order = taken.windows(2).all(|pair| pair[1] <= pair[0] + 1);
+    taken.dedup();
+    assert!(in_order && taken.last() == Some(&7), "at least once, none before the one it follows: {taken:?}");
+}
+
+#[derive(Default)]
+struct Shelf {
+    held: Mutex<BTreeMap<String, Vec<u8>>>,
+    /// Documents taken before it fails.
+    most: Mutex<Option<usize>>,
+}
+
+#[async_trait]
+impl Archive for Shelf {
+    async fn holds(&self, name: &str) -> Result<bool, Fault> {
+        Ok(self.held.lock().unwrap().contains_key(name))
+    }
+    async fn put(&self, name: &str, _: &str, bytes: Vec<u8>) -> Result<(), Fault> {
+        let mut held = self.held.lock().unwrap();
+        if self.most.lock().unwrap().is_some_and(|most| held.len() >= most) {
+            return Err(Fault::Unavailable("full".into()));
+        }
+        if let Some(before) = held.insert(name.to_owned(), bytes.clone()) {
+            assert_eq!(before, bytes, "{name}: the same hour gives the same bytes");
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn an_hour_is_exported_when_it_is_over_and_goes_on_where_it_broke_off() {
+    let desk = Desk::new(Arc::new(MemoryTable::default())).await;
+    let id = desk.submit(json!([find("a")])).await;
+    desk.drive(&id).await;
+    let shelf = Shelf::default();
+    desk.engine.export(&shelf, 1_000_000).await.unwrap();
+    assert!(shelf.held.lock().unwrap().is_empty(), "the hour is not over");
+    desk.clock.pass(HOUR_MS);
+    *shelf.most.lock().unwrap() = Some(1);
+    assert!(desk.engine.export(&shelf, 1_000_000).await.is_err(), "it breaks off before the manifest");
+    *shelf.most.lock().unwrap() = None;
+    let exported = desk.engine.export(&shelf, 1_000_000).await.unwrap();
+    assert_eq!((exported.traces, exported.events), (1, 7));
+    assert_eq!(desk.engine.export(&shelf, 1_000_000).await.unwrap().hours, 0, "once");
+    let held = shelf.held.lock().unwrap();
+    let (name, manifest) = held.iter().find(|(name, _)| name.ends_with("manifest.json")).unwrap();
+    let manifest: Manifest = serde_json::from_slice(manifest).unwrap();
+    let part = &manifest.files[0];
+    assert!(name.starts_with("acme/"), "one workspace a folder: {name}");
+    let bytes = &held[&name.replace("manifest.json", &part.name)];
+    assert_eq!(canonical::digest_bytes(bytes), part.digest);
+    assert!(part.heads.contains_key(&id));
+}

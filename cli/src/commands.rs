@@ -200,6 +200,7 @@ async fn plan(client: &Client, args: SubmitArgs, as_json: bool) -> Result<u8, Fa
 /// Follows an execution; its events are printed as they come.
 async fn watch(client: &Client, execution: &str, as_json: bool) -> Result<u8, Failure> {
     let mut from = 1;
+    let mut mode = String::new();
     loop {
         let query = [("fromSeq", from.to_string())];
         // The view first: when it says that nothing moves, the trace that follows is whole.
@@ -212,16 +213,26 @@ async fn watch(client: &Client, execution: &str, as_json: bool) -> Result<u8, Fa
                 render::entry(entry)
             }
             from = entry["seq"].as_u64().unwrap_or(from) + 1;
+            if entry["type"] == "controlPlane.intent.received" {
+                mode = text(&entry["metadata"], "mode").to_owned();
+            }
         }
         let status = text(&view, "status");
-        if matches!(status, "completed" | "failed" | "cancelled" | "rejected" | "blocked" | "paused" | "verified") {
+        let rests = match status {
+            "completed" | "failed" | "cancelled" | "rejected" | "blocked" | "paused" => true,
+            // One that runs on its own starts in a moment.
+            "verified" => mode != "auto",
+            "received" | "compiled" => mode == "manual",
+            _ => false,
+        };
+        if rests {
             if !as_json {
                 render::execution(&view);
                 if status == "blocked" {
                     println!("{}", dim(&format!("  waits for people: countersign approve {execution}")));
                 }
             }
-            return Ok(u8::from(!matches!(status, "completed" | "blocked" | "paused" | "verified")));
+            return Ok(u8::from(matches!(status, "failed" | "cancelled" | "rejected")));
         }
         tokio::time::sleep(Duration::from_millis(150)).await;
     }

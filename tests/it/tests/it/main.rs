@@ -2,6 +2,7 @@
 
 mod generated;
 mod golden_traces;
+mod half_commits;
 mod handlers;
 mod layering;
 mod loop_whole;

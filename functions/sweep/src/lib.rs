@@ -10,10 +10,11 @@ pub async fn handle(engine: &Engine, publisher: &dyn Publisher, budget_ms: i64) 
     tracing::info!(
         target: "metric",
         OpenExecutions = swept.open,
-        StuckExecutions = swept.driven,
+        StuckExecutions = swept.driven + swept.failed,
         OutboxAgeMs = swept.outbox_age_ms,
         ApprovalAgeMs = swept.approval_age_ms,
         "swept"
     );
-    Ok(json!({ "open": swept.open, "driven": swept.driven, "published": swept.published, "cut": swept.cut }))
+    Ok(json!({ "open": swept.open, "driven": swept.driven, "published": swept.published,
+        "failed": swept.failed, "cut": swept.cut }))
 }

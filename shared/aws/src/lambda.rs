@@ -44,6 +44,16 @@ impl std::fmt::Debug for Failure {
 struct Kind {
     #[serde(rename = "httpMethod")]
     method: Option<String>,
+    /// A request authorizer's event names a method too, and has this.
+    #[serde(rename = "methodArn")]
+    arn: Option<String>,
+}
+
+impl Kind {
+    // By the event's own fields: what a caller sends is deeper inside and decides nothing.
+    fn is_http(event: &str) -> bool {
+        serde_json::from_str::<Self>(event).is_ok_and(|kind| kind.method.is_some() && kind.arn.is_none())
+    }
 }
 
 /// Serves a function until Lambda ends the process: `routes` for HTTP, `task` for everything else.
@@ -90,10 +100,7 @@ async fn invoke(
 ) -> Result<Value, Problem> {
     let (payload, context) = (event.payload, event.context);
     let malformed = |error: serde_json::Error| Problem::new(Code::BadRequest, error.to_string());
-    let kind: Result<Kind, _> = serde_json::from_str(payload.get());
-    // A request authorizer's event names a method too, and has an ARN.
-    let http = kind.is_ok_and(|kind| kind.method.is_some()) && !payload.get().contains("\"methodArn\"");
-    if http {
+    if Kind::is_http(payload.get()) {
         return answer(router, payload.get(), &context).await;
     }
     let event: Value = serde_json::from_str(payload.get()).map_err(malformed)?;
@@ -169,6 +176,14 @@ fn traceparent(header: &str) -> Option<HeaderValue> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_caller_cannot_make_a_task_of_a_request() {
+        let request = r#"{"httpMethod":"GET","queryStringParameters":{"methodArn":"x"},"headers":{"methodArn":"y"}}"#;
+        assert!(Kind::is_http(request));
+        assert!(!Kind::is_http(r#"{"httpMethod":"GET","methodArn":"arn:aws:execute-api:x"}"#));
+        assert!(!Kind::is_http(r#"{"task":"createWorkspace"}"#));
+    }
 
     #[test]
     fn an_xray_header_becomes_a_trace_context() {

@@ -31,6 +31,8 @@ pub struct Swept {
     pub outbox_age_ms: i64,
     /// Age of the oldest approval that is asked for, in milliseconds.
     pub approval_age_ms: i64,
+    /// Executions that could not be read or started; the log names them.
+    pub failed: u64,
     /// The time was over before everything was looked at.
     pub cut: bool,
 }
@@ -59,7 +61,11 @@ impl Engine {
                         return Ok(swept);
                     }
                     if let Some((workspace, id)) = keys::owner(&key.sort) {
-                        self.sweep_execution(&workspace, &id, &mut swept).await?;
+                        // One that cannot be read or started keeps nobody else waiting.
+                        if let Err(fault) = self.sweep_execution(&workspace, &id, &mut swept).await {
+                            tracing::error!(workspace_id = %workspace, execution_id = %id, %fault, "cannot be swept");
+                            swept.failed += 1;
+                        }
                     }
                 }
                 match items.last() {
@@ -87,28 +93,30 @@ impl Engine {
         let asked = head.execution.approvals.iter().filter(|approval| approval.state == ApprovalState::Requested);
         let oldest = asked.map(|approval| now.ms() - approval.requested_at.ms()).max();
         swept.approval_age_ms = swept.approval_age_ms.max(oldest.unwrap_or(0));
-        let Some(mut name) = self.stuck(workspace, id, &head, now).await else {
+        let Some(occasion) = self.stuck(workspace, id, item.version, &head, now).await else {
             return Ok(());
         };
-        name.insert_str(0, &format!("{id}-{}", item.version));
+        let name = format!("{id}-{occasion}");
         self.ports.signals.start(workspace, id, &name).await?;
         swept.driven += 1;
         tracing::warn!(workspace_id = %workspace, execution_id = %id, "was stuck; driven again");
         Ok(())
     }
 
-    // Whether nobody seems to drive an execution that should be driven; if so, what beside its version names the new
-    // drive: one of the same name is started once. Steps are read only where the head gives reason to.
+    // Whether nobody seems to drive an execution that should be driven; if so, what names the new
+    // drive: one of the same name is started once, and a machine that begins to wait changes the version, so that the
+    // hour alone names it. Steps are read only where the head gives reason to.
     async fn stuck(
         &self,
         workspace: &WorkspaceId,
         id: &ExecutionId,
+        version: u64,
         head: &HeadRecord,
         now: Timestamp,
     ) -> Option<String> {
         let state = &head.execution;
         let quiet_ms = now.ms() - state.updated_at.ms();
-        let hourly = format!("-{}", now.ms().div_euclid(keys::HOUR_MS));
+        let hourly = format!("hour-{}", now.ms().div_euclid(keys::HOUR_MS));
         if let Some(lease) = &head.lease {
             return (lease.expires_at.plus_ms(GRACE_MS) <= now).then_some(hourly);
         }
@@ -131,7 +139,7 @@ impl Engine {
         let waits = head.token.is_some() && due.is_none();
         // Held steps are looked at again and again without a commit: their driver gives no sign of life.
         let held = loaded.state.steps.iter().any(|step| step.state == StepState::Held);
-        (late && !waits).then_some(if held { String::new() } else { hourly })
+        (late && !waits).then_some(if held { format!("held-{version}") } else { hourly })
     }
 
     async fn sweep_outbox(&self, shard: u8, publisher: &dyn Publisher, swept: &mut Swept) -> Result<(), Fault> {

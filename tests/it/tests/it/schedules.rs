@@ -60,6 +60,21 @@ async fn a_lost_start_is_taken_up_once() {
 }
 
 #[tokio::test]
+async fn one_that_cannot_be_read_keeps_nobody_else_waiting() {
+    let table = Arc::new(MemoryTable::default());
+    let desk = Desk::new(table.clone()).await;
+    *desk.signals.lost.lock().unwrap() = true;
+    let broken = desk.submit(json!([find("a")])).await;
+    desk.submit(json!([find("b")])).await;
+    desk.submit(json!([find("c")])).await;
+    *desk.signals.lost.lock().unwrap() = false;
+    table.tamper(&engine::keys::head(&desk.agent.workspace, &broken), |item| item.body = b"{".to_vec());
+    desk.clock.pass(61_000);
+    let swept = desk.engine.sweep(None, 1_000).await.unwrap();
+    assert_eq!((swept.open, swept.driven, swept.failed), (3, 2, 1));
+}
+
+#[tokio::test]
 async fn an_expired_approval_is_taken_up_and_a_waiting_one_left_alone() {
     let desk = Desk::new(Arc::new(MemoryTable::default())).await;
     let steps = json!([{ "id": "p", "use": "payments/payout.create", "with": { "account": "DE02", "amount": 5, "currency": "EUR" } }]);

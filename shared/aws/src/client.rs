@@ -1,30 +1,25 @@
 //! One HTTPS client and one configuration for every service.
 //!
 //! Region and credentials come from the environment, as Lambda gives them: nothing is looked up, so nothing is called
-//! before the first request. The five roots of Amazon Trust Services are embedded: no folder of certificates is read.
+//! before the first request.
 
+use crate::Bucket;
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use aws_smithy_async::{
     rt::sleep::{AsyncSleep, SharedAsyncSleep},
     time::{SharedTimeSource, TimeSource},
-};
-use aws_smithy_http_client::{
-    Builder,
-    tls::{self, TlsContext, TrustStore, rustls_provider::CryptoMode},
 };
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_types::{retry::RetryConfig, timeout::TimeoutConfig};
 use aws_types::{SdkConfig, region::Region};
 use std::{env, time::Duration};
 
-const ROOTS: &[u8] = include_bytes!("amazon_roots.pem");
 /// Tries of one request, the first included; throttling, 5xx and time-outs are tried again, with jitter.
-const TRIES_MAX: u32 = 4;
+pub(crate) const TRIES_MAX: u32 = 4;
 /// First back-off of a try, before jitter.
-const BACKOFF: Duration = Duration::from_millis(25);
-const CONNECT: Duration = Duration::from_secs(1);
+pub(crate) const BACKOFF: Duration = Duration::from_millis(25);
 /// Longest one try may take.
-const TRY: Duration = Duration::from_secs(3);
+pub(crate) const TRY: Duration = Duration::from_secs(3);
 /// Longest one request may take, tries and waits included.
 const REQUEST: Duration = Duration::from_secs(12);
 
@@ -32,8 +27,7 @@ const REQUEST: Duration = Duration::from_secs(12);
 #[derive(Clone, Debug)]
 pub struct Aws {
     config: SdkConfig,
-    /// An endpoint of its own is not AWS: buckets go into the path.
-    own_endpoint: bool,
+    credentials: Credentials,
 }
 
 impl Aws {
@@ -65,7 +59,6 @@ impl Aws {
         http: Option<SharedHttpClient>,
     ) -> Self {
         let timeouts = TimeoutConfig::builder()
-            .connect_timeout(CONNECT)
             .operation_attempt_timeout(TRY)
             .operation_timeout(REQUEST)
             .build();
@@ -73,12 +66,12 @@ impl Aws {
         let mut config = SdkConfig::builder()
             .behavior_version(aws_sdk_dynamodb::config::BehaviorVersion::latest())
             .region(region)
-            .credentials_provider(SharedCredentialsProvider::new(credentials))
-            .http_client(http.unwrap_or_else(|| https(endpoint.as_deref())))
+            .credentials_provider(SharedCredentialsProvider::new(credentials.clone()))
+            .http_client(http.unwrap_or_else(crate::transport::client))
             .timeout_config(timeouts)
             .retry_config(retries);
-        config.set_endpoint_url(endpoint.clone());
-        Self { config: config.build(), own_endpoint: endpoint.is_some() }
+        config.set_endpoint_url(endpoint);
+        Self { config: config.build(), credentials }
     }
 
     /// The same with another clock, for simulation.
@@ -93,10 +86,10 @@ impl Aws {
     pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
         aws_sdk_dynamodb::Client::new(&self.config)
     }
-    /// S3.
-    pub fn s3(&self) -> aws_sdk_s3::Client {
-        let config = aws_sdk_s3::config::Builder::from(&self.config).force_path_style(self.own_endpoint).build();
-        aws_sdk_s3::Client::from_conf(config)
+    /// A bucket of S3.
+    pub fn bucket(&self, name: &str) -> Bucket {
+        let region = self.config.region().map(ToString::to_string).unwrap_or_default();
+        Bucket::new(self.credentials.clone(), region, self.config.endpoint_url(), name)
     }
     /// Step Functions.
     pub fn sfn(&self) -> aws_sdk_sfn::Client {
@@ -110,16 +103,4 @@ impl Aws {
     pub fn secrets(&self) -> aws_sdk_secretsmanager::Client {
         aws_sdk_secretsmanager::Client::new(&self.config)
     }
-}
-
-fn https(endpoint: Option<&str>) -> SharedHttpClient {
-    if endpoint.is_some_and(|url| url.starts_with("http://")) {
-        return Builder::new().build_http();
-    }
-    let roots = TrustStore::empty().with_pem_certificate(ROOTS);
-    let mut builder = Builder::new().tls_provider(tls::Provider::Rustls(CryptoMode::Ring));
-    if let Ok(context) = TlsContext::builder().with_trust_store(roots).build() {
-        builder = builder.tls_context(context);
-    }
-    builder.build_https()
 }

@@ -1,7 +1,7 @@
 //! What a function has: an engine over AWS, the queue of stage events, the archive. Built from the environment that the
 //! template gives; nothing is called.
 
-use crate::{Aws, DynamoTable, S3Archive, S3Blobs, SecretSigner, StageQueue, StepFunctions};
+use crate::{Aws, Bucket, DynamoTable, SecretSigner, StageQueue, StepFunctions};
 use async_trait::async_trait;
 use contracts::{ExecutionId, WorkspaceId};
 use engine::{
@@ -55,7 +55,7 @@ impl Host {
         let (clock, ids) = (Arc::new(SystemClock), Arc::new(SystemIds));
         let ports = Ports {
             table: Arc::new(DynamoTable::new(aws.dynamodb(), table, clock.clone(), ids.clone())),
-            blobs: Arc::new(S3Blobs::new(aws.s3(), text("BLOB_BUCKET"))),
+            blobs: Arc::new(aws.bucket(&text("BLOB_BUCKET"))),
             tools: Arc::new(LazyTools::default()),
             signals: Arc::new(StepFunctions::new(aws.sfn(), text("STATE_MACHINE_ARN"))),
             notifier: Arc::new(Polling),
@@ -78,8 +78,8 @@ impl Host {
         StageQueue::new(self.aws.sqs(), env::var("STAGE_QUEUE_URL").unwrap_or_default())
     }
     /// The archive (`EXPORT_BUCKET`).
-    pub fn archive(&self) -> S3Archive {
-        S3Archive::new(self.aws.s3(), env::var("EXPORT_BUCKET").unwrap_or_default())
+    pub fn archive(&self) -> Bucket {
+        self.aws.bucket(&env::var("EXPORT_BUCKET").unwrap_or_default())
     }
 }
 

@@ -1,80 +1,152 @@
-//! Large bodies and exports on S3.
+//! Large bodies and exports in buckets of S3: three requests (RFC 9110), signed by AWS's own signer.
+//!
+//! Not its SDK: that brings checksums and rules for a hundred operations, a fifth of a function's package.
 
+use crate::client::{BACKOFF, TRIES_MAX, TRY};
 use async_trait::async_trait;
-use aws_sdk_s3::{Client, error::SdkError, primitives::ByteStream};
+use aws_credential_types::Credentials;
+use aws_sigv4::{
+    http_request::{
+        PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings,
+        UriPathNormalizationMode, sign,
+    },
+    sign::v4,
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD as B64};
 use contracts::Digest;
 use engine::ports::{Archive, Blobs, Fault};
+use reqwest::{Client, Method, Response, StatusCode};
+use sha2::{Digest as _, Sha256};
+use std::time::SystemTime;
 
-/// Blobs in a bucket, by digest.
-pub struct S3Blobs {
-    client: Client,
-    bucket: String,
+/// A bucket: blobs by digest, exports by name.
+pub struct Bucket {
+    http: Result<Client, String>,
+    credentials: Credentials,
+    region: String,
+    /// URL of the bucket, without a slash at the end.
+    url: String,
 }
 
-/// Exports in a bucket, by name.
-pub struct S3Archive {
-    client: Client,
-    bucket: String,
-}
+impl Bucket {
+    /// A bucket by its name; at an endpoint that is not AWS the name stands in the path.
+    pub(crate) fn new(credentials: Credentials, region: String, endpoint: Option<&str>, name: &str) -> Self {
+        let suffix = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
+        let url = match endpoint {
+            Some(endpoint) => format!("{}/{name}", endpoint.trim_end_matches('/')),
+            None => format!("https://{name}.s3.{region}.{suffix}"),
+        };
+        Self { http: crate::transport::http(), credentials, region, url }
+    }
 
-impl S3Blobs {
-    /// Blobs of a bucket.
-    pub fn new(client: Client, bucket: String) -> Self {
-        Self { client, bucket }
+    /// The bytes of an object.
+    pub async fn object(&self, name: &str) -> Result<Option<Vec<u8>>, Fault> {
+        let response = self.send(Method::GET, name, "", &[]).await?;
+        match found(response)? {
+            Some(response) => Ok(Some(response.bytes().await.map_err(unreachable)?.to_vec())),
+            None => Ok(None),
+        }
+    }
+
+    async fn store(&self, name: &str, media_type: &str, bytes: &[u8]) -> Result<(), Fault> {
+        let response = self.send(Method::PUT, name, media_type, bytes).await?;
+        found(response)?.map(|_| ()).ok_or_else(|| Fault::Unavailable("S3: there is no such bucket".into()))
+    }
+
+    // Every request may be repeated: an object is written whole or not at all, and the same twice.
+    async fn send(&self, method: Method, name: &str, media_type: &str, body: &[u8]) -> Result<Response, Fault> {
+        let mut tries = 1;
+        loop {
+            let sent = self.once(method.clone(), name, media_type, body).await;
+            let again = match &sent {
+                Ok(response) => {
+                    response.status().is_server_error() || response.status() == StatusCode::TOO_MANY_REQUESTS
+                }
+                Err(_) => true,
+            };
+            if !again || tries == TRIES_MAX {
+                return sent;
+            }
+            tokio::time::sleep(BACKOFF * (1 << tries)).await;
+            tries += 1;
+        }
+    }
+
+    async fn once(&self, method: Method, name: &str, media_type: &str, body: &[u8]) -> Result<Response, Fault> {
+        let url = format!("{}/{name}", self.url);
+        // Object lock asks for a checksum.
+        let checksum = B64.encode(Sha256::digest(body));
+        let mut headers = Vec::new();
+        if method == Method::PUT {
+            headers.extend([
+                ("content-type", media_type),
+                ("x-amz-sdk-checksum-algorithm", "SHA256"),
+                ("x-amz-checksum-sha256", checksum.as_str()),
+            ]);
+        }
+        let mut settings = SigningSettings::default();
+        settings.percent_encoding_mode = PercentEncodingMode::Single;
+        settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
+        settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
+        let identity = self.credentials.clone().into();
+        let params = v4::SigningParams::builder()
+            .identity(&identity)
+            .region(&self.region)
+            .name("s3")
+            .time(SystemTime::now())
+            .settings(settings)
+            .build()
+            .map_err(unsigned)?;
+        let signable =
+            SignableRequest::new(method.as_str(), &url, headers.iter().copied(), SignableBody::Bytes(body))
+                .map_err(unsigned)?;
+        let (signature, _) = sign(signable, &params.into()).map_err(unsigned)?.into_parts();
+        let http = self.http.as_ref().map_err(|why| Fault::Unavailable(why.clone()))?;
+        let mut request = http.request(method, url).timeout(TRY).body(body.to_vec());
+        for (name, value) in headers.into_iter().chain(signature.headers()) {
+            request = request.header(name, value);
+        }
+        request.send().await.map_err(unreachable)
     }
 }
 
-impl S3Archive {
-    /// Exports of a bucket.
-    pub fn new(client: Client, bucket: String) -> Self {
-        Self { client, bucket }
+fn unsigned(error: impl std::fmt::Display) -> Fault {
+    Fault::Unavailable(format!("S3: the request cannot be signed: {error}"))
+}
+
+fn unreachable(error: reqwest::Error) -> Fault {
+    Fault::Unavailable(format!("S3: {}", error.without_url()))
+}
+
+// What came of a request: an answer, or that there is no such object.
+fn found(response: Response) -> Result<Option<Response>, Fault> {
+    match response.status() {
+        StatusCode::NOT_FOUND => Ok(None),
+        status if status.is_success() => Ok(Some(response)),
+        status => Err(Fault::Unavailable(format!("S3 answered {status}"))),
     }
 }
 
-fn unavailable(error: impl std::fmt::Debug) -> Fault {
-    Fault::Unavailable(format!("{error:?}").chars().take(300).collect())
-}
-
-fn name(digest: &Digest) -> String {
+fn blob(digest: &Digest) -> String {
     format!("blobs/{}", digest.hex())
 }
 
 #[async_trait]
-impl Blobs for S3Blobs {
+impl Blobs for Bucket {
     async fn put(&self, digest: &Digest, bytes: &[u8]) -> Result<(), Fault> {
-        // The same digest is the same bytes: writing twice changes nothing.
-        let body = ByteStream::from(bytes.to_vec());
-        let request = self.client.put_object().bucket(&self.bucket).key(name(digest)).body(body);
-        request
-            .content_type("application/json")
-            .send()
-            .await
-            .map(|_| ())
-            .map_err(|error| unavailable(error.into_service_error()))
+        self.store(&blob(digest), "application/json", bytes).await
     }
-
     async fn get(&self, digest: &Digest) -> Result<Option<Vec<u8>>, Fault> {
-        match self.client.get_object().bucket(&self.bucket).key(name(digest)).send().await {
-            Ok(out) => Ok(Some(out.body.collect().await.map_err(unavailable)?.into_bytes().to_vec())),
-            Err(SdkError::ServiceError(error)) if error.err().is_no_such_key() => Ok(None),
-            Err(error) => Err(unavailable(error.into_service_error())),
-        }
+        self.object(&blob(digest)).await
     }
 }
 
 #[async_trait]
-impl Archive for S3Archive {
+impl Archive for Bucket {
     async fn holds(&self, name: &str) -> Result<bool, Fault> {
-        match self.client.head_object().bucket(&self.bucket).key(name).send().await {
-            Ok(_) => Ok(true),
-            Err(SdkError::ServiceError(error)) if error.err().is_not_found() => Ok(false),
-            Err(error) => Err(unavailable(error.into_service_error())),
-        }
+        Ok(found(self.send(Method::HEAD, name, "", &[]).await?)?.is_some())
     }
-
     async fn put(&self, name: &str, media_type: &str, bytes: Vec<u8>) -> Result<(), Fault> {
-        let request = self.client.put_object().bucket(&self.bucket).key(name).content_type(media_type);
-        let sent = request.body(ByteStream::from(bytes)).send().await;
-        sent.map(|_| ()).map_err(|error| unavailable(error.into_service_error()))
+        self.store(name, media_type, &bytes).await
     }
 }

@@ -205,24 +205,23 @@ async fn export(stack: Arc<Stack>) {
     let seq = trace["head"]["seq"].to_string();
     table.transact(vec![put(sealed, seq, 1), put(keys::exported(), hour.to_string(), version)]).await.unwrap();
 
-    let (client, bucket) = (stack.clients().s3(), stack.output("ExportBucketName"));
+    let bucket = stack.clients().bucket(stack.output("ExportBucketName"));
     let folder = format!("export/{}/{:02}", earlier.day(), hour.rem_euclid(24));
     let name = format!("{folder}/manifest.json");
     let mut manifest = None;
     for _ in 0..300 {
-        if let Ok(object) = client.get_object().bucket(bucket).key(&name).send().await {
-            manifest = Some(object.body.collect().await.unwrap().into_bytes());
+        manifest = bucket.object(&name).await.unwrap();
+        if manifest.is_some() {
             break;
         }
         sleep(Duration::from_millis(300)).await;
     }
     let manifest: Manifest = serde_json::from_slice(&manifest.expect("the schedule fires within a minute")).unwrap();
     let part = &manifest.files[0];
-    let object = client.get_object().bucket(bucket).key(format!("{folder}/{}", part.name)).send().await.unwrap();
-    let bytes = object.body.collect().await.unwrap().into_bytes();
+    let bytes = bucket.object(&format!("{folder}/{}", part.name)).await.unwrap().unwrap();
     assert_eq!(canonical::digest_bytes(&bytes), part.digest);
     let mut text = String::new();
-    GzDecoder::new(bytes.as_ref()).read_to_string(&mut text).unwrap();
+    GzDecoder::new(bytes.as_slice()).read_to_string(&mut text).unwrap();
     let events: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(events.len() as u64, part.events);
     assert_eq!(json!(events.last().unwrap()["id"]), trace["head"]["hash"]);

@@ -2,9 +2,11 @@
 #![expect(clippy::indexing_slicing, reason = "a JSON value indexed where it has nothing gives null")]
 
 use crate::{
-    Command, KeysCommand, SkillCommand, SubmitArgs, Target,
+    Command, KeysCommand, SubmitArgs, Target,
     client::{Client, Failure},
+    govern,
     render::{self, bold, dim, green, text},
+    skills,
 };
 use anstream::println;
 use cs_core::trace::{Head, Verifier};
@@ -12,7 +14,7 @@ use serde_json::{Map, Value, json};
 use std::{io::Read as _, path::Path, time::Duration};
 
 /// Prints an answer: as JSON, or by the given renderer.
-type Show<'s> = &'s dyn Fn(&Value, &dyn Fn(&Value));
+pub type Show<'s> = &'s dyn Fn(&Value, &dyn Fn(&Value));
 
 /// Runs a command of the client.
 pub async fn run(command: Command, target: &Target) -> Result<u8, Failure> {
@@ -106,7 +108,12 @@ pub async fn run(command: Command, target: &Target) -> Result<u8, Failure> {
             ]);
             show(&client.ask("/v1/policies/explain", &body).await?, &explain);
         }
-        Command::Skill(command) => skill(&client, command, &show).await?,
+        Command::Skill(command) => return skills::run(&client, command, &show, target.json).await,
+        Command::Trust(command) => govern::trust(&client, command, &show).await?,
+        Command::Policy(command) => return govern::policy(&client, command, &show).await,
+        Command::Budget(command) => govern::budget(&client, command, &show).await?,
+        Command::Freeze(command) => govern::freeze(&client, command, &show).await?,
+        Command::Keys(KeysCommand::Generate { out }) => skills::generate(&out, target.json)?,
         Command::Keys(command) => keys(&client, command, &show).await?,
         Command::Capabilities => show(&client.get("/v1/capabilities", &[]).await?, &|value| {
             let rows: Vec<Vec<String>> = items(value, "capabilities")
@@ -123,17 +130,17 @@ pub async fn run(command: Command, target: &Target) -> Result<u8, Failure> {
     Ok(0)
 }
 
-fn object<const N: usize>(fields: [(&str, Option<Value>); N]) -> Value {
+pub fn object<const N: usize>(fields: [(&str, Option<Value>); N]) -> Value {
     let map: Map<String, Value> =
         fields.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect();
     Value::Object(map)
 }
 
-fn items<'v>(value: &'v Value, key: &str) -> &'v [Value] {
+pub fn items<'v>(value: &'v Value, key: &str) -> &'v [Value] {
     value.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
 
-fn read_json(file: &Path) -> Result<Value, Failure> {
+pub fn read_json(file: &Path) -> Result<Value, Failure> {
     let failed = |error: &dyn std::fmt::Display| Failure::Local(format!("{}: {error}", file.display()));
     let mut bytes = Vec::new();
     if file == Path::new("-") {
@@ -346,62 +353,19 @@ fn explain(value: &Value) {
             }
         };
         say("reason", "reasons");
-        say("policy", "determining");
+        for policy in items(step, "policies") {
+            let file = policy.get("file").and_then(Value::as_str).unwrap_or("line");
+            let place = format!("{file}:{}", policy["line"]);
+            println!("  {} {} {} {}", dim("policy"), text(policy, "effect"), bold(text(policy, "id")), dim(&place));
+        }
         say("error ", "errors");
         println!("  {} {}", dim("request"), step["request"]);
     }
 }
 
-async fn skill(client: &Client, command: SkillCommand, show: Show<'_>) -> Result<(), Failure> {
-    let line = |value: &Value| {
-        println!(
-            "{} {} {}",
-            bold(text(value, "skillKey")),
-            text(value, "version"),
-            render::status(text(value, "status"))
-        );
-        for issue in items(value, "issues") {
-            println!("  {} {}", dim(text(issue, "code")), text(issue, "message"));
-        }
-        if let Some(count) = value.get("voidedSteps") {
-            println!("  {}", dim(&format!("{count} unstarted steps will not run")));
-        }
-    };
-    match command {
-        SkillCommand::Install { manifest } => {
-            let manifest = read_json(&manifest)?;
-            let body = json!({ "skillKey": manifest["skill"]["key"], "version": manifest["skill"]["version"],
-                "artifactDigest": manifest["artifact"]["digest"], "manifest": manifest });
-            show(&client.command("/v1/skills", &body, None).await?, &line);
-        }
-        SkillCommand::Disable { key, version, reason } => {
-            let body = object([("version", version.map(Value::from)), ("reason", reason.map(Value::from))]);
-            show(&client.command(&format!("/v1/skills/{key}/disable"), &body, None).await?, &line);
-        }
-        SkillCommand::List { all } => {
-            let query = [("includeDisabled", all.to_string()), ("limit", "200".to_owned())];
-            show(&client.get("/v1/skills", &query).await?, &|value| {
-                let rows: Vec<Vec<String>> = items(value, "items")
-                    .iter()
-                    .map(|item| {
-                        let verified = if item["verified"] == Value::Bool(true) { "verified" } else { "unverified" };
-                        let operations =
-                            items(item, "operations").iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" ");
-                        let mut row =
-                            ["skillKey", "version", "status"].map(|key| text(item, key).to_owned()).to_vec();
-                        row.extend([verified.to_owned(), operations]);
-                        row
-                    })
-                    .collect();
-                render::table(&["skill", "version", "status", "signature", "operations"], &rows);
-            });
-        }
-    }
-    Ok(())
-}
-
 async fn keys(client: &Client, command: KeysCommand, show: Show<'_>) -> Result<(), Failure> {
     match command {
+        KeysCommand::Generate { .. } => return Err(Failure::Local("not a command of the client".into())),
         KeysCommand::Create { actor, kind, grant, expires_at } => {
             let defaults =
                 if kind == "human" { engine::access::approver_grants() } else { engine::access::agent_grants() };

@@ -8,9 +8,11 @@ use crate::{
     render::{self, bold, dim, green, text},
 };
 use anstream::{print, println};
+use engine::ports::Clock as _;
+use host::SystemClock;
 use local::{
     Node, Options,
-    demo_tools::{Behaviour, DemoTools},
+    demo_tools::{self, Behaviour, DemoTools},
 };
 use serde_json::{Value, json};
 use std::{
@@ -58,12 +60,14 @@ async fn play(args: &DemoArgs, data: PathBuf, quiet: bool) -> Result<Vec<String>
     let local = |error: &dyn std::fmt::Display| Failure::Local(error.to_string());
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let tools = DemoTools::start(any).await.map_err(|error| local(&error))?;
-    let options = Options { data, listen: any, development: true, subscriber: None };
+    let options =
+        Options { data, listen: any, allow_private_targets: true, new_warrant_key: false, subscriber: None };
     let node = Node::start(options).await.map_err(|error| local(&error))?;
     let workspace = "demo".parse().map_err(|error: contracts::id::Malformed| local(&error))?;
     let identity = node.identity(&workspace).await.map_err(|problem| Failure::Problem(Box::new(problem)))?;
     let agent = Client::new(&node.url(), &identity.agent_key)?;
     let approver = agent.with_key(&identity.approver_key);
+    tools.trust(&node.url());
     let mut stage = Stage { agent, approver, tools, quiet, proven: Vec::new(), executions: Vec::new() };
     stage.install().await?;
     stage.autonomous().await?;
@@ -103,17 +107,33 @@ impl Stage {
     }
 
     async fn install(&mut self) -> Result<(), Failure> {
-        self.say("Skills", "three signed-to-be bundles of typed operations, installed under the development flag");
-        let manifests = self.tools.manifests().map_err(|error| Failure::Local(error.to_string()))?;
+        self.say("Skills", "three signed bundles of typed operations; a workspace that trusts nobody installs none");
+        let local = |error: &dyn std::fmt::Display| Failure::Local(error.to_string());
+        let manifests = self.tools.manifests().map_err(|error| local(&error))?;
+        let now = SystemClock.now();
+        let mut bundles = Vec::new();
         for manifest in manifests {
-            let body = json!({ "skillKey": manifest["skill"]["key"], "version": manifest["skill"]["version"],
-                "artifactDigest": manifest["artifact"]["digest"], "manifest": manifest });
-            let answer = self.agent.command("/v1/skills", &body, None).await?;
-            if !self.quiet {
-                println!("  {} {}", text(&answer, "skillKey"), dim(text(&answer, "version")));
-            }
+            let bundle = demo_tools::signed(&manifest, now).map_err(|error| local(&error))?;
+            bundles.push(serde_json::to_value(bundle).map_err(|error| local(&error))?);
         }
-        Ok(())
+        let first = bundles.first().cloned().unwrap_or_default();
+        let refused = match self.agent.command("/v1/skills", &first, None).await {
+            Err(Failure::Problem(problem)) => problem.code == contracts::Code::PublisherUntrusted,
+            _ => false,
+        };
+        self.prove(refused, "an empty trust policy trusts nothing: a skill signed by a stranger was refused")?;
+        let trust = json!({ "trust": demo_tools::trust_policy() });
+        self.approver.command("/v1/trust", &trust, None).await?;
+        for bundle in bundles {
+            let answer = self.agent.command("/v1/skills", &bundle, None).await?;
+            let verified = answer.get("verified") == Some(&Value::Bool(true));
+            self.prove(verified, &format!("`{}` was verified and installed", text(&answer, "skillKey")))?;
+        }
+        // The tools refuse what no plan asked for: a call without a warrant has no effect.
+        let call = reqwest::Client::new().post(format!("{}/payments/payout.create", self.tools.url()));
+        let answer = call.json(&json!({ "account": "DE02", "amount": 1, "currency": "EUR" })).send().await;
+        let refused = answer.is_ok_and(|answer| answer.status() == 401) && self.tools.refused() == 1;
+        self.prove(refused, "a tool refused a call that carried no warrant")
     }
 
     async fn autonomous(&mut self) -> Result<(), Failure> {

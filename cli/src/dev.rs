@@ -26,8 +26,13 @@ pub async fn dev(args: DevArgs, as_json: bool) -> Result<(), Failure> {
             names.push(name);
         }
     }
-    let options =
-        Options { data: args.data.clone(), listen: args.listen, development: true, subscriber: args.subscriber };
+    let options = Options {
+        data: args.data.clone(),
+        listen: args.listen,
+        allow_private_targets: true,
+        new_warrant_key: args.new_warrant_key,
+        subscriber: args.subscriber,
+    };
     let mut node = Node::start(options).await.map_err(local)?;
     let mut identities: Vec<(WorkspaceId, Option<Identity>)> = Vec::new();
     for name in names {
@@ -66,7 +71,7 @@ pub async fn dev(args: DevArgs, as_json: bool) -> Result<(), Failure> {
 
 fn greet(node: &Node, identities: &[(WorkspaceId, Option<Identity>)], data: &str) {
     println!("{} {}  {}", bold("countersign"), node.url(), dim(&format!("data in {data}")));
-    println!("{}", dim("development: unsigned skills and tools on this machine are allowed"));
+    println!("{}", dim("tools on this machine are allowed; skills are installed when somebody trusted signed them"));
     for (name, identity) in identities {
         println!("\nworkspace {}", bold(name.as_str()));
         match identity {
@@ -82,9 +87,10 @@ fn greet(node: &Node, identities: &[(WorkspaceId, Option<Identity>)], data: &str
 }
 
 /// Serves the example tools until it is interrupted.
-pub async fn tools(listen: SocketAddr) -> Result<(), Failure> {
+pub async fn tools(listen: SocketAddr, endpoint: &str) -> Result<(), Failure> {
     let tools = DemoTools::start(listen).await.map_err(|error| Failure::Local(format!("{listen}: {error}")))?;
-    println!("{} {}", bold("example tools"), tools.url());
+    tools.trust(endpoint);
+    println!("{} {}  {}", bold("example tools"), tools.url(), dim(&format!("take the warrants of {endpoint} only")));
     println!(
         "{}",
         dim("GET /effects counts them; POST /behave/{skill}/{operation} with {\"kind\":\"lose\"} and the like")

@@ -4,7 +4,9 @@ mod client;
 mod commands;
 mod demo;
 mod dev;
+mod govern;
 mod render;
+mod skills;
 
 use clap::{Args, Parser, Subcommand};
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
@@ -147,10 +149,22 @@ enum Command {
         #[arg(long)]
         text: Option<String>,
     },
-    /// Install, disable and list skills.
+    /// Make, sign, verify, install, disable and list skills.
     #[command(subcommand)]
     Skill(SkillCommand),
-    /// Make, list and revoke API keys.
+    /// Say whose skills may be installed.
+    #[command(subcommand)]
+    Trust(TrustCommand),
+    /// Look at policies, test them on what happened, activate them.
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    /// Say how much may be touched, and see how much is used.
+    #[command(subcommand)]
+    Budget(BudgetCommand),
+    /// Stop what has not begun, and lift a stop.
+    #[command(subcommand)]
+    Freeze(FreezeCommand),
+    /// Make, list and revoke API keys; make keys that sign skills.
     #[command(subcommand)]
     Keys(KeysCommand),
     /// What the deployment offers.
@@ -174,6 +188,9 @@ struct DevArgs {
     /// Make new keys for workspaces that have some.
     #[arg(long)]
     new_keys: bool,
+    /// Sign warrants with a new key; the one before it stays published.
+    #[arg(long)]
+    new_warrant_key: bool,
 }
 
 #[derive(Args)]
@@ -235,11 +252,36 @@ struct SteerArgs {
 
 #[derive(Subcommand)]
 enum SkillCommand {
-    /// Install a skill from a manifest file.
-    Install { manifest: PathBuf },
+    /// Make a folder with a manifest to begin with.
+    Init {
+        /// Folder and key of the skill.
+        name: String,
+        #[arg(long, default_value = "acme")]
+        publisher: String,
+        /// Wrap the tools of an MCP server at this URL (streamable HTTP).
+        #[arg(long)]
+        mcp: Option<String>,
+    },
+    /// Sign a skill: a folder that `init` made, or a manifest file.
+    Sign {
+        skill: PathBuf,
+        /// A key that `keys generate` made, or any Ed25519 key in PKCS#8 PEM.
+        #[arg(long)]
+        with: PathBuf,
+        /// How long the signature holds.
+        #[arg(long, default_value_t = 365)]
+        days: u32,
+        /// Where the bundle goes; else `<key>-<version>.skill.json`.
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
+    /// See whether a signed skill could be installed, and why not.
+    Verify { bundle: PathBuf },
+    /// Install a signed skill.
+    Install { bundle: PathBuf },
     /// Disable a skill: its unstarted steps will not run.
     Disable {
-        key: String,
+        skill: String,
         #[arg(long)]
         version: Option<String>,
         #[arg(long)]
@@ -254,7 +296,112 @@ enum SkillCommand {
 }
 
 #[derive(Subcommand)]
+enum TrustCommand {
+    /// The trust policy.
+    Show,
+    /// Trust a publisher's key, and where it builds.
+    Add {
+        publisher: String,
+        /// The `.pub` file that `keys generate` wrote.
+        #[arg(long)]
+        public: PathBuf,
+        /// Where its skills may be built; may be given several times.
+        #[arg(long, required = true)]
+        provenance: Vec<String>,
+    },
+    /// Trust a publisher no longer: its skills are no longer used.
+    Remove { publisher: String },
+    /// Revoke a manifest or an artifact by its digest.
+    Revoke { digest: String },
+    /// Let no version below this be installed or used.
+    Minimum { skill: String, version: String },
+}
+
+#[derive(Subcommand)]
+enum PolicyCommand {
+    /// The active policy set.
+    Show,
+    /// Print a policy to begin with; without a name, list them.
+    Template { name: Option<String> },
+    /// Validate a set, show which verdicts of the last days would be others, and activate it.
+    Activate {
+        /// Cedar files; together they are the set.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        #[arg(long)]
+        note: Option<String>,
+        /// Activate nothing.
+        #[arg(long)]
+        dry_run: bool,
+        /// Days that are tested, 0 to 90; default 7.
+        #[arg(long)]
+        days: Option<u32>,
+    },
+    /// Show which verdicts would be others under a set.
+    Backtest {
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        #[arg(long, default_value_t = 7)]
+        days: u32,
+    },
+    /// Evaluate a candidate beside the active set; without files, show what it would have changed.
+    Shadow {
+        files: Vec<PathBuf>,
+        /// No candidate any more.
+        #[arg(long, conflicts_with = "files")]
+        stop: bool,
+    },
+    /// Prove by a solver that high risk is never autonomous and that a set permits no more than another.
+    Prove {
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// The set that it is compared with.
+        #[arg(long)]
+        than: Option<PathBuf>,
+    },
+}
+
+#[derive(Subcommand)]
+enum BudgetCommand {
+    /// The budgets in force, and what is used.
+    Show,
+    /// Set them from a JSON file: `{"plan": {...}, "meters": [...]}`.
+    Set {
+        file: PathBuf,
+        #[arg(long)]
+        reason: Option<String>,
+    },
+}
+
+#[derive(Subcommand)]
+enum FreezeCommand {
+    /// What is frozen.
+    List,
+    /// Freeze: no step it covers begins.
+    Set {
+        #[arg(value_parser = ["workspace", "skill", "operation", "actor"])]
+        scope: String,
+        /// A skill's key, `skill/operation`, or an actor's id.
+        what: Option<String>,
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Lift a freeze.
+    Lift {
+        #[arg(value_parser = ["workspace", "skill", "operation", "actor"])]
+        scope: String,
+        what: Option<String>,
+    },
+}
+
+#[derive(Subcommand)]
 enum KeysCommand {
+    /// Make a key that signs skills.
+    Generate {
+        /// Where the private key goes; the public one goes beside it as `.pub`.
+        #[arg(long, default_value = "publisher.key")]
+        out: PathBuf,
+    },
     /// Make a key. Its secret is printed once and stored nowhere.
     Create {
         /// Whose key it is.
@@ -304,7 +451,7 @@ fn main() -> ExitCode {
 async fn run(cli: Cli) -> Result<u8, client::Failure> {
     match cli.command {
         Command::Dev(args) => dev::dev(args, cli.target.json).await.map(|()| 0),
-        Command::Tools { listen } => dev::tools(listen).await.map(|()| 0),
+        Command::Tools { listen } => dev::tools(listen, &cli.target.endpoint).await.map(|()| 0),
         Command::Demo(args) => demo::demo(args, cli.target.json).await.map(|()| 0),
         command => commands::run(command, &cli.target).await,
     }

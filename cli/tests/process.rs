@@ -87,9 +87,17 @@ impl Client {
     }
 }
 
+async fn trust(process: &Process, tools: &DemoTools) {
+    tools.trust(&process.url());
+    let person = Client::new(process, "approverKey");
+    let body = json!({ "trust": local::demo_tools::trust_policy() });
+    assert_eq!(person.send("POST", "/v1/trust", None, Some(&body)).await.unwrap().0, 200);
+}
+
 async fn install(client: &Client, manifest: &Value) {
-    let body = json!({ "skillKey": manifest["skill"]["key"], "version": manifest["skill"]["version"],
-        "artifactDigest": manifest["artifact"]["digest"], "manifest": manifest });
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let now = contracts::Timestamp::from_ms(now.as_millis() as i64);
+    let body = serde_json::to_value(local::demo_tools::signed(manifest, now).unwrap()).unwrap();
     let (status, answer) = client.send("POST", "/v1/skills", None, Some(&body)).await.unwrap();
     assert_eq!(status, 201, "{answer}");
 }
@@ -137,6 +145,8 @@ async fn crash(crashes: u32) {
     let tools = Arc::new(DemoTools::start(([127, 0, 0, 1], 0).into()).await.unwrap());
     let mut process = Process::start(folder.path());
     let client = Client::new(&process, "apiKey");
+    trust(&process, &tools).await;
+    tools.alias("till/charge.make", "payments/payout.create");
     for manifest in tools.manifests().unwrap().iter().chain([&till(&tools)]) {
         install(&client, manifest).await;
     }
@@ -253,10 +263,15 @@ async fn end(client: &Client, tools: &DemoTools, id: &str) -> bool {
 }
 
 fn cli(process: &Process, args: &[&str]) -> (i32, String) {
+    cli_as(process, "apiKey", Path::new("."), args)
+}
+
+fn cli_as(process: &Process, key: &str, folder: &Path, args: &[&str]) -> (i32, String) {
     let output = Command::new(BIN)
         .args(args)
+        .current_dir(folder)
         .env("COUNTERSIGN_ENDPOINT", process.url())
-        .env("COUNTERSIGN_API_KEY", process.key("apiKey"))
+        .env("COUNTERSIGN_API_KEY", process.key(key))
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
@@ -284,7 +299,10 @@ fn the_command_line_tells_clearly_and_exits_rightly() {
     assert_eq!(cli(&process, &["frobnicate"]).0, 2);
     let (code, text) = cli(&process, &["--endpoint", "http://127.0.0.1:9", "list"]);
     assert!(code == 3 && text.contains("countersign dev"), "{text}");
-    let (code, text) = cli(&process, &["keys", "create", "grace", "--kind", "human", "--json"]);
+    let (code, text) = cli(&process, &["keys", "create", "grace", "--kind", "human"]);
+    assert!(code == 1 && text.contains("FORBIDDEN"), "an agent makes no keys: {text}");
+    let person = ["keys", "create", "grace", "--kind", "human", "--json"];
+    let (code, text) = cli_as(&process, "approverKey", folder.path(), &person);
     assert!(code == 0 && text.contains("csk_"), "{text}");
     let (code, text) = cli(&process, &["capabilities", "--json"]);
     assert!(code == 0 && serde_json::from_str::<Value>(&text).is_ok(), "{text}");
@@ -298,6 +316,7 @@ fn one_changed_byte_of_one_stored_event_is_named() {
         let tools = DemoTools::start(([127, 0, 0, 1], 0).into()).await.unwrap();
         let mut process = Process::start(folder.path());
         let client = Client::new(&process, "apiKey");
+        trust(&process, &tools).await;
         for manifest in tools.manifests().unwrap() {
             install(&client, &manifest).await;
         }
@@ -325,5 +344,60 @@ fn one_changed_byte_of_one_stored_event_is_named() {
         assert!(code == 1 && text.contains("event 5 was changed"), "{text}");
         let (code, text) = cli(&process, &["replay", &id]);
         assert!(code == 1 && text.contains("chain"), "{text}");
+    });
+}
+
+// The README's walk: from nothing to a skill that somebody trusted signed, under a policy of one's own.
+#[test]
+fn from_skill_init_to_a_policy_that_denies() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let folder = tempfile::tempdir().unwrap();
+        let desk = folder.path().join("desk");
+        std::fs::create_dir(&desk).unwrap();
+        let tools = DemoTools::start(([127, 0, 0, 1], 0).into()).await.unwrap();
+        let process = Process::start(folder.path());
+        tools.trust(&process.url());
+        let run = |key: &str, code: i32, args: &[&str]| {
+            let (found, text) = cli_as(&process, key, &desk, args);
+            assert_eq!(found, code, "{args:?}: {text}");
+            text
+        };
+        let (agent, person) = ("apiKey", "approverKey");
+        run(agent, 0, &["skill", "init", "notes", "--publisher", "acme"]);
+        run(agent, 2, &["skill", "init", "notes"]); // nothing is overwritten
+        let manifest = std::fs::read_to_string(desk.join("notes/skill.json")).unwrap();
+        std::fs::write(desk.join("notes/skill.json"), manifest.replace("http://127.0.0.1:7412", &tools.url())).unwrap();
+        run(agent, 0, &["keys", "generate", "--out", "acme.key"]);
+        run(agent, 2, &["keys", "generate", "--out", "acme.key"]);
+        run(agent, 0, &["skill", "sign", "notes", "--with", "acme.key"]);
+        let bundle = "notes-0.1.0.skill.json";
+        assert!(run(agent, 1, &["skill", "verify", bundle]).contains("PUBLISHER_UNTRUSTED"));
+        assert!(run(agent, 1, &["skill", "install", bundle]).contains("PUBLISHER_UNTRUSTED"));
+        let trust = ["trust", "add", "acme", "--public", "acme.key.pub", "--provenance", "local/acme"];
+        assert!(run(agent, 1, &trust).contains("FORBIDDEN"), "an agent trusts nobody");
+        run(person, 0, &trust);
+        run(agent, 0, &["skill", "verify", bundle]);
+        run(agent, 0, &["skill", "install", bundle]);
+        assert!(run(agent, 0, &["skill", "list"]).contains("note.add"));
+        let draft = r#"{"steps":[{"id":"note","use":"notes/note.add","with":{"text":"hello"}}]}"#;
+        std::fs::write(desk.join("draft.json"), draft).unwrap();
+        assert!(run(agent, 0, &["submit", "Take a note", "--draft", "draft.json", "--watch"]).contains("completed"));
+        std::fs::write(desk.join("baseline.cedar"), run(agent, 0, &["policy", "template", "baseline"])).unwrap();
+        let own = "@id(\"no-notes\")\nforbid (principal, action == Action::\"notes/note.add\", resource)\nwhen { principal.kind == \"agent\" };\n";
+        std::fs::write(desk.join("own.cedar"), own).unwrap();
+        let tested = run(agent, 0, &["policy", "backtest", "baseline.cedar", "own.cedar"]);
+        assert!(tested.contains("autonomous → blocked"), "{tested}");
+        let activated = run(person, 0, &["policy", "activate", "baseline.cedar", "own.cedar"]);
+        assert!(activated.contains("version 2 is active") && activated.contains("autonomous → blocked"), "{activated}");
+        assert!(run(agent, 1, &["submit", "Take a note", "--draft", "draft.json", "--watch"]).contains("rejected"));
+        let why = run(agent, 0, &["explain", "--draft", "draft.json"]);
+        assert!(why.contains("forbid no-notes own.cedar:1"), "{why}");
+        assert_eq!(tools.effects("notes/note.add").len(), 1);
+        assert!(run(person, 0, &["freeze", "set", "skill", "notes", "--reason", "incident 7"]).contains("incident 7"));
+        assert!(run(person, 0, &["freeze", "lift", "skill", "notes"]).contains("nothing is frozen"));
+        assert!(run(person, 0, &["trust", "remove", "acme"]).contains("revoked notes 0.1.0"));
+        assert!(run(agent, 0, &["skill", "list", "--all"]).contains("revoked"));
+        assert_eq!(run(agent, 0, &["policy", "template"]).lines().count(), policy::TEMPLATES.len() + 1);
     });
 }

@@ -29,6 +29,30 @@ pub fn routes() -> Routes {
             "skill.list",
             |engine, caller, request| async move { engine.list_skills(&caller, request).await },
         );
+    let routes =
+        serve(
+            routes,
+            "policy.backtest",
+            |engine, caller, request| async move { engine.backtest(&caller, request).await },
+        );
+    let routes =
+        serve(
+            routes,
+            "policy.get",
+            |engine, caller, request| async move { engine.policy_sets(&caller, request).await },
+        );
+    let routes =
+        serve(
+            routes,
+            "policy.shadow.get",
+            |engine, caller, request| async move { engine.shadow(&caller, request).await },
+        );
+    let routes =
+        serve(routes, "trust.get", |engine, caller, request| async move { engine.trust(&caller, request).await });
+    let routes =
+        serve(routes, "freeze.list", |engine, caller, request| async move { engine.freezes(&caller, request).await });
+    let routes =
+        serve(routes, "budget.get", |engine, caller, request| async move { engine.budgets(&caller, request).await });
     serve(routes, "capabilities", |engine, _, _: GetCapabilities| async move {
         Ok(route::capabilities(&engine.config().capabilities))
     })

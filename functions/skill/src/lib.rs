@@ -1,4 +1,4 @@
-//! Skill: the registry.
+//! Skill: governance. What may be installed, decided, touched, and what is frozen.
 
 use edge::{Routes, serve};
 
@@ -7,9 +7,28 @@ pub fn routes() -> Routes {
     let routes = serve(Routes::new(), "skill.install", |engine, caller, request| async move {
         engine.install_skill(&caller, request).await
     });
-    serve(
-        routes,
-        "skill.disable",
-        |engine, caller, request| async move { engine.disable_skill(&caller, request).await },
-    )
+    let routes = serve(routes, "skill.verify", |engine, caller, request| async move {
+        engine.verify_skill(&caller, request).await
+    });
+    let routes = serve(routes, "skill.disable", |engine, caller, request| async move {
+        engine.disable_skill(&caller, request).await
+    });
+    let routes =
+        serve(routes, "trust.set", |engine, caller, request| async move { engine.set_trust(&caller, request).await });
+    let routes =
+        serve(
+            routes,
+            "freeze.set",
+            |engine, caller, request| async move { engine.set_freeze(&caller, request).await },
+        );
+    let routes =
+        serve(
+            routes,
+            "budget.set",
+            |engine, caller, request| async move { engine.set_budgets(&caller, request).await },
+        );
+    let routes = serve(routes, "policy.activate", |engine, caller, request| async move {
+        engine.activate_policy(&caller, request).await
+    });
+    serve(routes, "policy.shadow", |engine, caller, request| async move { engine.set_shadow(&caller, request).await })
 }

@@ -58,10 +58,7 @@ impl Aws {
         endpoint: Option<String>,
         http: Option<SharedHttpClient>,
     ) -> Self {
-        let timeouts = TimeoutConfig::builder()
-            .operation_attempt_timeout(TRY)
-            .operation_timeout(REQUEST)
-            .build();
+        let timeouts = TimeoutConfig::builder().operation_attempt_timeout(TRY).operation_timeout(REQUEST).build();
         let retries = RetryConfig::standard().with_max_attempts(TRIES_MAX).with_initial_backoff(BACKOFF);
         let mut config = SdkConfig::builder()
             .behavior_version(aws_sdk_dynamodb::config::BehaviorVersion::latest())

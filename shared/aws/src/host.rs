@@ -44,7 +44,7 @@ pub struct Host {
 }
 
 impl Host {
-    /// Reads `TABLE_NAME`, `BLOB_BUCKET`, `STATE_MACHINE_ARN`, `SIGNING_SECRET_ARN`, `PUBLIC_URL`, `DEVELOPMENT`,
+    /// Reads `TABLE_NAME`, `BLOB_BUCKET`, `STATE_MACHINE_ARN`, `SIGNING_SECRET_ARN`, `PUBLIC_URL`,
     /// `ALLOW_PRIVATE_TARGETS`, and Lambda's own. What a function does not use may be absent; using it says so.
     pub fn from_env() -> Result<Self, Misconfigured> {
         let aws =
@@ -64,7 +64,6 @@ impl Host {
             signer: Arc::new(SecretSigner::new(aws.secrets(), text("SIGNING_SECRET_ARN"))),
         };
         let config = Config {
-            development: on("DEVELOPMENT"),
             allow_private_targets: on("ALLOW_PRIVATE_TARGETS"),
             public_url: text("PUBLIC_URL").trim_end_matches('/').to_owned(),
             call_ms_max: CALL_MS_MAX,

@@ -1,4 +1,6 @@
-//! The key that signs warrants, from Secrets Manager. Read when it is first needed, never before.
+//! The keys that sign warrants, from Secrets Manager. Read when they are first needed, never before, and again after a
+//! while: a secret that is rotated (`aws secretsmanager put-secret-value`) signs from then on, and the one before it
+//! stays published, so that warrants on their way are taken.
 //!
 //! Why not a key inside KMS: every step of every plan carries a warrant, and KMS asks for money and milliseconds each
 //! time; the key in memory takes 14 µs.
@@ -7,38 +9,59 @@ use async_trait::async_trait;
 use aws_sdk_secretsmanager::{Client, error::ProvideErrorMetadata};
 use cs_core::{canonical, warrant};
 use engine::ports::{Fault, Signer};
-use std::sync::Arc;
-use tokio::sync::OnceCell;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::sync::Mutex;
 
 /// Fewest characters of a secret: of letters and digits, 43 hold 256 bits.
 const SECRET_CHARS_MIN: usize = 43;
+/// How long the keys are kept before they are read again.
+const KEPT: Duration = Duration::from_secs(300);
+/// The stages of a secret whose keys are published; the first signs.
+const STAGES: [&str; 2] = ["AWSCURRENT", "AWSPREVIOUS"];
 
 /// Signs with the key of a secret.
 pub struct SecretSigner {
     client: Client,
     secret: String,
-    key: OnceCell<Arc<warrant::Key>>,
+    ring: Mutex<Option<(Instant, Arc<warrant::Ring>)>>,
 }
 
 impl SecretSigner {
     /// A signer by the ARN of its secret.
     pub fn new(client: Client, secret: String) -> Self {
-        Self { client, secret, key: OnceCell::new() }
+        Self { client, secret, ring: Mutex::default() }
     }
 
-    async fn read(&self) -> Result<Arc<warrant::Key>, Fault> {
+    async fn read(&self) -> Result<warrant::Ring, Fault> {
         if self.secret.is_empty() {
             return Err(Fault::Corrupt("this function has no secret to sign with".into()));
         }
-        let out = self.client.get_secret_value().secret_id(&self.secret).send().await.map_err(|error| {
-            let code = error.code().unwrap_or("no answer").to_owned();
-            Fault::Unavailable(format!("the signing secret: {code}: {}", error.message().unwrap_or_default()))
-        })?;
+        let [current, previous] = STAGES;
+        let signs = self.key(current).await?;
+        let signs = signs.ok_or_else(|| Fault::Corrupt("the signing secret has no value".into()))?;
+        // A secret that was never rotated has none before.
+        Ok(warrant::Ring::new(signs).with_before(self.key(previous).await?))
+    }
+
+    async fn key(&self, stage: &str) -> Result<Option<warrant::Key>, Fault> {
+        let request = self.client.get_secret_value().secret_id(&self.secret).version_stage(stage);
+        let out = match request.send().await.map_err(|error| error.into_service_error()) {
+            Ok(out) => out,
+            Err(error) if error.is_resource_not_found_exception() => return Ok(None),
+            Err(error) => {
+                let code = error.code().unwrap_or("no answer").to_owned();
+                let message = error.message().unwrap_or_default();
+                return Err(Fault::Unavailable(format!("the signing secret: {code}: {message}")));
+            }
+        };
         let text = out.secret_string().unwrap_or_default();
         if text.len() < SECRET_CHARS_MIN {
             return Err(Fault::Corrupt(format!("the signing secret is shorter than {SECRET_CHARS_MIN} characters")));
         }
-        Ok(Arc::new(key_of(text)))
+        Ok(Some(key_of(text)))
     }
 }
 
@@ -55,7 +78,13 @@ fn key_of(secret: &str) -> warrant::Key {
 
 #[async_trait]
 impl Signer for SecretSigner {
-    async fn key(&self) -> Result<Arc<warrant::Key>, Fault> {
-        self.key.get_or_try_init(|| self.read()).await.cloned()
+    async fn ring(&self) -> Result<Arc<warrant::Ring>, Fault> {
+        let mut kept = self.ring.lock().await;
+        if let Some((_, ring)) = kept.as_ref().filter(|(at, _)| at.elapsed() < KEPT) {
+            return Ok(ring.clone());
+        }
+        let ring = Arc::new(self.read().await?);
+        *kept = Some((Instant::now(), ring.clone()));
+        Ok(ring)
     }
 }

@@ -7,6 +7,7 @@ use crate::{
     id::InstallationId,
     plan::Plan,
     problem::Issue,
+    query::BacktestChange,
     verdict::{RiskTier, RunMode, Verdict},
 };
 use schemars::JsonSchema;
@@ -278,13 +279,23 @@ pub struct InstallSkill {
     pub skill_key: String,
     pub version: String,
     pub artifact_digest: Digest,
-    /// A DSSE envelope; the bare manifest only where the development flag is set.
+    /// A DSSE envelope ([`crate::manifest::Envelope`]).
     pub manifest: Value,
-    /// `{"bytes": base64}` or `{"blob": digest}`.
+    /// A tar, gzipped or not. Absent: the skill is its manifest alone, and `artifactDigest` that of no bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub artifact: Option<Value>,
+    pub artifact: Option<ArtifactSource>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Metadata>,
+}
+
+/// Where the bytes of an artifact are.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum ArtifactSource {
+    /// Here, as base64.
+    Bytes(String),
+    /// In the deployment's blob store, under their digest.
+    Blob(Digest),
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -293,7 +304,6 @@ pub struct SkillInstalledAnswer {
     pub installation_id: InstallationId,
     pub skill_key: String,
     pub version: String,
-    /// False where the development flag let an unsigned manifest in.
     pub verified: bool,
     pub signature_verified: bool,
     pub publisher_trusted: bool,
@@ -339,8 +349,12 @@ pub struct ActivatePolicy {
     pub policies: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// Validate and backtest, activate nothing.
     #[serde(default)]
     pub dry_run: bool,
+    /// Days that the backtest goes back: 0 to 90, default 7.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backtest_days: Option<u32>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -348,6 +362,17 @@ pub struct ActivatePolicy {
 pub struct PolicyActivatedAnswer {
     pub policy_version: String,
     pub digest: Digest,
+    /// Of a dry run: when it was tried.
     pub activated_at: Timestamp,
-    pub changes: Vec<Value>,
+    /// Who activated it: the authenticated actor.
+    pub activated_by: String,
+    /// False after a dry run.
+    pub active: bool,
+    /// Steps whose verdicts of the last days were evaluated again.
+    pub evaluated: u64,
+    /// Verdicts that are others under this set.
+    pub changes: Vec<BacktestChange>,
+    /// Not everything of the window was evaluated.
+    #[serde(default)]
+    pub truncated: bool,
 }

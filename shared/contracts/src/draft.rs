@@ -4,7 +4,7 @@ use crate::StepId;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A proposed plan. Order of steps and of keys carries no meaning.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -83,7 +83,7 @@ impl OnFailure {
 }
 
 /// What a plan may touch at the most. A kind that is not named is not limited.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Budget {
     /// Most writes.
@@ -95,4 +95,7 @@ pub struct Budget {
     /// Most recipients.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recipients: Option<u64>,
+    /// The classes of data (labels) that may be handled; absent: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_classes: Option<BTreeSet<String>>,
 }

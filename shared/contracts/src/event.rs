@@ -93,6 +93,8 @@ pub enum Event {
     SkillDisabled(SkillDisabled),
     #[serde(rename = "controlPlane.policy.activated")]
     PolicyActivated(PolicyActivated),
+    #[serde(rename = "controlPlane.governance.changed")]
+    GovernanceChanged(GovernanceChanged),
     #[serde(rename = "controlPlane.evidence.exported")]
     EvidenceExported(EvidenceExported),
 }
@@ -128,6 +130,7 @@ impl Event {
             Self::SkillRejected(_) => "controlPlane.skill.rejected",
             Self::SkillDisabled(_) => "controlPlane.skill.disabled",
             Self::PolicyActivated(_) => "controlPlane.policy.activated",
+            Self::GovernanceChanged(_) => "controlPlane.governance.changed",
             Self::EvidenceExported(_) => "controlPlane.evidence.exported",
         }
     }
@@ -160,6 +163,7 @@ impl Event {
             | Self::SkillRejected(_)
             | Self::SkillDisabled(_)
             | Self::PolicyActivated(_)
+            | Self::GovernanceChanged(_)
             | Self::EvidenceExported(_) => None,
         }
     }
@@ -279,6 +283,23 @@ pub struct StepStarted {
     /// What the call reserves of the budget, known now that the input is.
     #[serde(default)]
     pub spend: crate::plan::Radius,
+    /// What the claim reserves of the meters.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reserved: Vec<Reserved>,
+}
+
+/// A reservation of one meter, made in the transaction of a claim.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Reserved {
+    /// The meter's id.
+    pub meter: String,
+    /// Whose usage: nothing for the workspace, an actor's id, or an operation.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub of: String,
+    pub amount: u64,
+    /// The meter's window.
+    pub window_seconds: u64,
 }
 
 /// What a call to a tool is for.
@@ -306,12 +327,16 @@ pub enum BlockReason {
     OutcomeUnknown,
     /// It would exceed the plan's budget.
     BudgetExceeded,
+    /// It would exceed what may be used within a window of time; tried again as the window moves on.
+    UsageExceeded,
     /// Policy refused it with its actual input.
     PolicyBlocked,
     /// Its skill was disabled.
     SkillDisabled,
     /// The workspace is frozen.
     WorkspaceFrozen,
+    /// Its skill, its operation or who submitted it is frozen.
+    Frozen,
     /// Undoing it failed.
     CompensationFailed,
     /// The tool answered 202 and will call back.
@@ -359,6 +384,13 @@ pub struct StepChanged {
     pub code: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// The call had no effect: what its claim reserved is given back.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub released: bool,
+}
+
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -556,6 +588,20 @@ pub struct PolicyActivated {
     pub digest: Digest,
     pub at: Timestamp,
     pub actor_id: String,
+}
+
+/// Trust, freezes, budgets or the shadow policy set of a workspace were changed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GovernanceChanged {
+    /// `trust`, `freezes`, `budgets` or `shadow`.
+    pub key: String,
+    /// Digest of what is in force now.
+    pub digest: Digest,
+    pub at: Timestamp,
+    pub actor_id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

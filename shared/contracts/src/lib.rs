@@ -8,6 +8,7 @@ pub mod code;
 pub mod command;
 pub mod draft;
 pub mod event;
+pub mod governance;
 pub mod id;
 pub mod json;
 pub mod limits;

@@ -34,6 +34,26 @@ pub const APPROVAL_LIFE_MS_DEFAULT: i64 = 24 * 3_600_000;
 pub const APPROVAL_LIFE_CHANNEL_MS: i64 = 15 * 60_000;
 /// Most items of one transaction (DynamoDB's number, held by every adapter).
 pub const TRANSACT_ITEMS_MAX: usize = 100;
+/// Largest artifact of a skill, as sent: what a request has room for beside its manifest.
+pub const ARTIFACT_BYTES_MAX: usize = 700 * 1024;
+/// Largest artifact of a skill, unpacked.
+pub const ARTIFACT_UNPACKED_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Files of one artifact.
+pub const ARTIFACT_FILES_MAX: usize = 1_000;
+/// Publishers, keys of one, prefixes of one, revoked digests, minimum versions of a trust policy: each.
+pub const TRUST_ENTRIES_MAX: usize = 1_000;
+/// Freezes of a workspace.
+pub const FREEZES_MAX: usize = 1_000;
+/// Meters of a workspace. Each that applies is an item of the claim.
+pub const METERS_MAX: usize = 8;
+/// Longest window of a meter, in seconds: 31 days.
+pub const METER_WINDOW_SECONDS_MAX: u64 = 31 * 86_400;
+/// Largest policy set, in bytes.
+pub const POLICY_BYTES_MAX: usize = 256 * 1024;
+/// Days a backtest goes back.
+pub const BACKTEST_DAYS_MAX: u32 = 90;
+/// Changes that a backtest lists.
+pub const BACKTEST_CHANGES_MAX: usize = 1_000;
 /// Operations of one skill.
 pub const SKILL_OPERATIONS_MAX: usize = 200;
 /// Longest time a tool call may take, in seconds.

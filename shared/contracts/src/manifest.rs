@@ -1,8 +1,8 @@
 //! The skill manifest, schema version `1.0.0`.
 
 use crate::{
-    Digest,
-    draft::Draft,
+    Digest, Timestamp,
+    draft::{Budget, Draft},
     verdict::{Effect, RiskTier},
 };
 use schemars::JsonSchema;
@@ -12,6 +12,10 @@ use std::collections::BTreeMap;
 
 /// The manifest schema version this control plane reads.
 pub const SCHEMA_VERSION: &str = "1.0.0";
+/// What an envelope's payload is.
+pub const PAYLOAD_TYPE: &str = "application/vnd.countersign.skill+json";
+/// The one algorithm of signatures.
+pub const ALGORITHM: &str = "ed25519";
 
 /// A skill: a bundle of operations and playbooks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -27,8 +31,51 @@ pub struct Manifest {
     pub operations: Vec<Operation>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub playbooks: Vec<Playbook>,
+    /// What all its operations together may touch in one plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub metadata: Map<String, Value>,
+    /// Who signs, and for how long. Inside the signed bytes; no part of the manifest's digest, so that a skill that is
+    /// signed anew is the same skill.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<Signature>,
+}
+
+/// What a signature says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Signature {
+    /// `ed25519`.
+    pub algorithm: String,
+    /// Names one of the publisher's pinned keys.
+    pub key_id: String,
+    pub issued_at: Timestamp,
+    pub expires_at: Timestamp,
+}
+
+/// A signed manifest: a DSSE envelope (secure-systems-lab/dsse v1.0.2). What is signed is
+/// `DSSEv1 <len> <payloadType> <len> <payload>`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Envelope {
+    /// [`PAYLOAD_TYPE`].
+    pub payload_type: String,
+    /// Base64 of the manifest's canonical JSON (RFC 8785).
+    pub payload: String,
+    /// Exactly one.
+    pub signatures: Vec<EnvelopeSignature>,
+}
+
+/// One signature of an envelope.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EnvelopeSignature {
+    /// A hint (DSSE): the key id that counts is the one inside the signed bytes, and the hint must say the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keyid: Option<String>,
+    /// Base64 of 64 bytes.
+    pub sig: String,
 }
 
 /// Key and version of a skill.
@@ -182,6 +229,9 @@ pub struct Labels {
     /// Labels the input takes without raising the step. Default: all for `read`, none else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accepts: Option<Vec<String>>,
+    /// Labels that the input never takes, not even with people.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refuses: Vec<String>,
 }
 
 /// How to undo a completed call.

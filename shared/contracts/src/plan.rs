@@ -40,6 +40,9 @@ pub struct SkillPin {
     pub key: String,
     pub version: String,
     pub manifest_digest: Digest,
+    /// What its operations together may touch in this plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<crate::draft::Budget>,
 }
 
 /// One step, with everything needed to judge and to run it.
@@ -112,6 +115,9 @@ pub struct Taint {
     pub label: String,
     /// The steps it came through, the source first.
     pub path: Vec<StepId>,
+    /// The operation never takes it, not even with people.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub refused: bool,
 }
 
 /// How to undo a step.
@@ -142,7 +148,14 @@ pub struct Radius {
     pub money: BTreeMap<String, u64>,
     #[serde(default)]
     pub recipients: u64,
+    /// Labels of what goes in and comes out.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub data_classes: BTreeSet<String>,
     /// Some of it depends on outputs and is known only when it runs.
     #[serde(default)]
     pub open: bool,
+}
+
+fn is_false(value: &bool) -> bool {
+    !*value
 }

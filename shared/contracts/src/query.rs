@@ -5,6 +5,7 @@ use crate::{
     command::StepVerdictAnswer,
     draft::Draft,
     event::Requirement,
+    governance::DecidingPolicy,
     id::ApprovalId,
     plan::Plan,
     verdict::{RiskTier, RunMode, Verdict},
@@ -273,6 +274,9 @@ pub struct StepExplanation {
     pub verdict: StepVerdictAnswer,
     /// Policies that decided: `@id`, else the position in the set.
     pub determining: Vec<String>,
+    /// The same, with reason and place.
+    #[serde(default)]
+    pub policies: Vec<DecidingPolicy>,
     pub errors: Vec<String>,
     /// The request that was evaluated.
     pub request: Value,
@@ -290,8 +294,13 @@ pub struct BacktestPolicy {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Backtest {
+    /// Steps.
     pub evaluated: u64,
+    /// At most 1,000.
     pub changed: Vec<BacktestChange>,
+    /// Not everything of the window was evaluated: narrow it.
+    #[serde(default)]
+    pub truncated: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -329,7 +338,7 @@ pub struct SkillList {
 pub struct SkillView {
     pub skill_key: String,
     pub version: String,
-    /// `enabled` or `disabled`.
+    /// `enabled`, `disabled` or `revoked`.
     pub status: String,
     pub verified: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -338,6 +347,9 @@ pub struct SkillView {
     pub provenance: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub installed_at: Option<Timestamp>,
+    /// When its signature ends; it is not used after that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
     pub operations: Vec<String>,
     pub playbooks: Vec<String>,
 }

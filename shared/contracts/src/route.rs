@@ -3,7 +3,7 @@
 use crate::{
     Code,
     capability::{CONTRACTS_VERSION, Capabilities, Capability, Offer},
-    command as c, query as q,
+    command as c, governance as g, query as q,
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
@@ -96,6 +96,8 @@ const INSTALL: &[Code] = &[
     Code::VersionConflict,
     Code::RollbackRefused,
 ];
+
+const POLICY: &[Code] = &[Code::PreconditionFailed];
 
 const APPROVE: &[Code] = &[
     Code::BindingStale,
@@ -316,11 +318,58 @@ pub const ROUTES: &[Route] = &[
         function: "skill",
         grant: "policy.activate",
         capability: Capability::Audit,
-        offered: false,
-        summary: "Activate a policy set",
+        summary: "Validate a policy set, show what it would have changed, and activate it",
+        codes: POLICY,
         emits: &["policy.activated"],
         request: schema::<c::ActivatePolicy>,
         response: schema::<c::PolicyActivatedAnswer>,
+        ..BASE
+    },
+    Route {
+        name: "policy.shadow",
+        path: "/v1/policies/shadow",
+        function: "skill",
+        grant: "policy.activate",
+        capability: Capability::Audit,
+        summary: "Evaluate a candidate set beside the active one, or stop",
+        emits: &["governance.changed"],
+        request: schema::<g::ShadowPolicy>,
+        response: schema::<g::Shadow>,
+        ..BASE
+    },
+    Route {
+        name: "trust.set",
+        path: "/v1/trust",
+        function: "skill",
+        grant: "trust",
+        capability: Capability::SkillRegistry,
+        summary: "Say whose skills may be installed; what is trusted no longer is no longer used",
+        codes: POLICY,
+        emits: &["governance.changed", "skill.disabled"],
+        request: schema::<g::SetTrust>,
+        response: schema::<g::TrustAnswer>,
+        ..BASE
+    },
+    Route {
+        name: "freeze.set",
+        path: "/v1/freezes",
+        function: "skill",
+        grant: "freeze",
+        summary: "Freeze a workspace, skill, operation or actor, or lift a freeze",
+        emits: &["governance.changed"],
+        request: schema::<g::SetFreeze>,
+        response: schema::<g::Freezes>,
+        ..BASE
+    },
+    Route {
+        name: "budget.set",
+        path: "/v1/budgets",
+        function: "skill",
+        grant: "budget",
+        summary: "Say how much one plan, and a window of time, may touch",
+        emits: &["governance.changed"],
+        request: schema::<g::SetBudgets>,
+        response: schema::<g::BudgetsAnswer>,
         ..BASE
     },
     Route {
@@ -392,10 +441,72 @@ pub const ROUTES: &[Route] = &[
         function: "query",
         grant: "audit",
         capability: Capability::Audit,
-        offered: false,
-        summary: "What would change under another policy set",
+        summary: "What would have changed under another policy set",
         request: schema::<q::BacktestPolicy>,
         response: schema::<q::Backtest>,
+        ..BASE
+    },
+    Route {
+        name: "policy.get",
+        side: Side::Query,
+        method: Method::Get,
+        path: "/v1/policies",
+        function: "query",
+        grant: "audit",
+        capability: Capability::Audit,
+        summary: "The active policy set",
+        request: schema::<g::Look>,
+        response: schema::<g::PolicySets>,
+        ..BASE
+    },
+    Route {
+        name: "policy.shadow.get",
+        side: Side::Query,
+        method: Method::Get,
+        path: "/v1/policies/shadow",
+        function: "query",
+        grant: "audit",
+        capability: Capability::Audit,
+        summary: "What the candidate set would have changed",
+        request: schema::<g::Look>,
+        response: schema::<g::Shadow>,
+        ..BASE
+    },
+    Route {
+        name: "trust.get",
+        side: Side::Query,
+        method: Method::Get,
+        path: "/v1/trust",
+        function: "query",
+        grant: "audit",
+        capability: Capability::SkillRegistry,
+        summary: "Whose skills may be installed",
+        request: schema::<g::Look>,
+        response: schema::<g::TrustAnswer>,
+        ..BASE
+    },
+    Route {
+        name: "freeze.list",
+        side: Side::Query,
+        method: Method::Get,
+        path: "/v1/freezes",
+        function: "query",
+        grant: "audit",
+        summary: "What is frozen",
+        request: schema::<g::Look>,
+        response: schema::<g::Freezes>,
+        ..BASE
+    },
+    Route {
+        name: "budget.get",
+        side: Side::Query,
+        method: Method::Get,
+        path: "/v1/budgets",
+        function: "query",
+        grant: "audit",
+        summary: "How much may be touched, and how much is used",
+        request: schema::<g::Look>,
+        response: schema::<g::BudgetsAnswer>,
         ..BASE
     },
     Route {
@@ -418,7 +529,6 @@ pub const ROUTES: &[Route] = &[
         function: "skill",
         grant: "skill-registry",
         capability: Capability::SkillRegistry,
-        offered: false,
         summary: "Check a skill without installing it",
         codes: INSTALL,
         request: schema::<c::InstallSkill>,

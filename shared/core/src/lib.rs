@@ -2,12 +2,15 @@
 //!
 //! **Architecture invariant:** no clock, randomness, environment, I/O or async in this crate; `now` is an argument.
 
+pub mod artifact;
 pub mod canonical;
 pub mod execution;
 pub mod plan;
 pub mod playbook;
+pub mod publisher;
 pub mod schema;
 pub mod seal;
 pub mod skill;
 pub mod trace;
+pub mod trust;
 pub mod warrant;

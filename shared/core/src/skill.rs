@@ -35,7 +35,14 @@ pub struct CompiledOperation {
     pub output: Schema,
     /// Labels the input takes; `None`: all.
     pub accepts: Option<BTreeSet<String>>,
+    /// Labels the input never takes.
+    pub refuses: BTreeSet<String>,
     pub retry: RetryPolicy,
+}
+
+/// sha256(JCS(manifest without `signature`)): what a plan pins. A skill that is signed anew is the same skill.
+pub fn manifest_digest(manifest: &Manifest) -> Result<Digest, canonical::NotCanonical> {
+    canonical::digest(&Manifest { signature: None, ..manifest.clone() })
 }
 
 impl Skill {
@@ -49,8 +56,8 @@ impl Skill {
         let version = Version::parse(&manifest.skill.version).map_err(|error| {
             invalid(vec![Issue::new("/manifest/skill/version", format!("not a semantic version: {error}"))])
         })?;
-        let digest = canonical::digest(&manifest)
-            .map_err(|error| invalid(vec![Issue::new("/manifest", error.to_string())]))?;
+        let digest =
+            manifest_digest(&manifest).map_err(|error| invalid(vec![Issue::new("/manifest", error.to_string())]))?;
         let mut issues = Vec::new();
         if !is_key(&manifest.skill.key) {
             issues.push(Issue::new("/manifest/skill/key", KEY_FORM));
@@ -84,7 +91,7 @@ impl Skill {
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
-    /// sha256(JCS(manifest)).
+    /// [`manifest_digest`].
     pub fn digest(&self) -> &Digest {
         &self.digest
     }
@@ -266,7 +273,8 @@ fn compile_operation(
             max_backoff_seconds: retry.max_backoff_seconds.max(retry.backoff_seconds),
         },
     );
-    Some(CompiledOperation { spec: spec.clone(), input, output, accepts, retry })
+    let refuses = spec.labels.iter().flat_map(|labels| labels.refuses.iter().cloned()).collect();
+    Some(CompiledOperation { spec: spec.clone(), input, output, accepts, refuses, retry })
 }
 
 /// The enabled skills of a workspace at one moment. The compiler sees nothing else of the world.

@@ -1,58 +1,16 @@
-//! The warrant: a short-lived signed capability that a step carries to the tool it calls, so that a tool can itself
-//! refuse what no plan asked for. A compact JWS (RFC 7515, 7519) with EdDSA (RFC 8037), verifiable offline.
+//! Signs warrants; [`countersign_warrant`] says what they are and verifies them.
+//!
+//! Keys rotate with overlap: a ring signs with one key and publishes those before it as long as their warrants may be
+//! on their way.
+
+pub use countersign_warrant::{Claims, Expected, ISSUER, KeySet, Refused, verify, verify_issued};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as B64};
-use contracts::{Digest, ExecutionId, StepId};
-use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
-use serde::{Deserialize, Serialize};
+use countersign_warrant::TYPE;
+use ed25519_dalek::{Signer as _, SigningKey};
 use serde_json::{Value, json};
 
-/// Accepted difference of clocks, in seconds.
-pub const CLOCK_SKEW_SECONDS_MAX: i64 = 60;
-/// Longest warrant read, in bytes.
-const WARRANT_BYTES_MAX: usize = 4096;
-
-/// What a warrant says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Claims {
-    /// Issuer: `countersign`.
-    pub iss: String,
-    /// Audience: the origin of the tool.
-    pub aud: String,
-    /// Workspace.
-    pub ws: String,
-    /// Execution.
-    pub exe: ExecutionId,
-    /// Step.
-    pub step: StepId,
-    /// Attempt.
-    pub att: u32,
-    /// Operation, `skill/operation`.
-    pub op: String,
-    /// Digest of the input as recorded in the trace.
-    pub inp: Digest,
-    /// Digest of the plan.
-    pub plan: Digest,
-    /// Issued at, seconds since 1970.
-    pub iat: i64,
-    /// Expires at, seconds since 1970.
-    pub exp: i64,
-}
-
-/// Why a warrant is not accepted.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
-    #[error("the warrant cannot be read")]
-    Malformed,
-    #[error("the warrant is signed by an unknown key or with another algorithm")]
-    UnknownKey,
-    #[error("the warrant's signature does not verify")]
-    Forged,
-    #[error("the warrant is not valid at this time")]
-    Expired,
-}
-
-/// The key that signs warrants.
+/// A key that signs warrants.
 pub struct Key {
     signing: SigningKey,
     id: String,
@@ -66,90 +24,171 @@ impl Key {
         Self { signing, id }
     }
 
-    /// The public half as a JWK set (RFC 7517).
+    /// Its id: the start of its public half's digest.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn jwk(&self) -> Value {
+        json!({ "kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": self.id,
+            "x": B64.encode(self.signing.verifying_key().as_bytes()) })
+    }
+}
+
+/// The key that signs, and those that are still published.
+pub struct Ring {
+    current: Key,
+    before: Vec<Key>,
+}
+
+impl Ring {
+    /// A ring of one key.
+    pub fn new(current: Key) -> Self {
+        Self { current, before: Vec::new() }
+    }
+
+    /// With keys that signed before.
+    pub fn with_before(self, before: impl IntoIterator<Item = Key>) -> Self {
+        let distinct = before.into_iter().filter(|key| key.id != self.current.id).collect();
+        Self { before: distinct, ..self }
+    }
+
+    /// The key that signs.
+    pub fn current(&self) -> &Key {
+        &self.current
+    }
+
+    /// The public halves as a JWK set (RFC 7517), the current one first.
     pub fn jwks(&self) -> Value {
-        json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": self.id,
-            "x": B64.encode(self.signing.verifying_key().as_bytes()) }] })
+        let keys: Vec<Value> = std::iter::once(&self.current).chain(&self.before).map(Key::jwk).collect();
+        json!({ "keys": keys })
+    }
+
+    /// The same, to verify with.
+    pub fn key_set(&self) -> KeySet {
+        KeySet::from_jwks(&self.jwks()).unwrap_or_default()
     }
 
     /// Signs claims.
     pub fn sign(&self, claims: &Claims) -> Result<String, serde_json::Error> {
-        let header = json!({ "alg": "EdDSA", "kid": self.id, "typ": "warrant+jwt" });
+        let header = json!({ "alg": "EdDSA", "kid": self.current.id, "typ": TYPE });
         let body = format!("{}.{}", B64.encode(header.to_string()), B64.encode(serde_json::to_vec(claims)?));
-        let signature = self.signing.sign(body.as_bytes());
+        let signature = self.current.signing.sign(body.as_bytes());
         Ok(format!("{body}.{}", B64.encode(signature.to_bytes())))
     }
-
-    /// Verifies a warrant of this key at `now` (seconds since 1970).
-    pub fn verify(&self, warrant: &str, now: i64) -> Result<Claims, Refused> {
-        verify(warrant, &self.jwks(), now)
-    }
-}
-
-/// Verifies a warrant against a published key set at `now` (seconds since 1970).
-pub fn verify(warrant: &str, jwks: &Value, now: i64) -> Result<Claims, Refused> {
-    let claims = verify_issued(warrant, jwks)?;
-    let valid = claims.iat - CLOCK_SKEW_SECONDS_MAX <= now && now < claims.exp + CLOCK_SKEW_SECONDS_MAX;
-    if valid { Ok(claims) } else { Err(Refused::Expired) }
-}
-
-/// Verifies that a warrant was issued, whenever that was. For the issuer itself, whose own state says how long it
-/// waits for a callback.
-pub fn verify_issued(warrant: &str, jwks: &Value) -> Result<Claims, Refused> {
-    if warrant.len() > WARRANT_BYTES_MAX {
-        return Err(Refused::Malformed);
-    }
-    let (body, signature) = warrant.rsplit_once('.').ok_or(Refused::Malformed)?;
-    let (header, claims) = body.split_once('.').ok_or(Refused::Malformed)?;
-    let decode = |text: &str| B64.decode(text).map_err(|_| Refused::Malformed);
-    let header: Value = serde_json::from_slice(&decode(header)?).map_err(|_| Refused::Malformed)?;
-    if header.get("alg") != Some(&json!("EdDSA")) || header.get("typ") != Some(&json!("warrant+jwt")) {
-        return Err(Refused::UnknownKey);
-    }
-    let keys = jwks.get("keys").and_then(Value::as_array).ok_or(Refused::UnknownKey)?;
-    let key = keys
-        .iter()
-        .find(|key| key.get("kid") == header.get("kid") && key.get("crv") == Some(&json!("Ed25519")))
-        .and_then(|key| B64.decode(key.get("x")?.as_str()?).ok()?.try_into().ok())
-        .and_then(|bytes: [u8; 32]| VerifyingKey::from_bytes(&bytes).ok())
-        .ok_or(Refused::UnknownKey)?;
-    let signature = Signature::from_slice(&decode(signature)?).map_err(|_| Refused::Malformed)?;
-    key.verify_strict(body.as_bytes(), &signature).map_err(|_| Refused::Forged)?;
-    serde_json::from_slice(&decode(claims)?).map_err(|_| Refused::Malformed)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const BODY: &[u8] = br#"{"amount":5}"#;
+
     fn claims() -> Claims {
         Claims {
-            iss: "countersign".into(),
+            iss: ISSUER.into(),
             aud: "http://127.0.0.1:1".into(),
+            jti: "k.1".into(),
             ws: "acme".into(),
-            exe: ExecutionId::from_bytes([2; 16]),
-            step: "refund".parse().unwrap(),
+            exe: "exe_1".into(),
+            step: "refund".into(),
             att: 1,
             op: "payments/refund.create".into(),
-            inp: Digest::zero(),
-            plan: Digest::zero(),
+            arg: countersign_warrant::input_digest(BODY).unwrap(),
+            inp: "sha256:1".into(),
+            plan: "sha256:2".into(),
             iat: 1_000,
             exp: 1_300,
         }
     }
 
+    const EXPECTED: Expected<'_> =
+        Expected { audience: "http://127.0.0.1:1", operation: "payments/refund.create", input: BODY, now: 1_100 };
+
+    fn forged(header: Value, claims: &Claims, by: &Ring) -> String {
+        let body = format!("{}.{}", B64.encode(header.to_string()), B64.encode(serde_json::to_vec(claims).unwrap()));
+        format!("{body}.{}", B64.encode(by.current.signing.sign(body.as_bytes()).to_bytes()))
+    }
+
     #[test]
-    fn only_this_key_this_time_these_claims() {
-        let key = Key::new(&[7; 32]);
-        let warrant = key.sign(&claims()).unwrap();
-        assert_eq!(key.verify(&warrant, 1_100), Ok(claims()));
-        assert_eq!(key.verify(&warrant, 1_400), Err(Refused::Expired));
-        assert_eq!(key.verify(&warrant, 900), Err(Refused::Expired));
-        assert_eq!(Key::new(&[8; 32]).verify(&warrant, 1_100), Err(Refused::UnknownKey));
+    fn attack_a_warrant_replayed_on_another_step_input_tool_or_after_expiry() {
+        let ring = Ring::new(Key::new(&[7; 32]));
+        let (warrant, keys) = (ring.sign(&claims()).unwrap(), ring.key_set());
+        assert_eq!(verify(&warrant, &keys, &EXPECTED), Ok(claims()));
+        let spaced = Expected { input: b"{ \"amount\" : 5 }", ..EXPECTED };
+        assert_eq!(verify(&warrant, &keys, &spaced), Ok(claims()), "the same input, written otherwise");
+        let refused = |expected: Expected<'_>| verify(&warrant, &keys, &expected).unwrap_err();
+        assert_eq!(refused(Expected { operation: "payments/payout.create", ..EXPECTED }), Refused::Operation);
+        assert_eq!(refused(Expected { input: br#"{"amount":50}"#, ..EXPECTED }), Refused::Input);
+        assert_eq!(refused(Expected { input: b"not json", ..EXPECTED }), Refused::Input);
+        assert_eq!(refused(Expected { audience: "http://127.0.0.1:2", ..EXPECTED }), Refused::Audience);
+        assert_eq!(refused(Expected { now: 1_360, ..EXPECTED }), Refused::Expired);
+        assert_eq!(refused(Expected { now: 939, ..EXPECTED }), Refused::Expired, "not yet");
         let parts: Vec<&str> = warrant.split('.').collect();
-        let none = B64.encode(json!({"alg":"none","kid":key.id,"typ":"warrant+jwt"}).to_string());
-        assert_eq!(key.verify(&format!("{none}.{}.", parts[1]), 1_100), Err(Refused::UnknownKey));
-        let other = B64.encode(serde_json::to_vec(&Claims { step: "other".parse().unwrap(), ..claims() }).unwrap());
-        assert_eq!(key.verify(&format!("{}.{other}.{}", parts[0], parts[2]), 1_100), Err(Refused::Forged));
+        let other = B64.encode(serde_json::to_vec(&Claims { step: "other".into(), ..claims() }).unwrap());
+        let moved = format!("{}.{other}.{}", parts[0], parts[2]);
+        assert_eq!(verify(&moved, &keys, &EXPECTED), Err(Refused::Forged), "another step");
+        let eternal = ring.sign(&Claims { exp: i64::MAX, ..claims() }).unwrap();
+        assert_eq!(verify(&eternal, &keys, &EXPECTED), Err(Refused::Expired), "no warrant lives for so long");
+    }
+
+    #[test]
+    fn attack_alg_none_and_other_algorithms() {
+        let ring = Ring::new(Key::new(&[7; 32]));
+        let keys = ring.key_set();
+        let id = ring.current().id();
+        for header in [
+            json!({ "alg": "none", "kid": id, "typ": TYPE }),
+            json!({ "alg": "HS256", "kid": id, "typ": TYPE }),
+            json!({ "alg": "EdDSA", "kid": id, "typ": "JWT" }),
+            json!({ "alg": "EdDSA", "kid": id, "typ": TYPE, "crit": ["b64"] }),
+        ] {
+            assert_eq!(verify(&forged(header, &claims(), &ring), &keys, &EXPECTED), Err(Refused::Algorithm));
+        }
+        let none = forged(json!({ "alg": "none", "kid": id, "typ": TYPE }), &claims(), &ring);
+        let unsigned = format!("{}.", none.rsplit_once('.').unwrap().0);
+        assert_eq!(verify(&unsigned, &keys, &EXPECTED), Err(Refused::Algorithm));
+        assert_eq!(verify(&"a".repeat(5_000), &keys, &EXPECTED), Err(Refused::Malformed));
+    }
+
+    #[test]
+    fn attack_jwks_confusion() {
+        let (ours, theirs) = (Ring::new(Key::new(&[7; 32])), Ring::new(Key::new(&[8; 32])));
+        let keys = ours.key_set();
+        // The header brings its own key, or says where keys are: neither is looked at.
+        let id = ours.current().id();
+        let header = json!({ "alg": "EdDSA", "kid": id, "typ": TYPE, "jwk": theirs.current().jwk(),
+            "jku": "https://evil.example/jwks.json" });
+        assert_eq!(verify(&forged(header, &claims(), &theirs), &keys, &EXPECTED), Err(Refused::Forged));
+        let header = json!({ "alg": "EdDSA", "kid": theirs.current().id(), "typ": TYPE });
+        assert_eq!(verify(&forged(header, &claims(), &theirs), &keys, &EXPECTED), Err(Refused::UnknownKey));
+        // A key that is none of Ed25519's, or meant for something else, is not taken for one.
+        let mut set = ours.jwks();
+        for (name, value) in [("crv", "X25519"), ("kty", "oct"), ("use", "enc"), ("alg", "HS256")] {
+            let mut changed = set.clone();
+            changed["keys"][0][name] = json!(value);
+            let keys = KeySet::from_jwks(&changed).unwrap();
+            assert_eq!(verify(&ours.sign(&claims()).unwrap(), &keys, &EXPECTED), Err(Refused::UnknownKey), "{name}");
+        }
+        // Two keys of one id: which is meant is not guessed.
+        let mut twin = theirs.current().jwk();
+        twin["kid"] = json!(id);
+        set["keys"].as_array_mut().unwrap().push(twin);
+        assert_eq!(KeySet::from_jwks(&set).unwrap_err(), Refused::KeySet);
+        // A point of small order verifies forged signatures in lax verifiers.
+        let weak = json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "kid": "w", "x": B64.encode([0_u8; 32]) }] });
+        assert_eq!(KeySet::from_jwks(&weak).unwrap_err(), Refused::KeySet);
+    }
+
+    #[test]
+    fn keys_rotate_with_overlap() {
+        let (old, new) = ([7; 32], [8; 32]);
+        let before = Ring::new(Key::new(&old));
+        let warrant = before.sign(&claims()).unwrap();
+        let after = Ring::new(Key::new(&new)).with_before([Key::new(&old)]);
+        assert_eq!(verify(&warrant, &after.key_set(), &EXPECTED), Ok(claims()), "on its way when the key changed");
+        assert_eq!(verify(&after.sign(&claims()).unwrap(), &after.key_set(), &EXPECTED), Ok(claims()));
+        let gone = Ring::new(Key::new(&new));
+        assert_eq!(verify(&warrant, &gone.key_set(), &EXPECTED), Err(Refused::UnknownKey), "the overlap is over");
     }
 }

@@ -168,6 +168,7 @@ impl Engine {
             digest: canonical::digest_bytes(policy::BASELINE.as_bytes()),
             activated_at: now,
             actor_id: "countersign".into(),
+            note: Some("the baseline".into()),
         };
         let put = |key, item: Item| Write::Put { key, item, condition: Condition::NotExists };
         let writes = vec![
@@ -208,14 +209,13 @@ pub fn agent_grants() -> BTreeSet<String> {
         "execution.autonomous",
         "approval.request",
         "skill-registry",
-        "keys",
     ]
     .iter()
     .map(|grant| format!("control-plane.{grant}"))
     .collect()
 }
 
-/// Grants of a person who approves.
+/// Grants of a person who approves and governs: what an agent may be trusted with is not an agent's to say.
 pub fn approver_grants() -> BTreeSet<String> {
     [
         "approval",
@@ -225,6 +225,12 @@ pub fn approver_grants() -> BTreeSet<String> {
         "execution.pause",
         "execution.resume",
         "execution.resolve",
+        "skill-registry",
+        "trust",
+        "policy.activate",
+        "budget",
+        "freeze",
+        "keys",
     ]
     .iter()
     .map(|grant| format!("control-plane.{grant}"))

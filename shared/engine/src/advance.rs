@@ -3,12 +3,14 @@
 
 use crate::{
     Answer, Engine, Snapshot,
-    call::{Outputs, Prepared, Ready, Settled},
+    call::{Outputs, Prepared, Ready, Settled, Sight},
     commit::{CommitError, Loaded, system},
     control::default_mode,
+    governance::Governed,
     keys,
     ports::{Condition, Write},
     records::{Lease, Settings},
+    usage::{self, Metering},
 };
 use contracts::{
     ExecutionId, RunId, StepId, Timestamp, WorkspaceId,
@@ -79,8 +81,10 @@ struct Turn {
     settled: Vec<Settled>,
     outputs: Outputs,
     settings: Settings,
-    signer: Arc<cs_core::warrant::Key>,
+    signer: Arc<cs_core::warrant::Ring>,
     snapshot: Arc<Snapshot>,
+    governed: Governed,
+    metering: Metering,
     deadline: Timestamp,
     /// What the verdict was reached on; loaded when an input must be judged again.
     facts: OnceLock<Facts>,
@@ -105,7 +109,8 @@ struct Batch {
 enum Check {
     Policy,
     Skill(usize),
-    Frozen,
+    /// Freezes, budgets, meters.
+    Governance,
 }
 
 impl Engine {
@@ -145,8 +150,10 @@ impl Engine {
             fence: loaded.epoch + 1,
             owner,
             settings: self.settings(workspace).await?,
-            signer: self.ports().signer.key().await?,
+            signer: self.ports().signer.ring().await?,
             snapshot: self.snapshot(workspace).await?,
+            governed: self.governed(workspace).await?,
+            metering: Metering::default(),
             engine: self.clone(),
             loaded,
             calls: FuturesUnordered::new(),
@@ -306,6 +313,7 @@ impl Turn {
     /// Everything that can be decided now.
     async fn batch(&mut self, over: bool) -> Answer<Batch> {
         let now = self.engine.now();
+        self.metering = Metering::default();
         let mut batch = Batch {
             transition: Transition::begin(&self.loaded.state, now),
             writes: Vec::new(),
@@ -345,7 +353,8 @@ impl Turn {
             let Some(settled) = self.settled.get(batch.settled) else {
                 break;
             };
-            if batch.writes.len() + settled.writes.len() > BATCH_WRITES_MAX {
+            let touched = usage::touched(&self.loaded.state, batch.transition.events());
+            if batch.writes.len() + settled.writes.len() > BATCH_WRITES_MAX || touched >= usage::ITEMS_MAX {
                 break;
             }
             let command = Command::Settle {
@@ -399,17 +408,25 @@ impl Turn {
     async fn claim(&mut self, batch: &mut Batch, now: Timestamp) -> Answer<()> {
         let work = self.work(batch.transition.state(), now);
         for (place, purpose) in work {
-            if batch.transition.events().len() >= BATCH_MAX * 2 || batch.writes.len() >= BATCH_WRITES_MAX {
+            let touched = usage::touched(&self.loaded.state, batch.transition.events());
+            if batch.transition.events().len() >= BATCH_MAX * 2
+                || batch.writes.len() >= BATCH_WRITES_MAX
+                || touched >= usage::ITEMS_MAX
+            {
                 break;
             }
             let state = batch.transition.state();
             let (Some(planned), Some(record)) = (state.planned(place), state.steps.get(place)) else {
                 continue;
             };
-            let prepared = self
-                .engine
-                .prepare(state, &self.facts, planned, record, purpose, &self.snapshot, &mut self.outputs)
-                .await?;
+            let mut sight = Sight {
+                facts: &self.facts,
+                snapshot: &self.snapshot,
+                governance: &self.governed.record,
+                outputs: &mut self.outputs,
+                metering: &mut self.metering,
+            };
+            let prepared = self.engine.prepare(state, planned, record, purpose, &mut sight).await?;
             let (step, plan_skill, was) = (planned.id.clone(), planned.call.skill, record.state);
             let command = match prepared {
                 Prepared::Skip(message) => Command::Skip { step, message },
@@ -421,7 +438,15 @@ impl Turn {
                     continue;
                 }
                 Prepared::Block { reason, message } => {
-                    if was == StepState::Held && reason == BlockReason::SkillDisabled {
+                    let holds = matches!(
+                        reason,
+                        BlockReason::SkillDisabled
+                            | BlockReason::WorkspaceFrozen
+                            | BlockReason::Frozen
+                            | BlockReason::UsageExceeded
+                    );
+                    // A held step whose reason still stands; a probe or an undoing waits where it is.
+                    if holds && (was == StepState::Held || purpose != Purpose::Run) {
                         continue;
                     }
                     Command::Block { step, reason, message }
@@ -433,6 +458,7 @@ impl Turn {
                         fence: self.fence,
                         input: ready.input_digest.clone(),
                         spend: ready.spend.clone(),
+                        reserved: ready.reserved.clone(),
                     };
                     batch.writes.extend(ready.writes.iter().cloned());
                     self.check(batch, plan_skill);
@@ -477,8 +503,8 @@ impl Turn {
         undo.into_iter().chain(run).take(BATCH_MAX).collect()
     }
 
-    // INVARIANT (claim-is-one-transaction): the workspace is not frozen, the policy set is the one that judged, the
-    // skill is enabled, all in the transaction of the claim.
+    // INVARIANT (claim-is-one-transaction): freezes and limits are those that were looked at, the policy set is the one
+    // that judged, the skill is enabled, all in the transaction of the claim.
     fn check(&self, batch: &mut Batch, skill: usize) {
         let state = batch.transition.state();
         let workspace = &state.workspace;
@@ -488,7 +514,8 @@ impl Turn {
                 batch.writes.push(Write::Check { key, condition });
             }
         };
-        check(Check::Frozen, keys::settings(workspace), Condition::FieldAtMost("frozen".into(), 0));
+        let (key, condition) = Engine::governance_check(workspace, &self.governed);
+        check(Check::Governance, key, condition);
         let version = state.ruling.as_ref().and_then(|ruling| ruling.policy_version.parse().ok()).unwrap_or(0);
         check(Check::Policy, keys::policy_active(workspace), Condition::VersionIs(version));
         if let Some(pin) = state.plan().and_then(|plan| plan.plan().skills.get(skill)) {
@@ -510,6 +537,7 @@ impl Turn {
             self.loaded.lease = None;
         }
         self.loaded.token = None;
+        self.loaded.usage_seen = self.metering.versions();
         let stamp = self.stamp(now);
         let engine = self.engine.clone();
         match engine.commit(&mut self.loaded, state, events, &stamp, batch.writes, None).await {
@@ -537,6 +565,11 @@ impl Turn {
             }
             Err(CommitError::Conflict | CommitError::Repeated) => {
                 (self.loaded.lease, self.loaded.epoch, self.loaded.token) = held;
+                if !self.loaded.usage_seen.is_empty() {
+                    // Many may be at one meter: not all at once again.
+                    let draw = self.engine.ports().ids.secret().first().copied().unwrap_or_default();
+                    self.engine.ports().clock.sleep(1 + u64::from(draw) / 8).await;
+                }
                 self.reload().await
             }
             Err(CommitError::Fault(fault)) => {
@@ -580,24 +613,22 @@ impl Turn {
             return Ok(Committed::LeaseLost);
         }
         self.snapshot = self.engine.snapshot(&workspace).await?;
+        self.governed = self.engine.governed(&workspace).await?;
         let now = self.engine.now();
         let mut transition = Transition::begin(&self.loaded.state, now);
         let mut writes = Vec::new();
         match check {
             Some(Check::Policy) => {
-                let (_, command, write) = self.engine.judge(&self.loaded).await?;
-                writes.push(write);
+                let (_, command, records) = self.engine.judge(&self.loaded).await?;
+                writes.extend(records);
                 transition.apply(command).map_err(crate::refused)?;
             }
             Some(Check::Skill(skill)) => {
                 self.begin(&mut transition)?;
                 hold(&mut transition, BlockReason::SkillDisabled, |own| own == skill);
             }
-            Some(Check::Frozen) => {
-                self.begin(&mut transition)?;
-                hold(&mut transition, BlockReason::WorkspaceFrozen, |_| true);
-            }
-            None => return Ok(Committed::Again),
+            // What was changed is looked at when the steps are prepared again.
+            Some(Check::Governance) | None => return Ok(Committed::Again),
         }
         let (state, events) = transition.into_parts();
         if events.is_empty() {

@@ -38,9 +38,14 @@ impl Engine {
 
     /// A stored body.
     pub(crate) async fn get_body<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<T>, Fault> {
-        let Some(item) = self.ports.table.get(key).await? else {
-            return Ok(None);
-        };
+        match self.ports.table.get(key).await? {
+            Some(item) => self.body_of(key, &item).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The body of an item that is at hand.
+    pub(crate) async fn body_of<T: DeserializeOwned>(&self, key: &Key, item: &Item) -> Result<T, Fault> {
         if item.body.len() < 128 && item.body.starts_with(br#"{"$blob":"#) {
             let pointer: Value = decode(key, &item.body)?;
             let digest: Option<Digest> =
@@ -51,8 +56,8 @@ impl Engine {
             if cs_core::canonical::digest_bytes(&bytes) != digest {
                 return Err(Fault::Corrupt(format!("{}: its blob was changed", key.sort)));
             }
-            return decode(key, &bytes).map(Some);
+            return decode(key, &bytes);
         }
-        decode(key, &item.body).map(Some)
+        decode(key, &item.body)
     }
 }

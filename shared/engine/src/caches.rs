@@ -2,15 +2,16 @@
 //! stale entry is merely unused.
 
 use crate::{
-    Answer, Engine, bodies, keys,
-    ports::{Fault, Query},
+    Answer, Engine, keys,
+    ports::Fault,
     records::PolicyRecord,
-    skills::SkillRecord,
+    skills::{DISABLED, SkillRecord},
 };
-use contracts::{Code, Digest, ExecutionId, Problem, WorkspaceId, plan::Plan};
+use contracts::{Code, Digest, ExecutionId, Problem, Timestamp, WorkspaceId, plan::Plan};
 use cs_core::{
     plan::Compiled,
     skill::{Registry, Skill},
+    trust,
 };
 use policy::Authority;
 use std::{
@@ -23,22 +24,33 @@ use std::{
 const PLANS_MAX: usize = 256;
 /// Snapshots and policy sets kept.
 const SETS_MAX: usize = 64;
-/// Skills read of one workspace.
-const SKILLS_MAX: usize = 5_000;
 
 /// The skills of a workspace at one version of its registry.
 pub struct Snapshot {
     pub version: u64,
     /// What new plans may use.
     pub registry: Registry,
-    /// Every installed version, disabled ones too, for plans that pinned it.
-    all: HashMap<(String, String), (Arc<Skill>, bool)>,
+    /// Every installed version, for plans that pinned it.
+    all: HashMap<(String, String), Installed>,
+    /// When the first of the signatures ends that hold now.
+    until: Option<Timestamp>,
+}
+
+/// An installed skill, and what speaks against its use.
+#[derive(Clone, Debug)]
+pub struct Installed {
+    pub skill: Arc<Skill>,
+    pub against: Option<String>,
 }
 
 impl Snapshot {
-    /// A skill by key and version, and whether it is enabled.
-    pub fn skill(&self, key: &str, version: &str) -> Option<&(Arc<Skill>, bool)> {
+    /// A skill by key and version.
+    pub fn skill(&self, key: &str, version: &str) -> Option<&Installed> {
         self.all.get(&(key.to_owned(), version.to_owned()))
+    }
+    /// All skills that were ever installed, usable or not.
+    pub fn whole(&self) -> Registry {
+        Registry::new(self.all.values().map(|installed| installed.skill.clone()))
     }
 }
 
@@ -103,33 +115,50 @@ impl Engine {
     /// The workspace's skills as of now.
     pub async fn snapshot(&self, workspace: &WorkspaceId) -> Result<Arc<Snapshot>, Fault> {
         let version = self.ports.table.get(&keys::registry(workspace)).await?.map_or(0, |item| item.version);
-        if let Some(snapshot) = self.caches.snapshots.get(workspace).filter(|snapshot| snapshot.version == version) {
+        let now = self.now();
+        let fresh =
+            |snapshot: &Arc<Snapshot>| snapshot.version == version && snapshot.until.is_none_or(|until| now < until);
+        if let Some(snapshot) = self.caches.snapshots.get(workspace).filter(fresh) {
             return Ok(snapshot);
         }
-        let (partition, prefix) = keys::skills(workspace);
-        let items = self.ports.table.query(&Query::prefix(partition, prefix, SKILLS_MAX)).await?;
+        let (_, trust) = self.trust_policy(workspace).await?;
         let mut all = HashMap::new();
-        for (key, item) in items {
-            let enabled = item.fields.get("disabled").copied().unwrap_or(0) == 0;
-            let record: SkillRecord = bodies::decode(&key, &item.body)?;
-            let skill =
-                Skill::new(record.manifest).map_err(|(code, _)| Fault::Corrupt(format!("{}: {code}", key.sort)))?;
+        let mut until: Option<Timestamp> = None;
+        for (key, item) in self.skill_items(workspace).await? {
+            let record: SkillRecord = self.body_of(&key, &item).await?;
+            let manifest = record.manifest(&key)?;
+            // INVARIANT (fail-closed): signature, trust and validity are looked at again, not remembered.
+            let against = match item.fields.get("disabled").copied().unwrap_or(0) {
+                0 => trust::examine(&record.envelope, &trust, now).issues.into_iter().next().map(|(_, i)| i.message),
+                DISABLED => Some("it is disabled".to_owned()),
+                _ => Some("it is trusted no longer".to_owned()),
+            };
+            if against.is_none() {
+                until = until.into_iter().chain(manifest.signature.as_ref().map(|s| s.expires_at)).min();
+            }
+            let skill = Skill::new(manifest).map_err(|(code, _)| Fault::Corrupt(format!("{}: {code}", key.sort)))?;
             let name = skill.manifest().skill.clone();
-            all.insert((name.key, name.version), (Arc::new(skill), enabled));
+            all.insert((name.key, name.version), Installed { skill: Arc::new(skill), against });
         }
-        let enabled = all.values().filter(|(_, enabled)| *enabled).map(|(skill, _)| skill.clone());
-        let snapshot = Arc::new(Snapshot { version, registry: Registry::new(enabled), all });
+        let usable = all.values().filter(|installed| installed.against.is_none());
+        let registry = Registry::new(usable.map(|installed| installed.skill.clone()));
+        let snapshot = Arc::new(Snapshot { version, registry, all, until });
         self.caches.snapshots.put(workspace.clone(), snapshot.clone());
         Ok(snapshot)
     }
 
     /// The active policy set. INVARIANT (fail-closed): none means no.
     pub(crate) async fn authority(&self, workspace: &WorkspaceId, snapshot: &Snapshot) -> Answer<Arc<Authority>> {
+        let (version, record) = self.active(workspace).await?;
+        self.authority_of(workspace, &record, version, snapshot)
+    }
+
+    /// The active policy set as stored, and how often one was activated.
+    pub(crate) async fn active(&self, workspace: &WorkspaceId) -> Answer<(u64, PolicyRecord)> {
         let key = keys::policy_active(workspace);
         let item = self.ports.table.get(&key).await?;
         let item = item.ok_or_else(|| Problem::new(Code::PreconditionFailed, "this workspace has no policy set"))?;
-        let record: PolicyRecord = bodies::decode(&key, &item.body)?;
-        self.authority_of(workspace, &record, item.version, snapshot)
+        Ok((item.version, self.body_of(&key, &item).await?))
     }
 
     pub(crate) fn authority_of(

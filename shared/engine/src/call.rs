@@ -1,17 +1,18 @@
 //! One call to a tool: what it is sent, and what its answer means.
 
 use crate::{
-    Answer, Engine, Snapshot, bodies,
+    Answer, Engine, Governance, Snapshot,
     commit::Loaded,
     control::OUTPUT_SECRETS_MAX,
     keys, measure,
     ports::{ToolAnswer, ToolCall, Write},
     records::Settings,
+    usage::Metering,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD as B64};
 use contracts::{
     Code, Digest, ExecutionId, Problem, StepId, Timestamp, WorkspaceId,
-    event::{BlockReason, Purpose},
+    event::{BlockReason, Purpose, Reserved},
     limits::{STEP_OUTPUT_BYTES_MAX, STEP_TIMEOUT_SECONDS_MAX},
     manifest::Binding,
     plan::{Call, PlanStep, Radius},
@@ -23,10 +24,10 @@ use cs_core::{
     plan::{self, wiring},
     seal::{self, Secret},
     skill::CompiledOperation,
-    warrant::Claims,
+    warrant::{self, Claims, Ring},
 };
 use hmac::{Hmac, Mac as _};
-use policy::Facts;
+use policy::{Facts, Metered};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use std::{
@@ -51,6 +52,15 @@ impl Outputs {
     }
 }
 
+/// What a worker sees of the world around an execution.
+pub(crate) struct Sight<'t> {
+    pub(crate) facts: &'t OnceLock<Facts>,
+    pub(crate) snapshot: &'t Snapshot,
+    pub(crate) governance: &'t Governance,
+    pub(crate) outputs: &'t mut Outputs,
+    pub(crate) metering: &'t mut Metering,
+}
+
 /// What can be done with a step that is ready.
 pub(crate) enum Prepared {
     Skip(String),
@@ -65,6 +75,7 @@ pub(crate) struct Ready {
     pub(crate) purpose: Purpose,
     pub(crate) input_digest: Digest,
     pub(crate) spend: Radius,
+    pub(crate) reserved: Vec<Reserved>,
     /// Sealed values that the input added.
     pub(crate) writes: Vec<Write>,
     /// Opened: with the sensitive values.
@@ -89,7 +100,8 @@ impl Engine {
     fn pinned(&self, state: &Execution, call: &Call, snapshot: &Snapshot) -> Answer<Arc<CompiledOperation>> {
         let gone = || Problem::new(Code::Conflict, format!("the skill of `{}` is not installed", call.operation));
         let pin = state.plan().and_then(|plan| plan.plan().skills.get(call.skill)).ok_or_else(gone)?;
-        let (skill, _) = snapshot.skill(&pin.key, &pin.version).ok_or_else(gone)?;
+        let installed = snapshot.skill(&pin.key, &pin.version).ok_or_else(gone)?;
+        let skill = &installed.skill;
         if *skill.digest() != pin.manifest_digest {
             return Err(gone());
         }
@@ -141,19 +153,34 @@ impl Engine {
         Ok(())
     }
 
+    // What speaks against using the skill that a step pins, now. The claim's transaction checks it again.
+    fn unusable(&self, state: &Execution, planned: &PlanStep, snapshot: &Snapshot) -> Option<String> {
+        let pin = state.plan()?.plan().skills.get(planned.call.skill)?;
+        let installed = snapshot.skill(&pin.key, &pin.version)?;
+        let ended = crate::trust::ended(installed.skill.manifest(), self.now());
+        installed.against.clone().or_else(|| ended.map(|end| format!("its signature ended at {end}")))
+    }
+
     /// Resolves a step's input and looks at everything that could speak against calling it now.
-    #[expect(clippy::too_many_arguments, reason = "everything a call depends on, each given by name")]
     pub(crate) async fn prepare(
         &self,
         state: &Execution,
-        facts: &OnceLock<Facts>,
         planned: &PlanStep,
         record: &Step,
         purpose: Purpose,
-        snapshot: &Snapshot,
-        outputs: &mut Outputs,
+        sight: &mut Sight<'_>,
     ) -> Answer<Prepared> {
         let refuse = |code: &'static str, message: String| Ok(Prepared::Refuse { code, message });
+        let Sight { facts, snapshot, governance, outputs, metering } = sight;
+        let actor = state.intent.as_ref().map(|intent| intent.actor_id.as_str()).unwrap_or_default();
+        if let Some((reason, message)) = governance.frozen(&planned.call.operation, actor)
+            && (purpose == Purpose::Run || reason == BlockReason::WorkspaceFrozen)
+        {
+            return Ok(Prepared::Block { reason, message: Some(message) });
+        }
+        if let Some(message) = self.unusable(state, planned, snapshot) {
+            return Ok(Prepared::Block { reason: BlockReason::SkillDisabled, message: Some(message) });
+        }
         let own_operation = match self.pinned(state, &planned.call, snapshot) {
             Ok(operation) => operation,
             Err(problem) => {
@@ -216,9 +243,12 @@ impl Engine {
             let what = issues.first().map(|issue| format!("{}: {}", issue.pointer, issue.message));
             return refuse("INPUT_INVALID", what.unwrap_or_default());
         }
-        // Values that came from other steps were not there when the plan was judged: judge again, with them.
-        if purpose == Purpose::Run && !planned.wires.is_empty() {
-            match self.judge_actual(state, facts, planned, &input, snapshot).await? {
+        // Values that came from other steps were not there when the plan was judged, and usage has gone on since: judge
+        // again, with them.
+        let usage =
+            self.metered(&state.workspace, governance, [planned.call.operation.as_str()], actor, metering).await?;
+        if purpose == Purpose::Run && (!planned.wires.is_empty() || !usage.is_empty()) {
+            match self.judge_actual(state, facts, planned, &input, (usage, snapshot)).await? {
                 (Verdict::Autonomous, _) => {}
                 (Verdict::Assist, reasons) => {
                     let approved = record.approval.is_some() || state.grant_for(&planned.id).is_some();
@@ -235,14 +265,23 @@ impl Engine {
             return Ok(Prepared::Block { reason: BlockReason::ApprovalRequired, message: None });
         }
         let spend = match purpose {
-            Purpose::Run => plan::resolved_radius(&opened, &operation.spec),
+            Purpose::Run => plan::resolved_radius(&opened, &operation.spec, planned),
             Purpose::Probe | Purpose::Compensate => Radius::default(),
         };
-        if purpose == Purpose::Run && record.attempt == 0 {
+        let mut reserved = Vec::new();
+        if purpose == Purpose::Run && record.hold.is_none() {
             let total = plan::sum(&state.spent, &spend);
-            let budget = state.plan().and_then(|plan| plan.plan().budget.as_ref());
-            if let Some(over) = plan::exceeded(&total, budget) {
+            let over = plan::exceeded(&total, governance.budgets.plan.as_ref());
+            let over = over.map(|over| format!("{over} (the workspace's budget)"));
+            if let Some(over) = state.over_budget(planned, &spend).or(over) {
                 return Ok(Prepared::Block { reason: BlockReason::BudgetExceeded, message: Some(over) });
+            }
+            let who = (planned.call.operation.as_str(), actor);
+            match self.reserve(&state.workspace, governance, who, &spend, metering) {
+                Ok(amounts) => reserved = amounts,
+                Err(over) => {
+                    return Ok(Prepared::Block { reason: BlockReason::UsageExceeded, message: Some(over) });
+                }
             }
         }
         Ok(Prepared::Call(Box::new(Ready {
@@ -250,6 +289,7 @@ impl Engine {
             purpose,
             input_digest: canonical::digest(&input).map_err(crate::not_canonical)?,
             spend,
+            reserved,
             writes,
             input: opened,
             call,
@@ -264,7 +304,7 @@ impl Engine {
         facts: &OnceLock<Facts>,
         planned: &PlanStep,
         input: &Value,
-        snapshot: &Snapshot,
+        (usage, snapshot): (Vec<Metered>, &Snapshot),
     ) -> Answer<(Verdict, Vec<String>)> {
         let Some(plan) = state.plan() else {
             return Ok((Verdict::Blocked, vec!["no plan".into()]));
@@ -280,7 +320,8 @@ impl Engine {
                 facts.get_or_init(|| stored.facts)
             }
         };
-        let verdict = policy::judge_step(plan.plan(), planned, Some(input), facts, &authority);
+        let facts = Facts { usage, ..facts.clone() };
+        let verdict = policy::judge_step(plan.plan(), planned, Some(input), &facts, &authority);
         Ok((verdict.verdict, verdict.reasons))
     }
 
@@ -349,7 +390,7 @@ impl Engine {
         &self,
         loaded: &Loaded,
         settings: &Settings,
-        signer: &cs_core::warrant::Key,
+        signer: &Ring,
         ready: &Ready,
     ) -> Result<ToolCall, String> {
         let state = &loaded.state;
@@ -361,24 +402,27 @@ impl Engine {
         };
         let key = state.idempotency_key(&ready.step, suffix).ok_or("no plan")?;
         let plan = state.plan().map(|plan| plan.digest().clone()).ok_or("no plan")?;
-        let body = bodies::encode(&ready.input).map_err(|fault| fault.to_string())?;
+        // Canonical, so that a tool can hash the bytes as they come and find what the warrant says.
+        let body = canonical::value_bytes(&ready.input).map_err(|error| error.to_string())?;
         let timeout_seconds = ready.call.timeout_seconds.min(STEP_TIMEOUT_SECONDS_MAX);
         let now = self.now();
+        let id = format!("{}.{attempt}", key.hex().get(..32).unwrap_or_default());
         let claims = Claims {
-            iss: "countersign".into(),
+            iss: warrant::ISSUER.into(),
             aud: audience(&ready.call.binding),
+            jti: id.clone(),
             ws: state.workspace.to_string(),
-            exe: state.id.clone(),
-            step: ready.step.clone(),
+            exe: state.id.to_string(),
+            step: ready.step.to_string(),
             att: attempt,
             op: ready.call.operation.clone(),
-            inp: ready.input_digest.clone(),
-            plan,
+            arg: canonical::digest_bytes(&body).to_string(),
+            inp: ready.input_digest.to_string(),
+            plan: plan.to_string(),
             iat: now.ms() / 1_000,
             exp: now.ms() / 1_000 + i64::from(timeout_seconds) + WARRANT_SECONDS,
         };
         let warrant = signer.sign(&claims).map_err(|error| error.to_string())?;
-        let id = format!("{}.{attempt}", key.hex().get(..32).unwrap_or_default());
         let signature = webhook_signature(&settings.webhook_secret, &id, now, &body).ok_or("no webhook secret")?;
         let callback = format!("{}/v1/executions/{}/steps/{}/callback", self.config.public_url, state.id, ready.step);
         Ok(ToolCall {

@@ -5,7 +5,7 @@
 
 use crate::{
     Answer, Caller, Engine, bodies, keys, measure,
-    ports::{Condition, Fault, Item, NotCommitted, Query, Write},
+    ports::{Condition, Fault, Item, Key, NotCommitted, Query, Write},
     records::{HeadRecord, HeadView, Lease, OnceRecord, OutboxRecord},
     refused,
 };
@@ -24,6 +24,7 @@ use cs_core::{
     trace::{self, Stamp},
 };
 use serde::{Serialize, de::DeserializeOwned};
+use std::collections::HashMap;
 
 /// Looks at an execution while a commit of it is being applied.
 const LOOKS_MAX: u32 = 8;
@@ -46,6 +47,8 @@ pub(crate) struct Loaded {
     pub(crate) drives: u32,
     pub(crate) traceparent: Option<String>,
     pub(crate) title: String,
+    /// Versions of the usage that the next commit was decided on.
+    pub(crate) usage_seen: HashMap<Key, u64>,
 }
 
 impl Loaded {
@@ -60,6 +63,7 @@ impl Loaded {
             drives: 0,
             traceparent,
             title,
+            usage_seen: HashMap::new(),
         }
     }
 }
@@ -80,7 +84,7 @@ pub(crate) enum CommitError {
 /// A command's idempotency: where its record is, and the hash of the request.
 #[derive(Clone, Debug)]
 pub(crate) struct Once {
-    key: crate::ports::Key,
+    key: Key,
     request: Digest,
 }
 
@@ -109,6 +113,7 @@ impl Engine {
             drives: head.drives,
             traceparent: head.traceparent,
             title: head.title,
+            usage_seen: HashMap::new(),
         })
     }
 
@@ -158,6 +163,7 @@ impl Engine {
     ) -> Result<(), CommitError> {
         let (workspace, id) = (state.workspace.clone(), state.id.clone());
         let fault = |fault| CommitError::Fault(fault);
+        let usage = self.usage_writes(&loaded.state, &events, &loaded.usage_seen).await?;
         let mut chain = loaded.chain.clone();
         let entries = trace::append(&mut chain, stamp, events)
             .map_err(|error| CommitError::Fault(Fault::Corrupt(error.to_string())))?;
@@ -167,6 +173,7 @@ impl Engine {
         let extra_count = writes.len();
         let once_index = once.is_some().then_some(extra_count);
         writes.extend(once);
+        writes.extend(usage);
         for entry in &entries {
             let item = bodies::item(1, entry).map_err(fault)?;
             writes.push(Write::Put {

@@ -46,6 +46,7 @@ impl Engine {
         caller.require("control-plane.execution.start")?;
         let run_id = RunId::from_bytes(self.ports.ids.id());
         let id = &request.execution_id;
+        self.verify_again(caller, id).await?;
         let answer = self
             .update(
                 caller,
@@ -76,6 +77,18 @@ impl Engine {
         // Repeating the start of a state machine by its name is one start.
         self.ports.signals.start(&caller.workspace, id, &drive_name(id, 0)).await?;
         Ok(answer)
+    }
+
+    // A plan that was verified under a policy set that is not active any more is verified again before it starts.
+    async fn verify_again(&self, caller: &Caller, id: &ExecutionId) -> Answer<()> {
+        for _ in 0..8 {
+            let mut loaded = self.load(&caller.workspace, id).await?;
+            if loaded.state.status != Status::Verified || self.verified_under_active(&loaded).await? {
+                return Ok(());
+            }
+            self.verify_once(&mut loaded, &caller.actor, caller.traceparent.clone(), None).await?;
+        }
+        Err(crate::busy())
     }
 
     /// Cancels an execution.
@@ -226,9 +239,9 @@ impl Engine {
         let refuse = |why: &str| Problem::new(Code::Unauthenticated, why.to_owned());
         let token = token.ok_or_else(|| refuse("send `Authorization: Bearer <the warrant of the call>`"))?;
         // The warrant says who may answer; how long, the step's own deadline says, which the decision checks.
-        let claims =
-            warrant::verify_issued(token, &self.jwks().await?).map_err(|error| refuse(&error.to_string()))?;
-        if claims.exe != *id || claims.step != *step {
+        let claims = warrant::verify_issued(token, &self.ports.signer.ring().await?.key_set())
+            .map_err(|error| refuse(&error.to_string()))?;
+        if claims.exe != id.as_str() || claims.step != step.as_str() {
             return Err(refuse("the warrant is for another step"));
         }
         let workspace = claims.ws.parse().map_err(|_| refuse("the warrant names no workspace"))?;

@@ -133,6 +133,40 @@ pub fn policy(workspace: &WorkspaceId, digest: &Digest) -> Key {
 pub fn registry(workspace: &WorkspaceId) -> Key {
     key(format!("ws#{workspace}"), "registry")
 }
+/// Freezes, budgets and meters.
+pub fn governance(workspace: &WorkspaceId) -> Key {
+    key(format!("ws#{workspace}"), "governance")
+}
+/// Whose skills may be installed.
+pub fn trust(workspace: &WorkspaceId) -> Key {
+    key(format!("ws#{workspace}"), "trust")
+}
+/// What one actor, operation or workspace (`of`) used of a meter.
+pub fn usage(workspace: &WorkspaceId, meter: &str, of: &str) -> Key {
+    let (partition, prefix) = usage_of(workspace, meter);
+    // `of` is a stranger's text: hashed, it has no place in the order of keys.
+    key(partition, format!("{prefix}{}", cs_core::canonical::digest_bytes(of.as_bytes()).hex()))
+}
+/// Partition and prefix of all usage of a meter.
+pub fn usage_of(workspace: &WorkspaceId, meter: &str) -> (String, String) {
+    (format!("ws#{workspace}#usage"), format!("u#{meter}#"))
+}
+/// Partition of what a candidate policy set would have changed.
+pub fn shadow_partition(workspace: &WorkspaceId, digest: &Digest) -> String {
+    format!("ws#{workspace}#shadow#{}", digest.hex())
+}
+/// The same of one execution's steps, by time.
+pub fn shadow(workspace: &WorkspaceId, digest: &Digest, at: Timestamp, id: &ExecutionId) -> Key {
+    key(shadow_partition(workspace, digest), list_sort(at, id.as_str()))
+}
+/// A candidate policy set, by content.
+pub fn candidate(workspace: &WorkspaceId, digest: &Digest) -> Key {
+    key(format!("ws#{workspace}"), format!("candidate#{}", digest.hex()))
+}
+/// Partition and prefix of every policy set by content.
+pub fn policies(workspace: &WorkspaceId) -> (String, &'static str) {
+    (format!("ws#{workspace}"), "policy#")
+}
 /// Subscriptions of a workspace to its stage events.
 pub fn webhooks(workspace: &WorkspaceId) -> Key {
     key(format!("ws#{workspace}"), "webhooks")

@@ -13,9 +13,11 @@ mod commit;
 mod compile;
 mod control;
 mod export;
+mod governance;
 pub mod keys;
 mod measure;
 pub mod memory;
+mod policies;
 pub mod ports;
 mod query;
 mod records;
@@ -24,6 +26,8 @@ mod replay;
 mod skills;
 mod submit;
 mod sweep;
+mod trust;
+mod usage;
 mod verify;
 mod webhooks;
 
@@ -32,6 +36,7 @@ pub use advance::{Next, Step as NextStep};
 pub use caches::Snapshot;
 pub use compile::Compiling;
 pub use export::{Exported, Manifest};
+pub use governance::Governance;
 pub use records::{HeadRecord, OutboxRecord, PolicyRecord, Settings};
 pub use relay::{cloud_event, webhook_headers};
 pub use skills::SkillRecord;
@@ -45,8 +50,6 @@ use std::sync::Arc;
 /// What a deployment decides.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Unsigned manifests are accepted (listed `verified: false`).
-    pub development: bool,
     /// Tools on loopback and private addresses are allowed.
     pub allow_private_targets: bool,
     pub capabilities: Vec<Capability>,
@@ -67,7 +70,6 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            development: false,
             allow_private_targets: false,
             capabilities: vec![Capability::Core, Capability::Approval, Capability::Audit, Capability::SkillRegistry],
             public_url: String::new(),
@@ -116,7 +118,7 @@ impl Engine {
     }
     /// The public keys that verify warrants (JWK set).
     pub async fn jwks(&self) -> Answer<serde_json::Value> {
-        Ok(self.ports.signer.key().await?.jwks())
+        Ok(self.ports.signer.ring().await?.jwks())
     }
     /// A fresh salt: 16 random bytes, hexadecimal.
     pub(crate) fn salt(&self) -> String {
@@ -156,6 +158,11 @@ pub fn execution_of(payload: &serde_json::Value) -> Answer<(contracts::Workspace
 /// A refusal of the aggregate as a problem.
 pub(crate) fn refused(refusal: cs_core::execution::decide::Refusal) -> Problem {
     Problem::new(refusal.code, refusal.message)
+}
+
+/// Others were faster, again and again.
+pub(crate) fn busy() -> Problem {
+    Problem { retryable: true, ..Problem::new(Code::Conflict, "too many others change this; try again") }
 }
 
 /// A value that has no canonical form cannot come from a checked document.

@@ -200,17 +200,17 @@ pub trait Archive: Send + Sync {
     async fn put(&self, name: &str, media_type: &str, bytes: Vec<u8>) -> Result<(), Fault>;
 }
 
-/// Keeper of the key that signs warrants.
+/// Keeper of the keys that sign warrants.
 #[async_trait]
 pub trait Signer: Send + Sync {
-    /// The key.
-    async fn key(&self) -> Result<Arc<warrant::Key>, Fault>;
+    /// The key that signs, and those that are still published.
+    async fn ring(&self) -> Result<Arc<warrant::Ring>, Fault>;
 }
 
-/// A key that is at hand.
+/// Keys that are at hand.
 #[async_trait]
-impl Signer for Arc<warrant::Key> {
-    async fn key(&self) -> Result<Arc<warrant::Key>, Fault> {
+impl Signer for Arc<warrant::Ring> {
+    async fn ring(&self) -> Result<Arc<warrant::Ring>, Fault> {
         Ok(self.clone())
     }
 }

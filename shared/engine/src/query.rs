@@ -1,6 +1,9 @@
 //! Queries: execution.get, execution.list, trace.get, policy.explain. They change nothing (INVARIANT get-never-mutates).
 
-use crate::{Answer, Caller, Engine, bodies, commit::Loaded, keys, ports::Query, skills::page, verify::step_answer};
+use crate::{
+    Answer, Caller, Engine, bodies, commit::Loaded, keys, ports::Query, records::PolicyRecord, skills::page,
+    verify::step_answer,
+};
 use contracts::{
     Code, ExecutionId, Issue, Problem, Timestamp,
     limits::GET_WAIT_SECONDS_MAX,
@@ -13,9 +16,10 @@ use contracts::{
 use cs_core::{
     execution::StepState,
     plan::{self, Rejected},
+    skill::Registry,
 };
 use futures_util::FutureExt as _;
-use policy::PlanVerdict;
+use policy::{Authority, PlanVerdict};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 
@@ -260,7 +264,9 @@ impl Engine {
                 };
                 let authority = self.authority(&caller.workspace, &snapshot).await?;
                 let text = request.text.unwrap_or_default();
-                let facts = self.facts_of(caller.actor.clone(), caller.grants.clone(), None, &text);
+                let mut facts = self.facts_of(caller.actor.clone(), caller.grants.clone(), None, &text);
+                let governed = self.governed(&caller.workspace).await?;
+                self.add_usage(&caller.workspace, &governed.record, compiled.plan(), &mut facts).await?;
                 policy::judge(compiled.plan(), compiled.digest(), &facts, &authority)
             }
             (Some(_), Some(_)) | (None, None) => {
@@ -281,6 +287,14 @@ impl Engine {
             verdict.steps.iter().filter(worst).flat_map(|step| step.reasons.clone()).collect();
         reasons.sort();
         reasons.dedup();
+        // What a policy says of itself stands in the set that decided, active or not.
+        let record: Option<PolicyRecord> =
+            self.get_body(&keys::policy(&caller.workspace, &verdict.policy_digest)).await?;
+        let authority = record.and_then(|record| Authority::new(&record.text, "", &Registry::default()).ok());
+        let described = |names: &[String]| {
+            let authority = authority.as_ref();
+            names.iter().filter_map(|name| authority?.describe(name).cloned()).collect()
+        };
         Ok(Explanation {
             verdict: verdict.verdict,
             risk_tier: verdict.risk_tier,
@@ -292,6 +306,7 @@ impl Engine {
                 .into_iter()
                 .map(|step| StepExplanation {
                     verdict: step_answer(&step),
+                    policies: described(&step.determining),
                     determining: step.determining,
                     errors: step.errors,
                     request: step.request,

@@ -98,7 +98,7 @@ pub struct OnceRecord {
     pub response: Value,
 }
 
-/// Settings of a workspace. The item's field `frozen` is 1 where no step may begin.
+/// Settings of a workspace.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Settings {
@@ -115,4 +115,6 @@ pub struct PolicyRecord {
     pub digest: Digest,
     pub activated_at: Timestamp,
     pub actor_id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }

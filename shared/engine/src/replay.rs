@@ -3,7 +3,7 @@
 //! INVARIANT (replayable).
 
 use crate::{
-    Answer, Caller, Engine, Snapshot, bodies,
+    Answer, Caller, Engine, Snapshot,
     commit::Loaded,
     compile::draft_digest,
     keys,
@@ -65,8 +65,8 @@ impl Engine {
             return Ok(Some(difference("plan", "/draft", json!(facts.draft_digest), json!(digest))));
         }
         let pins = stored.plan().skills.iter();
-        let skills: Vec<_> =
-            pins.filter_map(|pin| snapshot.skill(&pin.key, &pin.version)).map(|(skill, _)| skill.clone()).collect();
+        let found = pins.filter_map(|pin| snapshot.skill(&pin.key, &pin.version));
+        let skills: Vec<_> = found.map(|installed| installed.skill.clone()).collect();
         Ok(match plan::compile(&draft.draft, &Registry::new(skills)) {
             Ok(compiled) if *compiled.digest() == facts.digest => None,
             Ok(compiled) => {
@@ -97,12 +97,11 @@ impl Engine {
             return Ok(Some(difference("verdict", "", json!(ruling.verdict_digest), json!(digest))));
         }
         let key = keys::policy(workspace, &ruling.policy_digest);
-        let Some(item) = self.ports.table.get(&key).await? else {
+        let Some(record) = self.get_body::<PolicyRecord>(&key).await? else {
             return Ok(Some(difference("verdict", "/policyDigest", json!(ruling.policy_digest), Value::Null)));
         };
-        let record: PolicyRecord = bodies::decode(&key, &item.body)?;
         let skills = plan.plan().skills.iter().filter_map(|pin| snapshot.skill(&pin.key, &pin.version));
-        let registry = Registry::new(skills.map(|(skill, _)| skill.clone()));
+        let registry = Registry::new(skills.map(|installed| installed.skill.clone()));
         let authority = policy::Authority::new(&record.text, stored.policy_version.clone(), &registry);
         let Ok(authority) = authority else {
             return Ok(Some(difference("verdict", "/policyDigest", json!(ruling.policy_digest), Value::Null)));

@@ -1,39 +1,74 @@
-//! controlPlane.skill.install, disable and list. The workspace's own trace records each.
+//! controlPlane.skill.install, verify, disable and list. The workspace's own trace records each.
 
 use crate::{
-    Answer, Caller, Engine, bodies, keys,
-    ports::{Condition, Fault, Item, NotCommitted, Query, Write},
+    Answer, Caller, Engine, bodies, busy, keys,
+    ports::{Condition, Fault, Item, Key, NotCommitted, Query, Write},
+    trust::ended,
 };
+use base64::{Engine as _, engine::general_purpose::STANDARD as B64};
 use contracts::{
     Code, Digest, Issue, Problem, Timestamp, WorkspaceId,
-    command::{DisableSkill, InstallSkill, SkillDisabledAnswer, SkillInstalledAnswer},
+    command::{ArtifactSource, DisableSkill, InstallSkill, SkillDisabledAnswer, SkillInstalledAnswer},
     event::{Event, SkillDisabled, SkillInstalled, SkillRejected},
+    governance::TrustPolicy,
     id::InstallationId,
-    limits::{NAME_BYTES_MAX, PAGE_ITEMS_DEFAULT, PAGE_ITEMS_MAX},
+    limits::{ARTIFACT_BYTES_MAX, NAME_BYTES_MAX, PAGE_ITEMS_DEFAULT, PAGE_ITEMS_MAX},
     manifest::Manifest,
-    query::{ListSkills, SkillList, SkillView},
+    query::{ListSkills, SkillList, SkillVerified, SkillView},
 };
 use cs_core::{
-    skill::Skill,
+    artifact,
+    skill::{Skill, manifest_digest},
     trace::{self, Stamp},
+    trust::examine,
 };
 use semver::Version;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-/// An installed skill. The item's field `disabled` is 1 where it may not be used.
+/// An installed skill. The item's field `disabled` is [`DISABLED`] or [`REVOKED`] where it may not be used.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SkillRecord {
     pub installation_id: InstallationId,
-    pub manifest: Manifest,
+    /// As it was signed: whoever loads it verifies it again.
+    pub envelope: Value,
     pub manifest_digest: Digest,
-    pub verified: bool,
     pub installed_at: Timestamp,
 }
 
+impl SkillRecord {
+    /// The manifest inside the envelope, unverified.
+    pub(crate) fn manifest(&self, key: &Key) -> Result<Manifest, Fault> {
+        let payload = self.envelope.get("payload").and_then(Value::as_str).and_then(|text| B64.decode(text).ok());
+        payload
+            .and_then(|payload| serde_json::from_slice(&payload).ok())
+            .ok_or_else(|| Fault::Corrupt(format!("{}: its envelope cannot be read", key.sort)))
+    }
+}
+
+/// By an operator; stays so until the version is another.
+pub(crate) const DISABLED: i64 = 1;
+/// By the trust policy; installing it again, once it is trusted again, takes it into use.
+pub(crate) const REVOKED: i64 = 2;
+
 /// Versions of one skill that one disable covers.
 const VERSIONS_MAX: usize = 50;
+/// Skills of one workspace.
+const SKILLS_MAX: usize = 5_000;
 const TRIES_MAX: u32 = 8;
+
+/// Everything that was found of a skill as it came.
+struct Admission {
+    skill: Option<Skill>,
+    manifest_digest: Digest,
+    provenance: Option<String>,
+    signature_verified: bool,
+    publisher_trusted: bool,
+    compatibility_verified: bool,
+    /// The first is the one to refuse with.
+    issues: Vec<(Code, Issue)>,
+}
 
 impl Engine {
     /// Installs a skill. A refused attempt is recorded and never occupies the version.
@@ -43,37 +78,53 @@ impl Engine {
         if let Some(given) = given {
             return Ok(given);
         }
-        let skill = match self.admit(&request) {
-            Ok(skill) => skill,
-            Err(problem) => {
-                self.reject_skill(caller, &request, &problem).await?;
-                return Err(problem);
-            }
-        };
         let workspace = &caller.workspace;
-        let key = keys::skill(workspace, &request.skill_key, &request.version);
-        let publisher = &skill.manifest().publisher;
+        let bytes = self.artifact_bytes(&request).await?;
         for _ in 0..TRIES_MAX {
             let now = self.now();
-            if let Some(item) = self.ports.table.get(&key).await? {
-                let record: SkillRecord = bodies::decode(&key, &item.body)?;
-                if record.manifest_digest == *skill.digest() {
-                    let status = if item.fields.get("disabled") == Some(&1) { "disabled" } else { "enabled" };
-                    return Ok(answer(&record, status));
-                }
-                let message = format!("{} {} is installed with other content", request.skill_key, request.version);
-                let problem = Problem::new(Code::VersionConflict, message);
-                self.reject_skill(caller, &request, &problem).await?;
-                return Err(problem);
+            let (trust_version, trust) = self.trust_policy(workspace).await?;
+            let mut found = self.admit(&request, &bytes, &trust, now);
+            if found.issues.is_empty() {
+                found.issues.extend(self.rollback(caller, &request, &trust).await?);
             }
+            let Some(skill) = found.skill.take().filter(|_| found.issues.is_empty()) else {
+                let problem = refusal(&found);
+                self.reject_skill(caller, &request, &found, &problem).await?;
+                return Err(problem);
+            };
+            let key = keys::skill(workspace, &request.skill_key, &request.version);
+            let stored = self.ports.table.get(&key).await?;
+            let (version, before) = match &stored {
+                Some(item) => (item.version, Some(self.body_of::<SkillRecord>(&key, item).await?)),
+                None => (0, None),
+            };
+            let state = stored.as_ref().and_then(|item| item.fields.get("disabled").copied()).unwrap_or(0);
+            if let Some(record) = &before {
+                if record.manifest_digest != found.manifest_digest {
+                    let message =
+                        format!("{} {} is installed with other content", request.skill_key, request.version);
+                    let problem = Problem::new(Code::VersionConflict, message.clone()).issue(Issue::coded(
+                        "VERSION_CONFLICT",
+                        "/version",
+                        message,
+                    ));
+                    self.reject_skill(caller, &request, &found, &problem).await?;
+                    return Err(problem);
+                }
+                // The same again; but for a signature that is new, or a skill that is trusted again.
+                if state == DISABLED || (state == 0 && record.envelope == request.manifest) {
+                    return Ok(answer(record, &skill, state));
+                }
+            }
+            let publisher = &skill.manifest().publisher;
             let record = SkillRecord {
-                installation_id: InstallationId::from_bytes(self.ports.ids.id()),
-                manifest: skill.manifest().clone(),
-                manifest_digest: skill.digest().clone(),
-                verified: false,
+                installation_id: before
+                    .map_or_else(|| InstallationId::from_bytes(self.ports.ids.id()), |record| record.installation_id),
+                envelope: request.manifest.clone(),
+                manifest_digest: found.manifest_digest.clone(),
                 installed_at: now,
             };
-            let response = answer(&record, "enabled");
+            let response = answer(&record, &skill, 0);
             let event = Event::SkillInstalled(SkillInstalled {
                 installation_id: record.installation_id.clone(),
                 skill_key: request.skill_key.clone(),
@@ -83,80 +134,187 @@ impl Engine {
                 provenance: Some(publisher.provenance.clone()),
                 manifest_digest: record.manifest_digest.clone(),
                 actor_id: caller.actor.id.clone(),
-                verified: record.verified,
+                verified: true,
             });
-            let mut item = bodies::item(1, &record)?;
-            item.fields.insert("disabled".into(), 0);
-            let mut writes = vec![Write::Put { key: key.clone(), item, condition: Condition::NotExists }];
+            if !bytes.is_empty() {
+                self.ports.blobs.put(&request.artifact_digest, &bytes).await?;
+            }
+            let mut write = self.put_body(key, &record).await?;
+            if let Write::Put { item, condition, .. } = &mut write {
+                item.version = version + 1;
+                item.fields.insert("disabled".into(), 0);
+                *condition = if version == 0 { Condition::NotExists } else { Condition::VersionIs(version) };
+            }
+            let mut writes = vec![write, Self::trust_unchanged(workspace, trust_version)];
             writes.extend(once.as_ref().map(|once| self.once_write(once, &response)).transpose()?);
-            if self.journal(caller, event, writes, true).await? {
+            if self.journal(caller, vec![event], writes, true).await? {
                 return Ok(response);
             }
         }
         Err(busy())
     }
 
-    // Signature checks come with the skill registry's governance; until then only the development flag lets a bare
-    // manifest in, and nothing is called verified.
-    fn admit(&self, request: &InstallSkill) -> Answer<Skill> {
-        let signed = request.manifest.get("payloadType").is_some();
-        if signed {
-            let message = "this deployment does not verify signed manifests yet";
-            return Err(Problem::new(Code::SignatureInvalid, message).issue(Issue::new("/manifest", message)));
+    /// Looks at a skill as an installation would, and installs nothing.
+    pub async fn verify_skill(&self, caller: &Caller, request: InstallSkill) -> Answer<SkillVerified> {
+        caller.require("control-plane.skill-registry")?;
+        let bytes = self.artifact_bytes(&request).await?;
+        let (_, trust) = self.trust_policy(&caller.workspace).await?;
+        let mut found = self.admit(&request, &bytes, &trust, self.now());
+        found.issues.extend(self.rollback(caller, &request, &trust).await?);
+        let key = keys::skill(&caller.workspace, &request.skill_key, &request.version);
+        if let Some(item) = self.ports.table.get(&key).await? {
+            let record: SkillRecord = self.body_of(&key, &item).await?;
+            if record.manifest_digest != found.manifest_digest {
+                let message = "this version is installed with other content";
+                found.issues.push((Code::VersionConflict, Issue::coded("VERSION_CONFLICT", "/version", message)));
+            }
         }
-        if !self.config.development {
-            let message = "a manifest comes in a signed DSSE envelope; a bare one only under the development flag";
-            return Err(Problem::new(Code::SignatureMissing, message).issue(Issue::new("/manifest", message)));
-        }
-        let manifest: Manifest = contracts::json::typed(request.manifest.clone()).map_err(|problem| {
-            let issues = problem
-                .issues
-                .into_iter()
-                .map(|issue| Issue { pointer: format!("/manifest{}", issue.pointer), ..issue })
-                .collect();
-            Problem::new(Code::ManifestInvalid, "the manifest does not have the form of its schema").issues(issues)
-        })?;
-        let skill = Skill::new(manifest)
-            .map_err(|(code, issues)| Problem::new(code, "the manifest is not valid").issues(issues))?;
-        let manifest = skill.manifest();
-        if manifest.skill.key != request.skill_key || manifest.skill.version != request.version {
-            let message = "`skillKey` and `version` are not those of the manifest";
-            return Err(Problem::new(Code::ManifestInvalid, message).issue(Issue::new("/skillKey", message)));
-        }
-        if manifest.artifact.digest != request.artifact_digest {
-            let message = "`artifactDigest` is not the one the manifest states";
-            return Err(
-                Problem::new(Code::ArtifactDigestMismatch, message).issue(Issue::new("/artifactDigest", message))
-            );
-        }
-        let ours = Version::parse(env!("CARGO_PKG_VERSION")).unwrap_or(Version::new(0, 0, 0));
-        let unfit = skill.compatibility(&ours, &self.config.capabilities);
-        if let Some((code, _)) = unfit.first() {
-            let mut problem = Problem::new(*code, "this control plane cannot carry the skill");
-            problem.status = 409;
-            return Err(problem.issues(unfit.into_iter().map(|(_, issue)| issue).collect()));
-        }
-        Ok(skill)
+        Ok(SkillVerified {
+            verified: found.issues.is_empty(),
+            signature_verified: found.signature_verified,
+            publisher_trusted: found.publisher_trusted,
+            compatibility_verified: found.compatibility_verified,
+            manifest_digest: found.manifest_digest,
+            issues: found.issues.into_iter().map(|(_, issue)| issue).collect(),
+            verified_at: self.now(),
+        })
     }
 
-    async fn reject_skill(&self, caller: &Caller, request: &InstallSkill, problem: &Problem) -> Answer<()> {
+    // The bytes that the artifact's digest is compared with: none where none came.
+    async fn artifact_bytes(&self, request: &InstallSkill) -> Answer<Vec<u8>> {
+        let invalid = |message: String| {
+            let issue = Issue::new("/artifact", message.clone());
+            Problem::new(Code::ValidationFailed, message).issue(issue)
+        };
+        let bytes = match &request.artifact {
+            None => Vec::new(),
+            Some(ArtifactSource::Bytes(text)) => {
+                B64.decode(text).map_err(|_| invalid("`bytes` is not base64".into()))?
+            }
+            // Bytes that are not those of the digest are refused like any others.
+            Some(ArtifactSource::Blob(digest)) => self.ports.blobs.get(digest).await?.unwrap_or_default(),
+        };
+        if bytes.len() > ARTIFACT_BYTES_MAX {
+            return Err(invalid(format!("an artifact of at most {ARTIFACT_BYTES_MAX} bytes")));
+        }
+        Ok(bytes)
+    }
+
+    // Everything that can be said of a skill by itself and the trust policy. INVARIANT (fail-closed): what cannot be
+    // looked at, because something before it is wrong, is not verified.
+    fn admit(&self, request: &InstallSkill, bytes: &[u8], trust: &TrustPolicy, now: Timestamp) -> Admission {
+        let examined = examine(&request.manifest, trust, now);
+        let mut found = Admission {
+            skill: None,
+            manifest_digest: Digest::zero(),
+            provenance: None,
+            signature_verified: examined.signature_verified,
+            publisher_trusted: examined.publisher_trusted,
+            compatibility_verified: false,
+            issues: examined.issues,
+        };
+        let against = |found: &mut Admission, code: Code, pointer: &str, message: String| {
+            found.issues.push((code, Issue::coded(code.as_str(), pointer, message)));
+        };
+        let Some(manifest) = examined.manifest else {
+            return found;
+        };
+        match manifest_digest(&manifest) {
+            Ok(digest) => found.manifest_digest = digest,
+            Err(error) => against(&mut found, Code::ManifestInvalid, "/manifest", error.to_string()),
+        }
+        found.provenance = Some(manifest.publisher.provenance.clone());
+        if manifest.skill.key != request.skill_key || manifest.skill.version != request.version {
+            let message = "`skillKey` and `version` are not those of the manifest".to_owned();
+            against(&mut found, Code::ManifestInvalid, "/skillKey", message);
+        }
+        let stated = &manifest.artifact.digest;
+        if *stated != request.artifact_digest {
+            let message = "`artifactDigest` is not the one the manifest states".to_owned();
+            against(&mut found, Code::ArtifactDigestMismatch, "/artifactDigest", message);
+        }
+        if artifact::digest(bytes) != *stated {
+            let message = if bytes.is_empty() {
+                "there are no bytes, or no such blob, and the manifest states a digest of some".to_owned()
+            } else {
+                "the bytes are not those that the manifest states".to_owned()
+            };
+            against(&mut found, Code::ArtifactDigestMismatch, "/artifact", message);
+        } else if let Err(refused) = artifact::check(bytes, &manifest.artifact.files) {
+            against(&mut found, Code::ArtifactDigestMismatch, "/artifact", refused.to_string());
+        }
+        let coded = |(code, issue): (Code, Issue)| (code, Issue { code: Some(code.as_str().to_owned()), ..issue });
+        let skill = match Skill::new(manifest) {
+            Ok(skill) => skill,
+            Err((code, issues)) => {
+                found.issues.extend(issues.into_iter().map(|issue| coded((code, issue))));
+                return found;
+            }
+        };
+        let ours = Version::parse(env!("CARGO_PKG_VERSION")).unwrap_or(Version::new(0, 0, 0));
+        let unfit = skill.compatibility(&ours, &self.config.capabilities);
+        found.compatibility_verified = unfit.is_empty();
+        found.issues.extend(unfit.into_iter().map(coded));
+        found.skill = Some(skill);
+        found
+    }
+
+    // No way back below a version that was revoked.
+    async fn rollback(
+        &self,
+        caller: &Caller,
+        request: &InstallSkill,
+        trust: &TrustPolicy,
+    ) -> Answer<Option<(Code, Issue)>> {
+        let Ok(version) = Version::parse(&request.version) else {
+            return Ok(None); // the manifest is refused for it
+        };
+        let (partition, _) = keys::skills(&caller.workspace);
+        let prefix = format!("s#{}@", request.skill_key);
+        for (key, item) in self.ports.table.query(&Query::prefix(partition, &prefix, VERSIONS_MAX)).await? {
+            let record: SkillRecord = self.body_of(&key, &item).await?;
+            let other = key.sort.rsplit_once('@').and_then(|(_, version)| Version::parse(version).ok());
+            if let Some(other) = other.filter(|other| version < *other)
+                && trust.revoked_digests.contains(&record.manifest_digest)
+            {
+                let message = format!("{other} of `{}` is revoked; only what is later may come", request.skill_key);
+                let issue = Issue::coded("ROLLBACK_REFUSED", "/version", message);
+                return Ok(Some((Code::RollbackRefused, issue)));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn reject_skill(
+        &self,
+        caller: &Caller,
+        request: &InstallSkill,
+        found: &Admission,
+        problem: &Problem,
+    ) -> Answer<()> {
         let clip = |text: &str| text.chars().take(NAME_BYTES_MAX).collect::<String>();
         let event = Event::SkillRejected(SkillRejected {
             skill_key: clip(&request.skill_key),
             version: Some(clip(&request.version)),
             rejected_at: self.now(),
             reason: problem.code.as_str().to_owned(),
-            provenance: None,
-            manifest_digest: cs_core::canonical::digest(&request.manifest).ok(),
-            issues: problem.issues.clone(),
+            provenance: found.provenance.as_deref().map(clip),
+            manifest_digest: Some(found.manifest_digest.clone()).filter(|digest| *digest != Digest::zero()),
+            issues: contracts::json::clip_issues(problem.issues.clone()),
             actor_id: caller.actor.id.clone(),
         });
         for _ in 0..TRIES_MAX {
-            if self.journal(caller, event.clone(), Vec::new(), false).await? {
+            if self.journal(caller, vec![event.clone()], Vec::new(), false).await? {
                 return Ok(());
             }
         }
         Err(busy())
+    }
+
+    /// The items of every installed skill.
+    pub(crate) async fn skill_items(&self, workspace: &WorkspaceId) -> Result<Vec<(Key, Item)>, Fault> {
+        let (partition, prefix) = keys::skills(workspace);
+        self.ports.table.query(&Query::prefix(partition, prefix, SKILLS_MAX)).await
     }
 
     /// Disables a skill, at one version or at all.
@@ -183,7 +341,10 @@ impl Engine {
                 return Err(Problem::new(Code::NotFound, message));
             }
             let now = self.now();
-            let voided_steps = self.count_pinned(workspace, &request).await?;
+            let named = |key: &str, version: &str| {
+                key == request.skill_key && request.version.as_deref().is_none_or(|wanted| wanted == version)
+            };
+            let voided_steps = self.count_pinned(workspace, named).await?;
             let response = SkillDisabledAnswer {
                 skill_key: request.skill_key.clone(),
                 version: request.version.clone(),
@@ -197,7 +358,7 @@ impl Engine {
                 .map(|(key, item)| {
                     let condition = Condition::VersionIs(item.version);
                     let mut item = Item { version: item.version + 1, ..item };
-                    item.fields.insert("disabled".into(), 1);
+                    item.fields.insert("disabled".into(), DISABLED);
                     Write::Put { key, item, condition }
                 })
                 .collect();
@@ -209,15 +370,19 @@ impl Engine {
                 actor_id: caller.actor.id.clone(),
                 reason: request.reason.clone(),
             });
-            if self.journal(caller, event, writes, true).await? {
+            if self.journal(caller, vec![event], writes, true).await? {
                 return Ok(response);
             }
         }
         Err(busy())
     }
 
-    // Unstarted steps of open executions that pin the skill. The claim's own check is what stops them.
-    async fn count_pinned(&self, workspace: &WorkspaceId, request: &DisableSkill) -> Answer<u32> {
+    /// Unstarted steps of open executions that pin one of the skills. The claim's own check is what stops them.
+    pub(crate) async fn count_pinned(
+        &self,
+        workspace: &WorkspaceId,
+        named: impl Fn(&str, &str) -> bool,
+    ) -> Answer<u32> {
         let mut count = 0;
         for (owner, id) in self.open_executions().await? {
             if owner != *workspace {
@@ -231,10 +396,7 @@ impl Engine {
             };
             for (place, step) in loaded.state.steps.iter().enumerate().filter(|(_, step)| step.state.unstarted()) {
                 let pin = loaded.state.planned(place).and_then(|planned| plan.plan().skills.get(planned.call.skill));
-                let pinned = pin.is_some_and(|pin| {
-                    pin.key == request.skill_key
-                        && request.version.as_ref().is_none_or(|version| *version == pin.version)
-                });
+                let pinned = pin.is_some_and(|pin| named(&pin.key, &pin.version));
                 count += u32::from(pinned);
                 tracing::trace!(step = %step.id, pinned, "looked at");
             }
@@ -256,25 +418,28 @@ impl Engine {
         let mut items = Vec::new();
         let mut next = None;
         for (key, item) in self.ports.table.query(&query).await? {
-            let disabled = item.fields.get("disabled") == Some(&1);
-            if disabled && !request.include_disabled {
+            let record: SkillRecord = self.body_of(&key, &item).await?;
+            let manifest = record.manifest(&key)?;
+            let now = self.now();
+            let status = status(item.fields.get("disabled").copied().unwrap_or(0), &manifest, now);
+            if status != "enabled" && !request.include_disabled {
                 continue;
             }
             if items.len() == limit {
                 next = items.last().map(|view: &SkillView| format!("s#{}@{}", view.skill_key, view.version));
                 break;
             }
-            let record: SkillRecord = bodies::decode(&key, &item.body)?;
             items.push(SkillView {
-                skill_key: record.manifest.skill.key.clone(),
-                version: record.manifest.skill.version.clone(),
-                status: if disabled { "disabled" } else { "enabled" }.into(),
-                verified: record.verified,
-                publisher: Some(record.manifest.publisher.id),
-                provenance: Some(record.manifest.publisher.provenance),
+                skill_key: manifest.skill.key.clone(),
+                version: manifest.skill.version.clone(),
+                status: status.into(),
+                verified: true,
+                publisher: Some(manifest.publisher.id),
+                provenance: Some(manifest.publisher.provenance),
                 installed_at: Some(record.installed_at),
-                operations: record.manifest.operations.into_iter().map(|operation| operation.key).collect(),
-                playbooks: record.manifest.playbooks.into_iter().map(|playbook| playbook.key).collect(),
+                expires_at: manifest.signature.map(|signature| signature.expires_at),
+                operations: manifest.operations.into_iter().map(|operation| operation.key).collect(),
+                playbooks: manifest.playbooks.into_iter().map(|playbook| playbook.key).collect(),
             });
         }
         Ok(SkillList { items, next })
@@ -282,7 +447,13 @@ impl Engine {
 
     /// Appends to the workspace's own trace, with other writes; `changes` says that the registry changed. False: somebody
     /// else committed first, or one of the writes' conditions does not hold.
-    async fn journal(&self, caller: &Caller, event: Event, mut writes: Vec<Write>, changes: bool) -> Answer<bool> {
+    pub(crate) async fn journal(
+        &self,
+        caller: &Caller,
+        events: Vec<Event>,
+        mut writes: Vec<Write>,
+        changes: bool,
+    ) -> Answer<bool> {
         let workspace = &caller.workspace;
         let head_key = keys::journal_head(workspace);
         let stored = self.ports.table.get(&head_key).await?;
@@ -292,7 +463,7 @@ impl Engine {
             None => trace::Head::default(),
         };
         let stamp = Stamp { at: self.now(), actor: caller.actor.clone(), traceparent: caller.traceparent.clone() };
-        let entries = trace::append(&mut head, &stamp, vec![event]).map_err(crate::not_canonical)?;
+        let entries = trace::append(&mut head, &stamp, events).map_err(crate::not_canonical)?;
         for entry in &entries {
             let (key, item) = (keys::journal(workspace, entry.seq), bodies::item(1, entry)?);
             writes.push(Write::Put { key, item, condition: Condition::NotExists });
@@ -330,24 +501,42 @@ pub(crate) fn page(limit: Option<u32>) -> Answer<usize> {
     Err(Problem::new(Code::ValidationFailed, "the page size is out of range").issue(issue))
 }
 
-fn busy() -> Problem {
-    Problem { retryable: true, ..Problem::new(Code::Conflict, "too many others change this; try again") }
+fn status(disabled: i64, manifest: &Manifest, now: Timestamp) -> &'static str {
+    match disabled {
+        0 if ended(manifest, now).is_some() => "expired",
+        0 => "enabled",
+        REVOKED => "revoked",
+        _ => "disabled",
+    }
 }
 
-fn answer(record: &SkillRecord, status: &str) -> SkillInstalledAnswer {
-    let unverified = Issue::coded("UNVERIFIED", "", "installed under the development flag: no signature was checked");
+// The first issue says what it is refused with; all of them stand in it.
+fn refusal(found: &Admission) -> Problem {
+    let (code, message) = match found.issues.first() {
+        Some((code, issue)) => (*code, issue.message.clone()),
+        None => (Code::ManifestInvalid, "the manifest cannot be read".to_owned()),
+    };
+    let mut problem = Problem::new(code, message);
+    if code == Code::CapabilityMissing {
+        problem.status = 409;
+    }
+    problem.issues(found.issues.iter().map(|(_, issue)| issue.clone()).collect())
+}
+
+fn answer(record: &SkillRecord, skill: &Skill, state: i64) -> SkillInstalledAnswer {
+    let manifest = skill.manifest();
     SkillInstalledAnswer {
         installation_id: record.installation_id.clone(),
-        skill_key: record.manifest.skill.key.clone(),
-        version: record.manifest.skill.version.clone(),
-        verified: record.verified,
-        signature_verified: false,
-        publisher_trusted: false,
+        skill_key: manifest.skill.key.clone(),
+        version: manifest.skill.version.clone(),
+        verified: true,
+        signature_verified: true,
+        publisher_trusted: true,
         compatibility_verified: true,
         manifest_digest: record.manifest_digest.clone(),
-        provenance: Some(record.manifest.publisher.provenance.clone()),
-        issues: vec![unverified],
-        status: status.to_owned(),
+        provenance: Some(manifest.publisher.provenance.clone()),
+        issues: Vec::new(),
+        status: if state == 0 { "enabled" } else { "disabled" }.to_owned(),
         installed_at: record.installed_at,
     }
 }

@@ -2,17 +2,19 @@
 //! another policy set is active.
 
 use crate::{
-    Answer, Caller, Engine,
+    Answer, Caller, Engine, Governance,
     commit::{CommitError, Loaded, system},
     keys,
     ports::Write,
     records::IntentRecord,
     refused,
+    usage::Metering,
 };
 use contracts::{
     Code, Digest, ExecutionId, Issue, Problem, Timestamp, WorkspaceId,
     command::{PlanVerifiedAnswer, StepVerdictAnswer, VerifyPlan},
     event::{Actor, SubmitMode},
+    plan::Plan,
     verdict::Verdict,
 };
 use cs_core::{
@@ -97,14 +99,14 @@ impl Engine {
     }
 
     /// Judges and commits; `None` if somebody else committed first.
-    async fn verify_once(
+    pub(crate) async fn verify_once(
         &self,
         loaded: &mut Loaded,
         actor: &Actor,
         traceparent: Option<String>,
         once: Option<&crate::commit::Once>,
     ) -> Answer<Option<(PlanVerdict, Timestamp)>> {
-        let (verdict, command, write) = self.judge(loaded).await?;
+        let (verdict, command, writes) = self.judge(loaded).await?;
         let now = self.now();
         let mut transition = Transition::begin(&loaded.state, now);
         transition.apply(command).map_err(refused)?;
@@ -112,20 +114,22 @@ impl Engine {
         let traceparent = traceparent.or_else(|| loaded.traceparent.clone());
         let stamp = Stamp { at: now, actor: actor.clone(), traceparent };
         let once = once.map(|once| self.once_write(once, &to_answer(&verdict, now))).transpose()?;
-        match self.commit(loaded, state, events, &stamp, vec![write], once).await {
+        match self.commit(loaded, state, events, &stamp, writes, once).await {
             Ok(()) => Ok(Some((verdict, now))),
             Err(CommitError::Fault(fault)) => Err(fault.into()),
             Err(CommitError::Conflict | CommitError::Repeated | CommitError::Extra(_)) => Ok(None),
         }
     }
 
-    /// The verdict of a loaded plan under the active policy set; the command and the write that record it.
-    pub(crate) async fn judge(&self, loaded: &Loaded) -> Answer<(PlanVerdict, Command, Write)> {
+    /// The verdict of a loaded plan under the active policy set; the command and the writes that record it.
+    pub(crate) async fn judge(&self, loaded: &Loaded) -> Answer<(PlanVerdict, Command, Vec<Write>)> {
         let (workspace, id) = (&loaded.state.workspace, &loaded.state.id);
         let plan = loaded.state.plan().ok_or_else(|| Problem::new(Code::Conflict, "it has no plan"))?;
         let snapshot = self.snapshot(workspace).await?;
         let authority = self.authority(workspace, &snapshot).await?;
-        let facts = self.facts(workspace, id).await?;
+        let governed = self.governed(workspace).await?;
+        let mut facts = self.facts(workspace, id).await?;
+        self.add_usage(workspace, &governed.record, plan.plan(), &mut facts).await?;
         let verdict = policy::judge(plan.plan(), plan.digest(), &facts, &authority);
         let verdict_digest = canonical::digest(&verdict).map_err(crate::not_canonical)?;
         let assist: BTreeSet<_> = verdict
@@ -154,8 +158,32 @@ impl Engine {
                 Issue::coded("POLICY_BLOCKED", format!("/plan/steps/{index}"), message)
             })
             .collect();
-        let write = self.put_body(keys::body(workspace, id, "verdict"), &verdict).await?;
-        Ok((verdict, Command::Verify { ruling, reasons }, write))
+        let mut writes = vec![self.put_body(keys::body(workspace, id, "verdict"), &verdict).await?];
+        let shadow = governed.record.shadow.as_ref();
+        let registry = &snapshot.registry;
+        writes.extend(self.shadow_write(workspace, id, shadow, plan, &verdict, registry).await?);
+        Ok((verdict, Command::Verify { ruling, reasons }, writes))
+    }
+
+    /// What the workspace's budget is, and what was used of its meters.
+    pub(crate) async fn add_usage(
+        &self,
+        workspace: &WorkspaceId,
+        governance: &Governance,
+        plan: &Plan,
+        facts: &mut Facts,
+    ) -> Answer<()> {
+        facts.budget.clone_from(&governance.budgets.plan);
+        let operations = plan.steps.iter().map(|step| step.call.operation.as_str());
+        let mut metering = Metering::default();
+        facts.usage = self.metered(workspace, governance, operations, &facts.actor.id, &mut metering).await?;
+        Ok(())
+    }
+
+    /// Whether the policy set under which a plan was verified is still the active one.
+    pub(crate) async fn verified_under_active(&self, loaded: &Loaded) -> Answer<bool> {
+        let (_, active) = self.active(&loaded.state.workspace).await?;
+        Ok(loaded.state.ruling.as_ref().is_some_and(|ruling| ruling.policy_digest == active.digest))
     }
 
     async fn facts(&self, workspace: &WorkspaceId, id: &ExecutionId) -> Answer<Facts> {
@@ -172,7 +200,7 @@ impl Engine {
         text: &str,
     ) -> Facts {
         let hour = self.now().ms().div_euclid(3_600_000).rem_euclid(24) as u8;
-        Facts { actor, grants, channel, signals: self.signals.find(text), hour }
+        Facts { actor, grants, channel, signals: self.signals.find(text), hour, budget: None, usage: Vec::new() }
     }
 
     /// The verdict as stored.

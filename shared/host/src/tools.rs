@@ -1,6 +1,7 @@
 //! Tools over HTTP, under the outbound rules: no redirects, no proxies, no private addresses unless allowed, a
 //! time-out, and a limit on what is read.
 
+use crate::mcp;
 use async_trait::async_trait;
 use contracts::manifest::Binding;
 use engine::ports::{ToolAnswer, ToolCall, Tools};
@@ -47,16 +48,24 @@ impl HttpTools {
     }
 }
 
+impl HttpTools {
+    /// The tools of an MCP server, wherever it is.
+    pub async fn mcp_tools(&self, url: &str) -> Result<Vec<rmcp::model::Tool>, String> {
+        mcp::tools(&self.any, url).await
+    }
+}
+
 #[async_trait]
 impl Tools for HttpTools {
     async fn call(&self, call: ToolCall) -> ToolAnswer {
-        let (url, method) = match &call.binding {
+        let (target, method) = match &call.binding {
             Binding::Http { url, method } => (url, method.as_deref().unwrap_or("POST")),
-            Binding::Lambda { .. } | Binding::Sqs { .. } | Binding::Mcp { .. } => {
-                return ToolAnswer::Forbidden("this deployment calls tools with `http` bindings only".into());
+            Binding::Mcp { url, .. } => (url, "POST"),
+            Binding::Lambda { .. } | Binding::Sqs { .. } => {
+                return ToolAnswer::Forbidden("this deployment calls tools by `http` and `mcp` only".into());
             }
         };
-        let url = match Url::parse(url) {
+        let url = match Url::parse(target) {
             Ok(url) => url,
             Err(error) => return ToolAnswer::Forbidden(format!("the target is not a URL: {error}")),
         };
@@ -67,6 +76,9 @@ impl Tools for HttpTools {
             return ToolAnswer::Forbidden("not an HTTP method".into());
         };
         let client = if call.allow_private { &self.any } else { &self.public };
+        if let Binding::Mcp { url, tool, schema_digest } = &call.binding {
+            return mcp::call(client, &call, url, tool, schema_digest).await;
+        }
         let mut request = client.request(method, url).timeout(Duration::from_millis(call.timeout_ms)).body(call.body);
         for (name, value) in call.headers {
             request = request.header(name, value);

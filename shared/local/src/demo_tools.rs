@@ -1,17 +1,28 @@
 //! A tool server for the demo, the documentation and the tests: crm, payments and mail over HTTP.
 //!
+//! It refuses calls without a warrant of the control plane that it trusts, for this very tool, operation and input.
 //! It honours idempotency keys (but for `payments/payout.create`, where each call pays), counts its effects, and can
 //! be told to be slow, to fail, to lose an answer after the effect, or to answer later through the callback.
 
 use crate::nodelay;
 use axum::{
     Json, Router,
-    body::Body,
+    body::{Body, Bytes},
     extract::{Path, State},
     http::{HeaderMap, StatusCode},
     response::{IntoResponse as _, Response},
     routing::{get, post},
     serve::ListenerExt as _,
+};
+use contracts::{
+    Timestamp,
+    command::InstallSkill,
+    governance::{TrustPolicy, TrustedPublisher},
+    manifest::Manifest,
+};
+use cs_core::{
+    publisher::Publisher,
+    warrant::{Claims, Expected, KeySet, Refused, verify},
 };
 use futures_util::stream;
 use serde::{Deserialize, Serialize};
@@ -55,6 +66,21 @@ struct Tools {
     answers: HashMap<(String, String), Value>,
     calls: u64,
     behaviours: HashMap<String, VecDeque<Behaviour>>,
+    /// Operations that another name calls.
+    aliases: HashMap<String, String>,
+    /// Where the keys are that sign warrants, and those that were found there.
+    jwks: Option<String>,
+    keys: KeySet,
+    /// Calls refused for want of a warrant.
+    refused: u64,
+}
+
+/// Whose warrants are taken: the state, and a client for the keys.
+#[derive(Clone)]
+struct Served {
+    tools: Arc<Mutex<Tools>>,
+    http: reqwest::Client,
+    url: String,
 }
 
 /// A running tool server.
@@ -64,7 +90,7 @@ pub struct DemoTools {
     server: tokio::task::JoinHandle<()>,
 }
 
-type Shared = State<Arc<Mutex<Tools>>>;
+type Shared = State<Served>;
 
 fn lock(state: &Mutex<Tools>) -> std::sync::MutexGuard<'_, Tools> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -77,11 +103,14 @@ impl DemoTools {
         let address = listener.local_addr()?;
         let listener = listener.tap_io(nodelay);
         let state = Arc::new(Mutex::new(Tools::default()));
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder().no_proxy().build().map_err(std::io::Error::other)?;
+        let served = Served { tools: state.clone(), http, url: format!("http://{address}") };
         let router = Router::new()
             .route("/effects", get(effects))
             .route("/behave/{skill}/{operation}", post(behave))
             .route("/{skill}/{operation}", post(call))
-            .with_state(state.clone());
+            .with_state(served);
         let server = tokio::spawn(async move {
             let _ = axum::serve(listener, router).await;
         });
@@ -93,9 +122,24 @@ impl DemoTools {
         format!("http://{}", self.address)
     }
 
+    /// Takes warrants of a control plane, by its URL; of nobody before.
+    pub fn trust(&self, control_plane: &str) {
+        lock(&self.state).jwks = Some(format!("{control_plane}/.well-known/jwks.json"));
+    }
+
+    /// Lets an operation of another skill be served as one of these.
+    pub fn alias(&self, operation: &str, served: &str) {
+        lock(&self.state).aliases.insert(operation.to_owned(), served.to_owned());
+    }
+
     /// Manifests of the example skills, with this server as their tool.
     pub fn manifests(&self) -> Result<Vec<Value>, serde_json::Error> {
         SKILLS.iter().map(|text| serde_json::from_str(&text.replace(EXAMPLE_URL, &self.url()))).collect()
+    }
+
+    /// Calls refused for want of a warrant.
+    pub fn refused(&self) -> u64 {
+        lock(&self.state).refused
     }
 
     /// How an operation (`skill/operation`) behaves for its next call; several queue up.
@@ -125,26 +169,90 @@ impl Drop for DemoTools {
     }
 }
 
-async fn effects(State(state): Shared) -> Json<Value> {
-    Json(json!(lock(&state).effects))
+/// The publisher of the example skills wherever they are signed on the fly: for tests and the demo.
+pub fn publisher() -> Publisher {
+    Publisher::from_secret(b"countersign example publisher 01")
+}
+
+/// Signs an example manifest for a day.
+pub fn signed(manifest: &Value, now: Timestamp) -> Result<InstallSkill, Box<dyn std::error::Error + Send + Sync>> {
+    const DAY_MS: i64 = 86_400_000;
+    let manifest: Manifest = serde_json::from_value(manifest.clone())?;
+    Ok(publisher().sign(manifest, b"", now.plus_ms(-1_000), now.plus_ms(DAY_MS))?)
+}
+
+/// A trust policy that trusts that publisher.
+pub fn trust_policy() -> TrustPolicy {
+    let publisher = TrustedPublisher {
+        id: "countersign-examples".into(),
+        keys: vec![publisher().pinned()],
+        provenance_prefixes: vec!["examples/skills".into()],
+    };
+    TrustPolicy { trusted_publishers: vec![publisher], ..TrustPolicy::default() }
+}
+
+impl Served {
+    // INVARIANT (no-effect-without-plan), from the tool's side.
+    async fn warranted(&self, headers: &HeaderMap, operation: &str, body: &[u8]) -> Result<Claims, Refused> {
+        let warrant = headers.get("countersign-warrant").and_then(|value| value.to_str().ok());
+        let warrant = warrant.ok_or(Refused::Malformed)?;
+        let (mut keys, jwks, names) = {
+            let tools = lock(&self.tools);
+            let others =
+                tools.aliases.iter().filter(|(_, served)| *served == operation).map(|(name, _)| name.clone());
+            let names: Vec<String> = std::iter::once(operation.to_owned()).chain(others).collect();
+            (tools.keys.clone(), tools.jwks.clone(), names)
+        };
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let check = |keys: &KeySet| {
+            let refused = names.iter().map(|operation| {
+                let expected = Expected { audience: &self.url, operation, input: body, now: now.as_secs() as i64 };
+                verify(warrant, keys, &expected)
+            });
+            refused.reduce(|one, other| if one == Err(Refused::Operation) { other } else { one })
+        };
+        let outcome = check(&keys).unwrap_or(Err(Refused::Malformed));
+        // A key that is not known may be newer than the set.
+        let (Err(Refused::UnknownKey), Some(jwks)) = (&outcome, jwks) else {
+            return outcome;
+        };
+        let answer = self.http.get(jwks).send().await.map_err(|_| Refused::KeySet)?;
+        let set: Value = answer.json().await.map_err(|_| Refused::KeySet)?;
+        keys = KeySet::from_jwks(&set)?;
+        lock(&self.tools).keys = keys.clone();
+        check(&keys).unwrap_or(Err(Refused::Malformed))
+    }
+}
+
+async fn effects(State(served): Shared) -> Json<Value> {
+    Json(json!(lock(&served.tools).effects))
 }
 
 async fn behave(
-    State(state): Shared,
+    State(served): Shared,
     Path((skill, operation)): Path<(String, String)>,
     Json(behaviour): Json<Behaviour>,
 ) -> StatusCode {
-    lock(&state).behaviours.entry(format!("{skill}/{operation}")).or_default().push_back(behaviour);
+    lock(&served.tools).behaviours.entry(format!("{skill}/{operation}")).or_default().push_back(behaviour);
     StatusCode::NO_CONTENT
 }
 
 async fn call(
-    State(state): Shared,
+    State(served): Shared,
     Path((skill, operation)): Path<(String, String)>,
     headers: HeaderMap,
-    Json(input): Json<Value>,
+    body: Bytes,
 ) -> Response {
     let name = format!("{skill}/{operation}");
+    if let Err(refused) = served.warranted(&headers, &name, &body).await {
+        lock(&served.tools).refused += 1;
+        let problem = json!({ "code": "WARRANT_REFUSED", "title": refused.to_string() });
+        return (StatusCode::UNAUTHORIZED, Json(problem)).into_response();
+    }
+    let Ok(input) = serde_json::from_slice::<Value>(&body) else {
+        return StatusCode::BAD_REQUEST.into_response();
+    };
+    let state = served.tools;
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
     let key = header("idempotency-key");
     let behaviour = {
@@ -219,6 +327,8 @@ fn perform(state: &Mutex<Tools>, name: &str, key: &str, input: &Value) -> Option
                 None => json!({ "found": false }),
             });
         }
+        // What `skill init` begins with.
+        name if name.ends_with("/note.add") => (json!({ "noteId": format!("note_{short}") }), true),
         "mail/message.send" => (json!({ "messageId": format!("msg_{short}") }), true),
         "bench/noop" => return Some(json!({ "n": input.get("n").cloned().unwrap_or_default() })),
         _ => return None,

@@ -30,8 +30,10 @@ pub struct Options {
     pub data: PathBuf,
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// Unsigned manifests and loopback tools are allowed.
-    pub development: bool,
+    /// Tools on loopback and private addresses are allowed.
+    pub allow_private_targets: bool,
+    /// Sign warrants with a new key from now on; the one before it stays published.
+    pub new_warrant_key: bool,
     /// Where stage events are sent.
     pub subscriber: Option<String>,
 }
@@ -80,7 +82,7 @@ impl Node {
             .map_err(|error| StartError::Table(options.data.clone(), error))?;
         let table = Arc::new(table);
         let blobs = FileBlobs::open(&options.data.join("blobs")).map_err(folder)?;
-        let key = signing_key(&options.data.join("warrant.key")).map_err(folder)?;
+        let ring = keyring(&options.data, options.new_warrant_key).map_err(folder)?;
         let listener =
             TcpListener::bind(options.listen).await.map_err(|error| StartError::Listen(options.listen, error))?;
         let address = listener.local_addr().map_err(|error| StartError::Listen(options.listen, error))?;
@@ -95,11 +97,10 @@ impl Node {
             notifier: Arc::new(notifier),
             clock: Arc::new(SystemClock),
             ids: Arc::new(SystemIds),
-            signer: Arc::new(Arc::new(key)),
+            signer: Arc::new(Arc::new(ring)),
         };
         let config = Config {
-            development: options.development,
-            allow_private_targets: options.development,
+            allow_private_targets: options.allow_private_targets,
             public_url: format!("http://{address}"),
             exclusive: true,
             stage_events: options.subscriber.is_some(),
@@ -161,6 +162,16 @@ impl Drop for Node {
     fn drop(&mut self) {
         self.server.abort();
     }
+}
+
+// The key that signs warrants, and the one before it, which stays published: its warrants may be on their way.
+fn keyring(data: &FilePath, renew: bool) -> std::io::Result<warrant::Ring> {
+    let (current, previous) = (data.join("warrant.key"), data.join("warrant.previous.key"));
+    if renew && current.exists() {
+        fs::rename(&current, &previous)?;
+    }
+    let ring = warrant::Ring::new(signing_key(&current)?);
+    Ok(if previous.exists() { ring.with_before([signing_key(&previous)?]) } else { ring })
 }
 
 // 32 random bytes, readable by the owner only.

@@ -1,8 +1,13 @@
 //! A policy set, parsed once and indexed by action: Cedar scans linearly, so it is given only what may apply.
 
-use crate::request::{Ask, uid};
-use cedar_policy::{ActionConstraint, Authorizer, Decision, EntityUid, Policy, PolicyId, PolicySet};
-use contracts::Digest;
+use crate::{
+    place,
+    request::{Ask, uid},
+};
+use cedar_policy::{
+    ActionConstraint, AuthorizationError, Authorizer, Decision, Effect, EntityUid, Policy, PolicyId, PolicySet,
+};
+use contracts::{Digest, governance::DecidingPolicy};
 use cs_core::{canonical, skill::Registry};
 use std::{
     collections::{BTreeSet, HashMap},
@@ -36,6 +41,7 @@ struct Note {
     name: String,
     reason: String,
     expires_ms: Option<i64>,
+    described: DecidingPolicy,
 }
 
 /// What Cedar says of one request.
@@ -94,7 +100,11 @@ impl Authority {
                 slices.insert(action, slice);
             }
         }
-        let notes = full.policies().map(|policy| (policy.id().clone(), note(policy))).collect();
+        let places = place::places(text);
+        let notes = full
+            .policies()
+            .map(|policy| (policy.id().clone(), note(policy, place::of(&places, policy.id()))))
+            .collect();
         let digest = canonical::digest_bytes(text.as_bytes());
         Ok(Self { version: version.into(), digest, full, notes, slices, authorizer: Authorizer::new() })
     }
@@ -106,6 +116,11 @@ impl Authority {
     /// SHA-256 of its text.
     pub fn digest(&self) -> &Digest {
         &self.digest
+    }
+
+    /// The policy of a name, with its reason and place.
+    pub fn describe(&self, name: &str) -> Option<&DecidingPolicy> {
+        self.notes.values().find(|note| note.name == name).map(|note| &note.described)
     }
 
     /// Decides by the slice of the action.
@@ -132,7 +147,7 @@ impl Authority {
             Err(error) => return Answer::denied(error.to_string()),
         };
         let response = self.authorizer.is_authorized(&request, policies, &entities);
-        let errors: BTreeSet<String> = response.diagnostics().errors().map(ToString::to_string).collect();
+        let errors: BTreeSet<String> = response.diagnostics().errors().map(|error| self.explain(error)).collect();
         let mut answer = Answer {
             // INVARIANT (fail-closed): Cedar skips an erroring `forbid`; we deny on any error.
             permitted: response.decision() == Decision::Allow && errors.is_empty(),
@@ -150,6 +165,15 @@ impl Authority {
     }
 }
 
+impl Authority {
+    // Cedar names a policy by its position; people know it by its `@id`.
+    fn explain(&self, error: &AuthorizationError) -> String {
+        let AuthorizationError::PolicyEvaluationError(inner) = error;
+        let name = self.notes.get(inner.policy_id()).map(|note| note.name.as_str()).unwrap_or_default();
+        format!("`{name}`: {inner}")
+    }
+}
+
 impl Answer {
     fn denied(error: String) -> Self {
         Self {
@@ -162,14 +186,30 @@ impl Answer {
     }
 }
 
-fn note(policy: &Policy) -> Note {
-    let name = policy.annotation("id").map_or_else(|| policy.id().to_string(), str::to_owned);
-    let reason = policy.annotation("reason").unwrap_or(&name).to_owned();
-    Note { name, reason, expires_ms: policy.annotation("expires").and_then(duration_ms) }
+/// `@id`, else the position.
+pub(crate) fn name_of(policy: &Policy) -> String {
+    policy.annotation("id").map_or_else(|| policy.id().to_string(), str::to_owned)
+}
+
+fn note(policy: &Policy, place: Option<&place::Place>) -> Note {
+    let name = name_of(policy);
+    let effect = match policy.effect() {
+        Effect::Permit => "permit",
+        Effect::Forbid => "forbid",
+    };
+    let described = DecidingPolicy {
+        id: name.clone(),
+        reason: policy.annotation("reason").map(str::to_owned),
+        effect: effect.into(),
+        file: place.and_then(|place| place.file.clone()),
+        line: place.map_or(0, |place| place.line),
+    };
+    let reason = described.reason.clone().unwrap_or_else(|| name.clone());
+    Note { name, reason, expires_ms: policy.annotation("expires").and_then(duration_ms), described }
 }
 
 // `90s`, `15m`, `4h`, `2d`.
-fn duration_ms(text: &str) -> Option<i64> {
+pub(crate) fn duration_ms(text: &str) -> Option<i64> {
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let unit = match unit {
         "s" => 1_000,

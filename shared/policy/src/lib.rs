@@ -6,15 +6,17 @@
 //! INVARIANT (fail-closed): an empty set, an erroring rule, an unknown action or a default deny is `blocked`.
 
 mod authority;
+mod backtest;
 mod judge;
+mod place;
 mod request;
 mod schema;
 mod signals;
+mod templates;
 
 pub use authority::{Authority, Faulty};
-pub use judge::{Facts, PlanVerdict, StepVerdict, judge, judge_step};
+pub use backtest::{changes, probe};
+pub use judge::{Facts, Metered, PlanVerdict, StepVerdict, judge, judge_step};
 pub use schema::{cedar_schema, validate};
 pub use signals::{Signal, Signals};
-
-/// The policy set a workspace starts with.
-pub const BASELINE: &str = include_str!("../../../infra/policies/baseline.cedar");
+pub use templates::{BASELINE, TEMPLATES};

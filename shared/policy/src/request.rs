@@ -45,6 +45,9 @@ pub(crate) struct Circumstances {
     pub(crate) unresolved: BTreeSet<String>,
     pub(crate) input: Value,
     pub(crate) plan: PlanSize,
+    /// By meter: what the step's actor, operation or workspace used of it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) usage: BTreeMap<String, i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) channel: Option<String>,
     /// Basis points.
@@ -116,6 +119,7 @@ impl Circumstances {
             ("money".to_owned(), long(self.plan.money)),
             ("open".to_owned(), RestrictedExpression::new_bool(self.plan.open)),
         ]))?;
+        let usage = record(self.usage.iter().map(|(meter, used)| (meter.clone(), long(*used))).collect())?;
         let input = match expression(&self.input)? {
             Some(expression) => expression,
             None => record(BTreeMap::new())?,
@@ -131,6 +135,7 @@ impl Circumstances {
             ("unresolved".to_owned(), texts(&self.unresolved)),
             ("input".to_owned(), input),
             ("plan".to_owned(), plan),
+            ("usage".to_owned(), usage),
         ];
         if let Some(channel) = &self.channel {
             pairs.push(("channel".to_owned(), text(channel)));

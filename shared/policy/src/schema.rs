@@ -1,10 +1,14 @@
 //! The Cedar schema, generated from installed operations, and strict validation of policies against it.
 
+use crate::{
+    authority::{duration_ms, name_of},
+    place,
+};
 use cedar_policy::{PolicySet, Schema, ValidationMode, Validator};
-use contracts::Issue;
+use contracts::{Issue, governance::Meter, limits::POLICY_BYTES_MAX};
 use cs_core::skill::Registry;
 use serde_json::{Map, Value, json};
-use std::str::FromStr as _;
+use std::{collections::BTreeSet, str::FromStr as _};
 
 /// Deepest look into an input schema.
 const DEPTH_MAX: usize = 8;
@@ -12,7 +16,7 @@ const DEPTH_MAX: usize = 8;
 /// The schema of a registry snapshot, as Cedar JSON. Principal `Actor`, action = operation (a member of its skill),
 /// resource `Target`; the context is the same for all but for `input`, whose attributes are all optional because a
 /// value may not be known before the run.
-pub fn cedar_schema(registry: &Registry) -> Value {
+pub fn cedar_schema(registry: &Registry, meters: &[Meter]) -> Value {
     let mut actions = Map::new();
     for skill in registry.skills() {
         let key = &skill.manifest().skill.key;
@@ -23,7 +27,7 @@ pub fn cedar_schema(registry: &Registry) -> Value {
                 format!("{key}/{name}"),
                 json!({
                     "memberOf": [{ "id": key }],
-                    "appliesTo": { "principalTypes": ["Actor"], "resourceTypes": ["Target"], "context": context(&input) },
+                    "appliesTo": { "principalTypes": ["Actor"], "resourceTypes": ["Target"], "context": context(&input, meters) },
                 }),
             );
         }
@@ -39,7 +43,9 @@ pub fn cedar_schema(registry: &Registry) -> Value {
     } })
 }
 
-fn context(input: &Value) -> Value {
+fn context(input: &Value, meters: &[Meter]) -> Value {
+    let usage: Map<String, Value> =
+        meters.iter().map(|meter| (meter.id.clone(), json!({ "type": "Long" }))).collect();
     let text = || json!({ "type": "String" });
     let long = || json!({ "type": "Long" });
     let texts = || json!({ "type": "Set", "element": { "type": "String" } });
@@ -56,6 +62,7 @@ fn context(input: &Value) -> Value {
         "input": input,
         "plan": { "type": "Record", "attributes": { "writes": long(), "steps": long(), "recipients": long(),
             "money": { "type": "Long" }, "open": { "type": "Boolean" } } },
+        "usage": { "type": "Record", "attributes": usage },
         "channel": optional(text()),
         "confidence": optional(json!({ "type": "Extension", "name": "decimal" })),
     } })
@@ -92,30 +99,65 @@ fn kind(root: &Value, schema: &Value, depth: usize) -> Option<Value> {
     }
 }
 
-/// What is wrong with a policy text, strictly validated against the operations of a registry. Empty: nothing.
-pub fn validate(text: &str, registry: &Registry) -> Vec<Issue> {
+/// What is wrong with a policy text, strictly validated against the operations of a registry and the meters of a
+/// workspace. Empty: nothing. Each issue names the policy and its line.
+pub fn validate(text: &str, registry: &Registry, meters: &[Meter]) -> Vec<Issue> {
+    let one = |code: &str, message: String| vec![Issue::coded(code, "/policies", message)];
+    if text.len() > POLICY_BYTES_MAX {
+        return one("POLICY_TOO_LARGE", format!("a set of at most {POLICY_BYTES_MAX} bytes"));
+    }
     let policies = match PolicySet::from_str(text) {
         Ok(policies) => policies,
-        Err(error) => {
-            return vec![Issue::coded("POLICY_SYNTAX", "/policies", error.to_string())];
-        }
+        Err(error) => return one("POLICY_SYNTAX", error.to_string()),
     };
     if policies.is_empty() {
-        return vec![Issue::coded("POLICY_EMPTY", "/policies", "an empty set permits nothing")];
+        return one("POLICY_EMPTY", "an empty set permits nothing".into());
     }
-    let schema = match Schema::from_json_value(cedar_schema(registry)) {
+    if policies.templates().next().is_some() {
+        return one("POLICY_TEMPLATE", "templates are not supported: write the policies out".into());
+    }
+    let schema = match Schema::from_json_value(cedar_schema(registry, meters)) {
         Ok(schema) => schema,
-        Err(error) => {
-            return vec![Issue::coded("POLICY_SCHEMA", "/policies", error.to_string())];
-        }
+        Err(error) => return one("POLICY_SCHEMA", error.to_string()),
     };
+    let places = place::places(text);
+    let named = |id: &cedar_policy::PolicyId| {
+        let name = policies.policy(id).map_or_else(|| id.to_string(), name_of);
+        let line = place::of(&places, id).map(|place| place.to_string());
+        format!("`{name}` ({})", line.unwrap_or_default())
+    };
+    let mut issues = Vec::new();
+    let mut names = BTreeSet::new();
+    for policy in policies.policies() {
+        let mut wrong = |code: &str, what: String| {
+            issues.push(Issue::coded(code, "/policies", format!("{}: {what}", named(policy.id()))));
+        };
+        if policy.annotation("id").is_some_and(|id| !names.insert(id.to_owned())) {
+            wrong("POLICY_TWICE", "another policy has this `@id`".into());
+        }
+        if policy.annotation("expires").is_some_and(|text| duration_ms(text).is_none()) {
+            wrong("POLICY_ANNOTATION", "`@expires` is a number and s, m, h or d".into());
+        }
+    }
     let result = Validator::new(schema).validate(&policies, ValidationMode::Strict);
-    result
-        .validation_errors()
-        .map(|error| {
-            let id = policies.policy(error.policy_id()).and_then(|policy| policy.annotation("id"));
-            let name = id.map_or_else(|| error.policy_id().to_string(), str::to_owned);
-            Issue::coded("POLICY_INVALID", "/policies", format!("`{name}`: {error}"))
-        })
-        .collect()
+    issues.extend(result.validation_errors().map(|error| {
+        Issue::coded("POLICY_INVALID", "/policies", format!("{}: {}", named(error.policy_id()), said(&error)))
+    }));
+    // Among the warnings: a policy whose conditions no request can meet. Without operations none can meet any.
+    if registry.skills().next().is_some() {
+        issues.extend(result.validation_warnings().map(|warning| {
+            let message = format!("{}: {}", named(warning.policy_id()), said(&warning));
+            Issue::coded("POLICY_SUSPECT", "/policies", message)
+        }));
+    }
+    issues
+}
+
+// Cedar names the policy by its position, which is said already.
+fn said(what: &impl std::fmt::Display) -> String {
+    let text = what.to_string();
+    match text.strip_prefix("for policy `").and_then(|rest| rest.split_once("`, ")) {
+        Some((_, rest)) => rest.to_owned(),
+        None => text,
+    }
 }

@@ -56,7 +56,7 @@ impl Stack {
         let public = format!("PublicUrl={url}");
         let mut args = vec!["deploy", "--template", "infra/template.yaml", "--stack-name", STACK, "--resolve-s3"];
         args.extend(["--no-progressbar", "--capabilities", "CAPABILITY_NAMED_IAM", "--parameter-overrides"]);
-        args.extend(["Stage=dev", architecture, &public, "Development=true", "AllowPrivateTargets=true"]);
+        args.extend(["Stage=dev", architecture, &public, "AllowPrivateTargets=true"]);
         args.extend(parameters);
         progress(&format!("deploying infra/template.yaml to {:?}", cloud.kind()));
         let since = Instant::now();

@@ -30,13 +30,13 @@ async fn the_door_and_the_roles() {
     let anonymous = countersign_it::http().get(format!("{}/v1/executions", house.url())).send().await.unwrap();
     assert_eq!(anonymous.status(), 401);
     assert_eq!(Client::new(&house.url(), "csk_0000").get("/v1/executions").await.0, 401);
-    let (status, answer) = house.approver.get("/v1/skills").await;
+    let (status, answer) = house.agent.get("/v1/keys").await;
     assert_eq!(status, 403, "{answer}");
     assert!(answer.get("code").is_none(), "it was the gateway that refused, not the function: {answer}");
     assert_eq!(house.agent.get("/v1/skills").await.0, 200);
     assert_eq!(Client::new(&house.url(), "").get("/healthz").await.0, 200);
     let reader = json!({ "actor": { "kind": "agent", "id": "reader" }, "grants": ["control-plane.execution.read"] });
-    let (_, key) = house.agent.post("/v1/keys", &reader).await;
+    let (_, key) = house.approver.post("/v1/keys", &reader).await;
     let reader = Client::new(&house.url(), key["apiKey"].as_str().unwrap());
     assert_eq!(reader.get("/v1/executions").await.0, 200);
     assert_eq!(reader.post("/v1/intents", &json!({ "text": "x", "mode": "manual" })).await.0, 403);

@@ -18,8 +18,13 @@ use std::{
 const STEPS: usize = 10;
 
 async fn start(folder: &std::path::Path) -> Node {
-    let options =
-        Options { data: folder.into(), listen: (Ipv4Addr::LOCALHOST, 0).into(), development: true, subscriber: None };
+    let options = Options {
+        data: folder.into(),
+        listen: (Ipv4Addr::LOCALHOST, 0).into(),
+        allow_private_targets: true,
+        new_warrant_key: false,
+        subscriber: None,
+    };
     Node::start(options).await.unwrap()
 }
 
@@ -85,10 +90,14 @@ pub async fn run(rows: &mut Vec<Row>, quick: bool) {
     let bench = Arc::new(Bench { http: http.clone(), url: node.url(), key: identity.agent_key.clone() });
     let object = json!({ "type": "object", "properties": { "n": { "type": "integer" } } });
     let manifest = json!({ "schemaVersion": "1.0.0", "skill": { "key": "bench", "version": "1.0.0" },
-        "publisher": { "id": "bench", "provenance": "bench" }, "artifact": { "digest": format!("sha256:{}", "0".repeat(64)) },
+        "publisher": { "id": "countersign-examples", "provenance": "examples/skills" }, "artifact": { "digest": format!("sha256:{}", "0".repeat(64)) },
         "operations": [{ "key": "noop", "title": "Nothing", "inputSchema": object, "outputSchema": object, "effect": "idempotent",
             "riskTier": "low", "timeoutSeconds": 10, "binding": { "kind": "http", "url": format!("{}/bench/noop", tools.url()) } }] });
-    let install = json!({ "skillKey": "bench", "version": "1.0.0", "artifactDigest": manifest["artifact"]["digest"], "manifest": manifest });
+    tools.trust(&node.url());
+    let trust = json!({ "trust": local::demo_tools::trust_policy() });
+    let trust = http.post(format!("{}/v1/trust", bench.url)).bearer_auth(&identity.approver_key).json(&trust);
+    assert!(trust.send().await.unwrap().status().is_success());
+    let install = local::demo_tools::signed(&manifest, node.engine().now()).unwrap();
     bench.send(http.post(format!("{}/v1/skills", bench.url)).json(&install)).await;
     let steps: Vec<Value> = (0..STEPS)
         .map(|n| {

@@ -65,6 +65,8 @@ fn facts() -> Facts {
         channel: None,
         signals: Vec::new(),
         hour: 12,
+        budget: None,
+        usage: Vec::new(),
     }
 }
 

@@ -1,11 +1,7 @@
 //! An engine by hand: its clock is set, its state machine is the test.
 
 use async_trait::async_trait;
-use contracts::{
-    ExecutionId, Timestamp, WorkspaceId,
-    command::{InstallSkill, SubmitIntent},
-    event::ActorKind,
-};
+use contracts::{ExecutionId, Timestamp, WorkspaceId, command::SubmitIntent, event::ActorKind, governance::SetTrust};
 use cs_core::warrant;
 use engine::{
     Caller, Config, Engine, NextStep, Ports,
@@ -14,6 +10,7 @@ use engine::{
     ports::{Clock, Fault, Notifier, Signals, Table, ToolAnswer, ToolCall, Tools},
 };
 use host::SystemIds;
+use local::demo_tools;
 use serde_json::{Value, json};
 use std::sync::{
     Arc, Mutex,
@@ -102,9 +99,9 @@ impl Desk {
             notifier: Arc::new(Nobody),
             clock: clock.clone(),
             ids: Arc::new(SystemIds),
-            signer: Arc::new(Arc::new(warrant::Key::new(&[7; 32]))),
+            signer: Arc::new(Arc::new(warrant::Ring::new(warrant::Key::new(&[7; 32])))),
         };
-        let config = Config { development: true, allow_private_targets: true, ..Config::default() };
+        let config = Config { allow_private_targets: true, ..Config::default() };
         let engine = Arc::new(Engine::new(ports, config));
         let workspace: WorkspaceId = "acme".parse().unwrap();
         engine.create_workspace(&workspace).await.unwrap();
@@ -118,12 +115,14 @@ impl Desk {
             traceparent: None,
             idempotency_key: None,
         };
+        let trust = SetTrust { trust: demo_tools::trust_policy(), expected_version: None, reason: None };
+        engine.set_trust(&agent, trust).await.unwrap();
         for text in [
             include_str!("../../../examples/skills/crm.json"),
             include_str!("../../../examples/skills/payments.json"),
         ] {
             let manifest: Value = serde_json::from_str(text).unwrap();
-            let request: InstallSkill = serde_json::from_value(crate::install_body(&manifest)).unwrap();
+            let request = demo_tools::signed(&manifest, engine.now()).unwrap();
             engine.install_skill(&agent, request).await.unwrap();
         }
         Self { engine, clock, signals, agent }

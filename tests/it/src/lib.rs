@@ -2,12 +2,17 @@
 //! run on every control plane; and the contract of every table.
 
 pub mod desk;
+mod governance;
 mod normal;
 pub mod scenarios;
 pub mod table;
 
 use async_trait::async_trait;
-use local::{Identity, Node, Options, demo_tools::DemoTools};
+use contracts::{Timestamp, governance::TrustPolicy};
+use local::{
+    Identity, Node, Options,
+    demo_tools::{self, DemoTools},
+};
 use serde_json::{Value, json};
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -70,7 +75,13 @@ impl House {
     /// On a node of its own, with stage events sent to a URL.
     pub async fn with_subscriber(subscriber: Option<String>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let options = Options { data: folder.path().into(), listen: anywhere(), development: true, subscriber };
+        let options = Options {
+            data: folder.path().into(),
+            listen: anywhere(),
+            allow_private_targets: true,
+            new_warrant_key: false,
+            subscriber,
+        };
         let node = Node::start(options).await.unwrap();
         Self::on(Arc::new(Embedded { node, _folder: folder }), "acme").await
     }
@@ -82,6 +93,8 @@ impl House {
         let agent = Client::new(&plane.url(), &identity.agent_key);
         let approver = Client::new(&plane.url(), &identity.approver_key);
         let house = Self { plane, tools, agent, approver, identity };
+        house.tools.trust(&house.url());
+        house.trust(&demo_tools::trust_policy()).await;
         for manifest in house.tools.manifests().unwrap() {
             house.install(&house.agent, &manifest).await;
         }
@@ -124,7 +137,14 @@ impl House {
         traces
     }
 
-    /// Installs a bare manifest.
+    /// Sets the trust policy of the workspace.
+    pub async fn trust(&self, trust: &TrustPolicy) -> Value {
+        let (status, answer) = self.approver.post("/v1/trust", &json!({ "trust": trust })).await;
+        assert_eq!(status, 200, "{answer}");
+        answer
+    }
+
+    /// Signs a manifest and installs it.
     pub async fn install(&self, client: &Client, manifest: &Value) {
         let (status, answer) = client.post("/v1/skills", &install_body(manifest)).await;
         assert_eq!(status, 201, "{answer}");
@@ -182,10 +202,15 @@ impl House {
     }
 }
 
-/// The request that installs a bare manifest.
+/// The request that installs a manifest, signed by the examples' publisher.
 pub fn install_body(manifest: &Value) -> Value {
-    json!({ "skillKey": manifest["skill"]["key"], "version": manifest["skill"]["version"],
-        "artifactDigest": manifest["artifact"]["digest"], "manifest": manifest })
+    serde_json::to_value(demo_tools::signed(manifest, now()).unwrap()).unwrap()
+}
+
+/// This moment.
+pub fn now() -> Timestamp {
+    use engine::ports::Clock as _;
+    host::SystemClock.now()
 }
 
 /// An HTTP client that follows nothing and asks no proxy.

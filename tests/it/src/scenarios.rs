@@ -1,7 +1,7 @@
 //! The scenarios, one list: each runs on the embedded server and on the deployed stack, and the traces it leaves are the
 //! same but for times and identifiers.
 
-use crate::{Client, House, install_body};
+use crate::{Client, House, governance};
 use futures_util::future::BoxFuture;
 use local::demo_tools::Behaviour;
 use serde_json::{Value, json};
@@ -51,22 +51,42 @@ pub const SCENARIOS: &[(&str, Scenario)] = &[
     }),
     ("credentials", |house| Box::pin(credentials(house))),
     ("edges_of_http", |house| Box::pin(edges_of_http(house))),
-    ("refused_skills_never_occupy_the_version", |house| Box::pin(refused_skills_never_occupy_the_version(house))),
+    ("refused_skills_never_occupy_the_version", |house| {
+        Box::pin(governance::refused_skills_never_occupy_the_version(house))
+    }),
+    ("what_is_trusted_no_longer_is_no_longer_used", |house| {
+        Box::pin(governance::what_is_trusted_no_longer_is_no_longer_used(house))
+    }),
+    ("policies_are_governed", |house| Box::pin(governance::policies_are_governed(house))),
+    ("attack_policy_swapped_between_verify_start_approval_and_claim", |house| {
+        Box::pin(governance::attack_policy_swapped_between_verify_start_approval_and_claim(house))
+    }),
+    ("attack_skill_swapped_after_approval", |house| Box::pin(governance::attack_skill_swapped_after_approval(house))),
+    ("attack_budget_split_over_many_small_steps", |house| {
+        Box::pin(governance::attack_budget_split_over_many_small_steps(house))
+    }),
+    ("freezes_hold_for_the_next_claim", |house| Box::pin(governance::freezes_hold_for_the_next_claim(house))),
+    ("attack_untrusted_text_reaches_no_sink_alone", |house| {
+        Box::pin(governance::attack_untrusted_text_reaches_no_sink_alone(house))
+    }),
+    ("tools_take_warrants_and_nothing_else", |house| {
+        Box::pin(governance::tools_take_warrants_and_nothing_else(house))
+    }),
 ];
 
-fn find(id: &str, email: &str) -> Value {
+pub(crate) fn find(id: &str, email: &str) -> Value {
     json!({ "id": id, "use": "crm/customer.find", "with": { "email": email } })
 }
 
-fn send(id: &str, body: Value) -> Value {
+pub(crate) fn send(id: &str, body: Value) -> Value {
     json!({ "id": id, "use": "mail/message.send", "with": { "to": ["a@x.org"], "subject": "hi", "body": body } })
 }
 
-fn pay(id: &str) -> Value {
+pub(crate) fn pay(id: &str) -> Value {
     json!({ "id": id, "use": "payments/payout.create", "with": { "account": "DE02", "amount": 5, "currency": "EUR" } })
 }
 
-fn step<'v>(view: &'v Value, id: &str) -> &'v Value {
+pub(crate) fn step<'v>(view: &'v Value, id: &str) -> &'v Value {
     view["steps"].as_array().unwrap().iter().find(|step| step["stepId"] == id).unwrap()
 }
 
@@ -134,11 +154,11 @@ async fn approvals_are_bound_once_and_never_ones_own(house: &House) {
     );
     // The requester with an approver's grants is refused still.
     let grants = json!({ "actor": { "kind": "human", "id": "dev-agent" }, "grants": ["control-plane.approval"] });
-    let (_, key) = house.agent.post("/v1/keys", &grants).await;
+    let (_, key) = house.approver.post("/v1/keys", &grants).await;
     let own = Client::new(&house.url(), key["apiKey"].as_str().unwrap());
     assert_eq!(code(own.post(&path, &digest).await), (403, "SELF_APPROVAL".into()));
     let tool = json!({ "actor": { "kind": "tool", "id": "bot" }, "grants": ["control-plane.approval"] });
-    let (_, key) = house.agent.post("/v1/keys", &tool).await;
+    let (_, key) = house.approver.post("/v1/keys", &tool).await;
     let bot = Client::new(&house.url(), key["apiKey"].as_str().unwrap());
     assert_eq!(code(bot.post(&path, &digest).await), (403, "NOT_AN_APPROVER".into()));
     let stale = json!({ "bindingDigest": format!("sha256:{}", "1".repeat(64)) });
@@ -380,7 +400,7 @@ async fn a_disabled_skill_stops_what_has_not_begun(house: &House) {
             .as_array()
             .unwrap()
             .iter()
-            .any(|skill| skill["status"] == "disabled" && skill["verified"] == false)
+            .any(|skill| skill["status"] == "disabled" && skill["verified"] == true)
     );
     house.proven(&id).await;
 }
@@ -429,7 +449,7 @@ async fn tenant_walls(house: &House) {
     let named =
         json!({ "text": "x", "workspaceId": house.identity.workspace, "draft": { "steps": [find("c", "a@x.org")] } });
     assert_eq!(stranger.post("/v1/intents", &named).await.0, 403);
-    let (_, keys) = stranger.get("/v1/keys").await;
+    let (_, keys) = foreign_approver.get("/v1/keys").await;
     assert_eq!(keys["items"].as_array().unwrap().len(), 2);
 }
 
@@ -511,12 +531,16 @@ fn cases() -> Vec<Case> {
         case("approval without a digest", approve, "{}", 422, "VALIDATION_FAILED", Some("")),
         case("an identity in the body", approve, format!(r#"{{"bindingDigest":"{digest}","approvedBy":"ceo"}}"#), 422, "VALIDATION_FAILED", Some("/approvedBy")),
         case("no such route", "/v1/nothing", "{}", 404, "NOT_FOUND", None),
-        case("not offered", "/v1/policies", r#"{"policies":""}"#, 404, "CAPABILITY_MISSING", None),
-        case("not offered either", "/v1/skills/verify", "{}", 404, "CAPABILITY_MISSING", None),
+        case("not offered", "/v1/executions/exe_00000000000000000000000000000000/evidence", "{}", 404, "CAPABILITY_MISSING", None),
+        case("policies without the grant", "/v1/policies", r#"{"policies":""}"#, 403, "FORBIDDEN", None),
+        case("trust without the grant", "/v1/trust", r#"{"trust":{}}"#, 403, "FORBIDDEN", None),
+        case("freeze without the grant", "/v1/freezes", r#"{"scope":"workspace","frozen":true}"#, 403, "FORBIDDEN", None),
+        case("budgets without the grant", "/v1/budgets", r#"{"budgets":{}}"#, 403, "FORBIDDEN", None),
+        case("a backtest of nonsense", "/v1/policies/backtest", r#"{"policies":"permit (","from":"2026-01-01T00:00:00Z","to":"2026-01-02T00:00:00Z"}"#, 422, "VALIDATION_FAILED", Some("/policies")),
         case("explain nothing", "/v1/policies/explain", "{}", 422, "VALIDATION_FAILED", Some("")),
         case("explain a draft that is none", "/v1/policies/explain", r#"{"draft":{"steps":[]}}"#, 422, "VALIDATION_FAILED", Some("/draft/steps")),
         case("unsigned envelope form", "/v1/skills", format!(r#"{{"skillKey":"a","version":"1.0.0","artifactDigest":"{digest}","manifest":{{"payloadType":"x"}}}}"#), 400, "SIGNATURE_INVALID", Some("/manifest")),
-        case("empty manifest", "/v1/skills", format!(r#"{{"skillKey":"a","version":"1.0.0","artifactDigest":"{digest}","manifest":{{}}}}"#), 400, "MANIFEST_INVALID", Some("/manifest")),
+        case("bare manifest", "/v1/skills", format!(r#"{{"skillKey":"a","version":"1.0.0","artifactDigest":"{digest}","manifest":{{}}}}"#), 400, "SIGNATURE_MISSING", Some("/manifest")),
     ]
 }
 
@@ -582,20 +606,20 @@ async fn credentials(house: &House) {
         );
     }
     let past = json!({ "actor": { "kind": "agent", "id": "old" }, "grants": ["control-plane.execution.read"], "expiresAt": "2020-01-01T00:00:00Z" });
-    let (_, key) = house.agent.post("/v1/keys", &past).await;
+    let (_, key) = house.approver.post("/v1/keys", &past).await;
     let expired = Client::new(&url, key["apiKey"].as_str().unwrap());
     assert_eq!(code(expired.get("/v1/executions").await).0, 401);
     let reader = json!({ "actor": { "kind": "agent", "id": "reader" }, "grants": ["control-plane.execution.read"] });
-    let (_, key) = house.agent.post("/v1/keys", &reader).await;
+    let (_, key) = house.approver.post("/v1/keys", &reader).await;
     let reader = Client::new(&url, key["apiKey"].as_str().unwrap());
     assert_eq!(reader.get("/v1/executions").await.0, 200);
     let intent = json!({ "text": "x", "mode": "manual" });
     assert_eq!(code(reader.post("/v1/intents", &intent).await), (403, "FORBIDDEN".into()), "deny by default");
     assert_eq!(code(reader.get("/v1/keys").await), (403, "FORBIDDEN".into()));
     let id = key["key"]["id"].as_str().unwrap();
-    assert_eq!(house.agent.post(&format!("/v1/keys/{id}/revoke"), &json!({})).await.0, 200);
+    assert_eq!(house.approver.post(&format!("/v1/keys/{id}/revoke"), &json!({})).await.0, 200);
     assert_eq!(reader.get("/v1/executions").await.0, 401, "revoked");
-    assert!(!house.agent.get("/v1/keys").await.1.to_string().contains("csk_"), "secrets are stored nowhere");
+    assert!(!house.approver.get("/v1/keys").await.1.to_string().contains("csk_"), "secrets are stored nowhere");
 }
 
 async fn edges_of_http(house: &House) {
@@ -625,76 +649,4 @@ async fn edges_of_http(house: &House) {
     let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let response = agent.request("GET", "/v1/capabilities").header("traceparent", parent).send().await.unwrap();
     assert_eq!(response.headers()["traceparent"], parent);
-}
-
-async fn refused_skills_never_occupy_the_version(house: &House) {
-    let mut manifest = house.tools.manifests().unwrap().remove(2);
-    manifest["skill"]["key"] = json!("post");
-    let check = |change: &dyn Fn(&mut Value)| {
-        let mut body = install_body(&manifest);
-        change(&mut body);
-        body
-    };
-    let cases: Vec<(&str, Value)> = vec![
-        ("SCHEMA_VERSION_INVALID", check(&|body| body["manifest"]["schemaVersion"] = json!("9.0.0"))),
-        ("MANIFEST_INVALID", check(&|body| body["manifest"]["operations"][0]["timeoutSeconds"] = json!(0))),
-        (
-            "MANIFEST_INVALID",
-            check(&|body| body["manifest"]["operations"][0]["inputSchema"] = json!({ "type": "nonsense" })),
-        ),
-        (
-            "MANIFEST_INVALID",
-            check(&|body| body["manifest"]["operations"][0]["binding"]["url"] = json!("file:///etc/passwd")),
-        ),
-        ("MANIFEST_INVALID", check(&|body| body["manifest"]["operations"][0]["resource"] = json!("/nope/x"))),
-        ("MANIFEST_INVALID", check(&|body| body["manifest"]["operations"][0]["probe"] = json!("message.send"))),
-        ("MANIFEST_INVALID", check(&|body| body["version"] = json!("1.0.1"))),
-        (
-            "ARTIFACT_DIGEST_MISMATCH",
-            check(&|body| body["artifactDigest"] = json!(format!("sha256:{}", "1".repeat(64)))),
-        ),
-        (
-            "CONTRACTS_SPEC_TOO_OLD",
-            check(&|body| body["manifest"]["compatibility"]["contractsSpec"] = json!({ "minVersion": "9.0.0" })),
-        ),
-        (
-            "CONTRACTS_SPEC_TOO_NEW",
-            check(&|body| body["manifest"]["compatibility"]["contractsSpec"] = json!({ "maxVersion": "0.1.0" })),
-        ),
-        (
-            "CONTRACTS_SPEC_VERSION_MISSING",
-            check(&|body| body["manifest"]["compatibility"]["contractsSpec"] = json!({})),
-        ),
-        (
-            "CONTROL_PLANE_TOO_OLD",
-            check(&|body| {
-                body["manifest"]["compatibility"]["controlPlaneFeature"] = json!({ "minVersion": "9.0.0" })
-            }),
-        ),
-        (
-            "CAPABILITY_MISSING",
-            check(&|body| {
-                body["manifest"]["compatibility"]["requiredCapabilities"] =
-                    json!([{ "key": "control-plane.channel-runtime" }])
-            }),
-        ),
-    ];
-    for (code, body) in cases {
-        let (status, problem) = house.agent.post("/v1/skills", &body).await;
-        assert_eq!(problem["code"], code, "{problem}");
-        assert!((400..500).contains(&status));
-        assert!(!problem["issues"].as_array().unwrap().is_empty(), "{problem}");
-    }
-    let (status, first) = house.agent.post("/v1/skills", &check(&|_| ())).await;
-    assert_eq!((status, &first["verified"]), (201, &json!(false)), "{first}");
-    let (_, again) = house.agent.post("/v1/skills", &check(&|_| ())).await;
-    assert_eq!(again["installationId"], first["installationId"], "the same content again is the same installation");
-    let other = check(&|body| body["manifest"]["operations"][0]["title"] = json!("Other"));
-    assert_eq!(house.agent.post("/v1/skills", &other).await.1["code"], "VERSION_CONFLICT");
-    let Some(node) = house.embedded() else { return };
-    let trace = node.engine().workspace_trace(&house.identity.workspace).await.unwrap();
-    let mut verifier = cs_core::trace::Verifier::default();
-    trace.iter().for_each(|entry| verifier.push(entry).unwrap());
-    let rejected = trace.iter().filter(|entry| entry["type"] == "controlPlane.skill.rejected").count();
-    assert_eq!(rejected, 14, "each refused attempt is in the workspace's trace");
 }

@@ -1,6 +1,6 @@
 //! The invariants of the design, each by its name, on everything a run left behind.
 
-use crate::run::{World, caller};
+use crate::run::{METER_LIMIT, METER_SECONDS, World, caller};
 use contracts::{
     ExecutionId,
     event::{ActorKind, Entry, Event, Purpose, Resolution},
@@ -49,9 +49,47 @@ pub(crate) fn all(world: &World) {
     for id in &executions {
         execution(world, id);
     }
+    metered(world);
     // Get never mutates: all the queries above committed nothing.
     if *world.table.commits.lock().unwrap() != before {
         world.findings.add("get-never-mutates", "a query committed");
+    }
+}
+
+// Claim is one transaction: within no window more was reserved, and not given back before, than the meter allows.
+fn metered(world: &World) {
+    let mut claims: Vec<(i64, i64, u64)> = Vec::new();
+    for id in world.executions.lock().unwrap().iter() {
+        let mut open: BTreeMap<String, usize> = BTreeMap::new();
+        for (key, item) in world.table.inner.dump() {
+            if key.partition != keys::execution(&world.workspace, id) || !key.sort.starts_with("e#") {
+                continue;
+            }
+            let entry: Entry = serde_json::from_slice(&item.body).unwrap();
+            let back = match &entry.event {
+                Event::StepStarted(data) => {
+                    for one in &data.reserved {
+                        open.insert(data.step_id.to_string(), claims.len());
+                        claims.push((entry.at.ms(), i64::MAX, one.amount));
+                    }
+                    None
+                }
+                Event::StepFailed(data) if data.released => Some(&data.step_id),
+                Event::StepResolved(data) if data.outcome == Resolution::Failed => Some(&data.step_id),
+                _ => None,
+            };
+            if let Some(claim) = back.and_then(|id| open.remove(id.as_str())).and_then(|at| claims.get_mut(at)) {
+                claim.1 = entry.at.ms();
+            }
+        }
+    }
+    let window = METER_SECONDS as i64 * 1_000;
+    for (at, _, _) in &claims {
+        let counts = |(then, back, _): &&(i64, i64, u64)| *then <= *at && *then > *at - window && *back > *at;
+        let sum: u64 = claims.iter().filter(counts).map(|(_, _, amount)| amount).sum();
+        if sum > METER_LIMIT {
+            world.findings.add("claim-is-one-transaction", format!("{sum} of {METER_LIMIT} within a window"));
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use contracts::{
     event::{Entry, Event, Purpose},
     manifest::Binding,
 };
+use cs_core::warrant::{self, Expected, Ring, verify};
 use engine::{
     Engine, keys,
     memory::{MemoryBlobs, MemoryTable},
@@ -21,7 +22,9 @@ use std::{
 };
 
 /// What the warrants of every seed are signed with.
-pub(crate) const WARRANT_SECRET: [u8; 32] = [9; 32];
+pub(crate) fn ring() -> Ring {
+    Ring::new(warrant::Key::new(&[9; 32]))
+}
 
 /// Violations found while running.
 #[derive(Default)]
@@ -241,7 +244,7 @@ impl Tools for SimTools {
         let operation = url.trim_start_matches("http://tool/").to_owned();
         let (key, warrant) = (header("idempotency-key"), header("countersign-warrant"));
         self.done.lock().unwrap().calls += 1;
-        self.claimed(&operation, &warrant);
+        self.claimed(&operation, &warrant, &call.body);
         let input: Value = serde_json::from_slice(&call.body).unwrap();
         self.shared.yield_some().await;
         if self.shared.one_in(25) {
@@ -275,22 +278,24 @@ impl Tools for SimTools {
 
 impl SimTools {
     // INVARIANT no-effect-without-plan: the claim that this call belongs to is in the table before the call.
-    fn claimed(&self, operation: &str, warrant: &str) {
-        let claims = match cs_core::warrant::verify(
-            warrant,
-            &cs_core::warrant::Key::new(&WARRANT_SECRET).jwks(),
-            self.shared.now().ms() / 1_000,
-        ) {
+    fn claimed(&self, operation: &str, carried: &str, input: &[u8]) {
+        let now = self.shared.now().ms() / 1_000;
+        // Skill and operations have one name here.
+        let name = format!("tool/{operation}");
+        let expected = Expected { audience: "http://tool", operation: &name, input, now };
+        let claims = match verify(carried, &ring().key_set(), &expected) {
             Ok(claims) => claims,
             Err(error) => return self.findings.add("no-effect-without-plan", format!("{operation}: {error}")),
         };
-        let partition = keys::execution(&claims.ws.parse().unwrap(), &claims.exe);
+        let partition = keys::execution(&claims.ws.parse().unwrap(), &claims.exe.parse().unwrap());
         let started = self.table.inner.dump().into_iter().any(|(key, item)| {
             key.partition == partition
                 && key.sort.starts_with("e#")
                 && serde_json::from_slice::<Entry>(&item.body).is_ok_and(|entry| match entry.event {
                     Event::StepStarted(data) => {
-                        data.step_id == claims.step && data.attempt == claims.att && data.input_digest == claims.inp
+                        data.step_id.as_str() == claims.step
+                            && data.attempt == claims.att
+                            && data.input_digest.as_str() == claims.inp
                     }
                     _ => false,
                 })

@@ -10,8 +10,11 @@ use contracts::{
     command::*,
     draft::Draft,
     event::{ActorKind, Resolution},
+    governance::*,
+    manifest::Manifest,
     query::{ExecutionView, GetExecution},
 };
+use cs_core::publisher::Publisher;
 use engine::{
     Caller, Config, Engine, Ports, Steer,
     access::{actor, agent_grants, approver_grants},
@@ -29,6 +32,9 @@ use std::{
 const STORMY_MS: i64 = 20 * 60_000;
 const POLLS_MAX: usize = 400_000;
 const DEATH_ONE_IN: u32 = 400;
+/// Writes that the workspace may make within a window.
+pub(crate) const METER_LIMIT: u64 = 6;
+pub(crate) const METER_SECONDS: u64 = 60;
 
 /// What came of a seed.
 #[derive(Debug)]
@@ -88,9 +94,9 @@ pub fn run_on(seed: u64, store: impl FnOnce(&Arc<Shared>) -> Arc<dyn Store>) -> 
         notifier: Arc::new(SimNotifier(shared.clone())),
         clock: Arc::new(SimClock(shared.clone())),
         ids: Arc::new(SimIds(shared.clone())),
-        signer: Arc::new(Arc::new(cs_core::warrant::Key::new(&crate::ports::WARRANT_SECRET))),
+        signer: Arc::new(Arc::new(ring())),
     };
-    let config = Config { development: true, allow_private_targets: true, ..Config::default() };
+    let config = Config { allow_private_targets: true, ..Config::default() };
     let engine = Arc::new(Engine::new(ports, config));
     let _ = tools.engine.set(Arc::downgrade(&engine));
     let _ = signals.engine.set(Arc::downgrade(&engine));
@@ -160,16 +166,34 @@ async fn setup(world: Arc<World>, count: usize) {
     while world.engine.create_workspace(&world.workspace).await.is_err() {}
     hurry(&world).await;
     let agent = caller(&world, ActorKind::Agent, "agent", Some("install".into()));
-    let manifest = manifest();
-    let request = InstallSkill {
-        skill_key: "tool".into(),
-        version: "1.0.0".into(),
-        artifact_digest: zero(),
-        manifest,
-        artifact: None,
-        metadata: None,
+    let publisher = Publisher::from_secret(&[9; 32]);
+    let person = caller(&world, ActorKind::Human, "person", Some("trust".into()));
+    let trusted = TrustedPublisher {
+        id: "sim".into(),
+        keys: vec![publisher.pinned()],
+        provenance_prefixes: vec!["sim".into()],
     };
+    let trust = TrustPolicy { trusted_publishers: vec![trusted], ..TrustPolicy::default() };
+    let trust = SetTrust { trust, expected_version: None, reason: None };
+    while let Err(problem) = world.engine.set_trust(&person, trust.clone()).await {
+        assert!(problem.status >= 500 || problem.retryable, "{problem:?}");
+    }
+    let manifest: Manifest = serde_json::from_value(manifest()).unwrap();
+    let now = world.engine.now();
+    let request = publisher.sign(manifest, b"", now.plus_ms(-1_000), now.plus_ms(400 * 86_400_000)).unwrap();
     while let Err(problem) = world.engine.install_skill(&agent, request.clone()).await {
+        assert!(problem.status >= 500 || problem.retryable, "{problem:?}");
+    }
+    let meter = Meter {
+        id: "writes".into(),
+        scope: MeterScope::Workspace,
+        measure: Measure::Writes,
+        window_seconds: METER_SECONDS,
+        limit: Some(METER_LIMIT),
+        only: Vec::new(),
+    };
+    let budgets = SetBudgets { budgets: Budgets { plan: None, meters: vec![meter] }, reason: None };
+    while let Err(problem) = world.engine.set_budgets(&person, budgets.clone()).await {
         assert!(problem.status >= 500 || problem.retryable, "{problem:?}");
     }
     for index in 0..count {
@@ -187,6 +211,7 @@ async fn hurry(world: &World) {
         text,
         activated_at: world.shared.now(),
         actor_id: "sim".into(),
+        note: None,
     };
     let put = |key| {
         let item = Item { version: 1, body: serde_json::to_vec(&record).unwrap(), ..Item::default() };
@@ -244,13 +269,21 @@ async fn sweep(world: Arc<World>) {
 async fn freezer(world: Arc<World>) {
     loop {
         world.shared.sleep(1 + world.shared.pick(200_000) as u64).await;
-        let freeze = i64::from(world.shared.one_in(3));
-        let key = keys::settings(&world.workspace);
-        let Ok(Some(item)) = world.table.get(&key).await else { continue };
-        let condition = Condition::VersionIs(item.version);
-        let mut item = Item { version: item.version + 1, ..item };
-        item.fields.insert("frozen".into(), freeze);
-        let _ = world.table.transact(vec![Write::Put { key, item, condition }]).await;
+        let (scope, key) = match world.shared.pick(4) {
+            0 => (FreezeScope::Workspace, None),
+            1 => (FreezeScope::Skill, Some("tool".to_owned())),
+            2 => (FreezeScope::Operation, Some("tool/put".to_owned())),
+            _ => (FreezeScope::Actor, Some("agent".to_owned())),
+        };
+        let person = caller(&world, ActorKind::Human, "operator", None);
+        // Whatever is frozen is thawed in time.
+        for frozen in [true, false] {
+            let request = SetFreeze { scope, key: key.clone(), frozen, reason: None };
+            while world.engine.set_freeze(&person, request.clone()).await.is_err() {
+                world.shared.sleep(1_000).await;
+            }
+            world.shared.sleep(1 + world.shared.pick(60_000) as u64).await;
+        }
     }
 }
 

@@ -4,17 +4,14 @@ use super::gate::{Kind, allows};
 use super::{
     Approval, ApprovalState, Execution, Ruling, Status, StepInput, StepState, evolve::DEPENDENCY_FAILED, step,
 };
-use crate::{
-    canonical,
-    plan::{self, Compiled},
-};
+use crate::{canonical, plan::Compiled};
 use contracts::{
     Code, Digest, IntentId, Issue, RunId, StepId, Timestamp,
     draft::OnFailure,
     event::{
         Actor, BlockReason, Event, ExecutionCancelled, ExecutionCompleted, ExecutionFailed, ExecutionStarted,
-        ExecutionSteered, IntentReceived, PlanCompiled, PlanRejected, PlanVerified, Purpose, Resolution, StepBlocked,
-        StepChanged, StepCompleted, StepResolved, StepRetried, StepStarted, SubmitMode,
+        ExecutionSteered, IntentReceived, PlanCompiled, PlanRejected, PlanVerified, Purpose, Reserved, Resolution,
+        StepBlocked, StepChanged, StepCompleted, StepResolved, StepRetried, StepStarted, SubmitMode,
     },
     limits::STEP_ATTEMPTS_MAX,
     plan::Radius,
@@ -95,6 +92,8 @@ pub enum Command {
         fence: u64,
         input: Digest,
         spend: Radius,
+        /// What the claim reserves of the meters.
+        reserved: Vec<Reserved>,
     },
     /// A worker found that a step must wait.
     Block {
@@ -269,8 +268,8 @@ impl Transition {
                 self.fail("ABORTED", message);
             }
             Command::Resolve { actor, step, outcome, output } => self.resolve(&actor, &step, outcome, output)?,
-            Command::Claim { step, purpose, fence, input, spend } => {
-                self.claim(&step, purpose, fence, input, spend)?;
+            Command::Claim { step, purpose, fence, input, spend, reserved } => {
+                self.claim(&step, purpose, fence, input, (spend, reserved))?;
             }
             Command::Block { step, reason, message } => self.block(&step, reason, message)?,
             Command::Refuse { step, code, message } => {
@@ -361,6 +360,7 @@ impl Transition {
             at: self.now,
             code,
             message,
+            released: false,
         }
     }
 
@@ -573,7 +573,7 @@ impl Transition {
         purpose: Purpose,
         fence: u64,
         input: Digest,
-        spend: Radius,
+        (spend, meters): (Radius, Vec<Reserved>),
     ) -> Result<(), Refusal> {
         let run_id = self.run()?;
         let record = self.record(id)?;
@@ -587,7 +587,7 @@ impl Transition {
             return Err(Refusal::new(Code::Conflict, format!("step `{id}` is in flight")));
         }
         let mut approval_id = None;
-        let mut reserve = Radius::default();
+        let mut reserve = (Radius::default(), Vec::new());
         match purpose {
             Purpose::Run => {
                 if self.state.paused || self.state.closing() {
@@ -599,13 +599,12 @@ impl Transition {
                     })?;
                     approval_id = Some(grant.id.clone());
                 }
-                if record.attempt == 0 {
-                    let total = plan::sum(&self.state.spent, &spend);
-                    let budget = self.state.plan().and_then(|plan| plan.plan().budget.clone());
-                    if let Some(over) = plan::exceeded(&total, budget.as_ref()) {
+                if record.hold.is_none() {
+                    let planned = self.state.place(id).and_then(|place| self.state.planned(place));
+                    if let Some(over) = planned.and_then(|planned| self.state.over_budget(planned, &spend)) {
                         return Err(Refusal::new(Code::PreconditionFailed, format!("budget exceeded: {over}")));
                     }
-                    reserve = spend;
+                    reserve = (spend, meters);
                 }
             }
             Purpose::Probe => {}
@@ -625,14 +624,18 @@ impl Transition {
             input_digest: input,
             approval_id,
             purpose,
-            spend: reserve,
+            spend: reserve.0,
+            reserved: reserve.1,
         }));
         Ok(())
     }
 
     fn block(&mut self, id: &StepId, reason: BlockReason, message: Option<String>) -> Result<(), Refusal> {
         let input = match reason {
-            BlockReason::SkillDisabled | BlockReason::WorkspaceFrozen => StepInput::Hold,
+            BlockReason::SkillDisabled
+            | BlockReason::WorkspaceFrozen
+            | BlockReason::Frozen
+            | BlockReason::UsageExceeded => StepInput::Hold,
             BlockReason::ApprovalRequired
             | BlockReason::ApprovalExpired
             | BlockReason::BudgetExceeded
@@ -685,7 +688,8 @@ impl Transition {
             }
             Outcome::Failed { code, message } => match purpose {
                 Purpose::Run => {
-                    let changed = self.changed(id, Some(code), Some(message));
+                    let mut changed = self.changed(id, Some(code), Some(message));
+                    changed.released = self.record(id)?.hold.is_some();
                     self.emit(Event::StepFailed(changed));
                 }
                 Purpose::Probe => self.blocked(id, BlockReason::OutcomeUnknown, Some(message), None),
@@ -713,7 +717,9 @@ impl Transition {
         }
         match purpose {
             Purpose::Run => {
-                let changed = self.changed(id, Some("TOOL_UNREACHABLE".into()), Some(message));
+                let mut changed = self.changed(id, Some("TOOL_UNREACHABLE".into()), Some(message));
+                // An earlier attempt may have arrived.
+                changed.released = attempt == 1 && self.record(id)?.hold.is_some();
                 self.emit(Event::StepFailed(changed));
             }
             Purpose::Probe => self.blocked(id, BlockReason::OutcomeUnknown, Some(message), None),

@@ -1,8 +1,8 @@
 //! How an event changes an execution. Total: replay cannot fail.
 
 use super::{
-    Approval, ApprovalState, Cancellation, Execution, IntentFacts, PlanFacts, Ruling, Run, Status, Step, StepInput,
-    StepState, step,
+    Approval, ApprovalState, Cancellation, Execution, Hold, IntentFacts, PlanFacts, Ruling, Run, Status, Step,
+    StepInput, StepState, step,
 };
 use crate::plan;
 use contracts::{
@@ -88,7 +88,10 @@ impl Execution {
                     | BlockReason::ApprovalExpired
                     | BlockReason::BudgetExceeded
                     | BlockReason::PolicyBlocked => StepInput::Block,
-                    BlockReason::SkillDisabled | BlockReason::WorkspaceFrozen => StepInput::Hold,
+                    BlockReason::SkillDisabled
+                    | BlockReason::WorkspaceFrozen
+                    | BlockReason::Frozen
+                    | BlockReason::UsageExceeded => StepInput::Hold,
                     BlockReason::OutcomeUnknown => StepInput::Doubt,
                     BlockReason::CompensationFailed => StepInput::Stick,
                     BlockReason::AwaitingCallback => StepInput::Await,
@@ -106,10 +109,15 @@ impl Execution {
             Event::StepCompleted(data) => self.apply(&data.step_id, StepInput::Complete, |step| {
                 step.output = Some(data.output_digest.clone());
             }),
-            Event::StepFailed(data) => self.apply(&data.step_id, StepInput::Fail, |step| {
-                step.code = data.code.clone();
-                step.message = data.message.clone();
-            }),
+            Event::StepFailed(data) => {
+                self.apply(&data.step_id, StepInput::Fail, |step| {
+                    step.code = data.code.clone();
+                    step.message = data.message.clone();
+                });
+                if data.released {
+                    self.release(&data.step_id);
+                }
+            }
             Event::StepRetried(data) => self.step_retried(&data.step_id, data.retry_at, data),
             Event::StepSkipped(data) => self.apply(&data.step_id, StepInput::Skip, |step| {
                 step.code = data.code.clone();
@@ -130,6 +138,9 @@ impl Execution {
                         step.code = Some("RESOLVED_FAILED".into());
                     }
                 });
+                if data.outcome == Resolution::Failed {
+                    self.release(&data.step_id);
+                }
             }
             Event::StepCompensated(data) => self.apply(&data.step_id, StepInput::Complete, |_| {}),
             Event::ApprovalRequested(data) => self.approvals.push(Approval {
@@ -179,6 +190,7 @@ impl Execution {
             | Event::SkillRejected(_)
             | Event::SkillDisabled(_)
             | Event::PolicyActivated(_)
+            | Event::GovernanceChanged(_)
             | Event::EvidenceExported(_) => {}
         }
         self.settle_derived();
@@ -227,9 +239,22 @@ impl Execution {
         {
             approval.consumed.insert(data.step_id.clone());
         }
-        if data.spend != Radius::default() {
+        if data.spend != Radius::default() || !data.reserved.is_empty() {
+            let hold = Hold { spend: data.spend.clone(), meters: data.reserved.clone(), at: data.started_at };
+            if let Some(step) = self.place(&data.step_id).and_then(|place| self.steps.get_mut(place)) {
+                step.hold = Some(hold);
+            }
             self.spent = plan::sum(&self.spent, &data.spend);
         }
+    }
+
+    // The call had no effect: what its claim reserved is there again.
+    fn release(&mut self, id: &StepId) {
+        if let Some(step) = self.place(id).and_then(|place| self.steps.get_mut(place)) {
+            step.hold = None;
+        }
+        let holds = self.steps.iter().filter_map(|step| step.hold.as_ref());
+        self.spent = holds.fold(Radius::default(), |total, hold| plan::sum(&total, &hold.spend));
     }
 
     fn step_retried(&mut self, id: &StepId, retry_at: Timestamp, data: &contracts::event::StepRetried) {

@@ -27,7 +27,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
-pub use step::{Step, StepInput, StepState};
+pub use step::{Hold, Step, StepInput, StepState};
 
 /// Where an execution stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -225,7 +225,7 @@ pub struct Execution {
     pub approvals: Vec<Approval>,
     pub paused: bool,
     pub cancellation: Option<Cancellation>,
-    /// What the claims so far reserved.
+    /// What the claims so far reserved, and was not given back.
     pub spent: Radius,
     /// Why it was rejected, failed or cancelled.
     pub reasons: Vec<Issue>,
@@ -378,6 +378,27 @@ impl Execution {
             parts.push(suffix.as_bytes());
         }
         Some(canonical::digest_parts(&parts))
+    }
+
+    /// What the claims of one skill's steps reserved, by its place in the plan.
+    pub fn spent_of(&self, skill: usize) -> Radius {
+        let own = |place: usize| self.planned(place).is_some_and(|planned| planned.call.skill == skill);
+        let holds = self.steps.iter().enumerate().filter(|(place, _)| own(*place));
+        holds
+            .filter_map(|(_, step)| step.hold.as_ref())
+            .fold(Radius::default(), |total, hold| crate::plan::sum(&total, &hold.spend))
+    }
+
+    /// What of the plan's own budget and of a skill's budget a claim with `spend` would exceed, if anything.
+    pub fn over_budget(&self, planned: &contracts::plan::PlanStep, spend: &Radius) -> Option<String> {
+        let plan = self.plan.as_ref()?.plan();
+        let total = crate::plan::sum(&self.spent, spend);
+        let skill = plan.skills.get(planned.call.skill)?;
+        crate::plan::exceeded(&total, plan.budget.as_ref()).or_else(|| {
+            let own = crate::plan::sum(&self.spent_of(planned.call.skill), spend);
+            let over = crate::plan::exceeded(&own, skill.budget.as_ref())?;
+            Some(format!("{over} (the budget of `{}`)", skill.key))
+        })
     }
 
     /// Whether a step may run only with an approval.

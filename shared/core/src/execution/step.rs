@@ -2,8 +2,9 @@
 
 use contracts::{
     Digest, StepId, Timestamp,
-    event::{BlockReason, Purpose},
+    event::{BlockReason, Purpose, Reserved},
     id::ApprovalId,
+    plan::Radius,
 };
 use serde::{Deserialize, Serialize};
 
@@ -439,6 +440,19 @@ pub struct Step {
     pub code: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// What its claim reserved; nothing once it is given back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Hold>,
+}
+
+/// What a claim reserved of the plan's budget and of the workspace's meters.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Hold {
+    pub spend: Radius,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub meters: Vec<Reserved>,
+    pub at: Timestamp,
 }
 
 fn is_zero(count: &u32) -> bool {
@@ -464,6 +478,7 @@ impl Step {
             escalated: false,
             code: None,
             message: None,
+            hold: None,
         }
     }
 

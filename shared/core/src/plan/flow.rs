@@ -27,10 +27,11 @@ pub(super) fn propagate(order: &[&Resolved<'_>]) -> Vec<Flow> {
             }
         }
         let accepts = |label: &str| step.operation.accepts.as_ref().is_none_or(|accepted| accepted.contains(label));
+        let refuses = |label: &str| step.operation.refuses.contains(label);
         let taint = arriving
             .iter()
-            .filter(|(label, _)| !accepts(label))
-            .map(|(label, path)| Taint { label: (*label).to_owned(), path: path.clone() })
+            .filter(|(label, _)| !accepts(label) || refuses(label))
+            .map(|(label, path)| Taint { label: (*label).to_owned(), path: path.clone(), refused: refuses(label) })
             .collect();
         flows.push(Flow { labels: arriving.keys().map(|label| (*label).to_owned()).collect(), taint });
         let mut leaving = arriving;

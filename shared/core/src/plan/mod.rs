@@ -98,6 +98,7 @@ pub fn compile(draft: &Draft, registry: &Registry) -> Result<Compiled, Rejected>
     };
     let plan = build(draft, &order);
     check_budget(&plan.radius, draft.budget.as_ref(), &mut issues);
+    check_skill_budgets(&plan, &mut issues);
     if !issues.is_empty() {
         return Err(Rejected::Diagnostics(issues));
     }
@@ -214,7 +215,8 @@ fn build(draft: &Draft, order: &[&Resolved<'_>]) -> Plan {
         let spec = &step.operation.spec;
         let skill = skills.iter().position(|other| *other == pin(step.skill)).unwrap_or_default();
         let sibling = |key: &str| step.skill.operation(key).map(|operation| call(step.skill, operation, skill));
-        let radius = radius::of_draft(&step.draft.with, &step.wires, spec);
+        let mut radius = radius::of_draft(&step.draft.with, &step.wires, spec);
+        radius.data_classes = flow.labels.iter().chain(spec.labels.iter().flat_map(|l| &l.output)).cloned().collect();
         radius::add(&mut total, &radius);
         steps.push(PlanStep {
             id: step.draft.id.clone(),
@@ -253,6 +255,7 @@ fn pin(skill: &Skill) -> SkillPin {
         key: skill.manifest().skill.key.clone(),
         version: skill.manifest().skill.version.clone(),
         manifest_digest: skill.digest().clone(),
+        budget: skill.manifest().budget.clone(),
     }
 }
 
@@ -274,6 +277,17 @@ fn check_budget(total: &Radius, budget: Option<&Budget>, issues: &mut Vec<Issue>
         let place = format!("/draft/budget/{}", excess.kind.split('/').map(escape).collect::<Vec<_>>().join("/"));
         let message = format!("the plan needs {} and the budget has {}", excess.needs, excess.limit);
         issues.push(Issue::coded("BUDGET_EXCEEDED", place, message));
+    }
+}
+
+fn check_skill_budgets(plan: &Plan, issues: &mut Vec<Issue>) {
+    for (index, pin) in plan.skills.iter().enumerate() {
+        let steps = plan.steps.iter().filter(|step| step.call.skill == index);
+        let total = steps.fold(Radius::default(), |total, step| sum(&total, &step.radius));
+        if let Some(over) = exceeded(&total, pin.budget.as_ref()) {
+            let message = format!("the plan exceeds what `{}` {} lets one plan touch: {over}", pin.key, pin.version);
+            issues.push(Issue::coded("BUDGET_EXCEEDED", "/draft/steps", message));
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use contracts::{
     draft::Budget,
     manifest::Operation,
-    plan::{Radius, Wire},
+    plan::{PlanStep, Radius, Wire},
     verdict::Effect,
 };
 use serde_json::{Map, Value};
@@ -15,9 +15,9 @@ pub(super) fn of_draft(with: &Map<String, Value>, wires: &[Wire], spec: &Operati
     of_input(&input, spec, waits)
 }
 
-/// The radius of a step with its actual input.
-pub fn resolved(input: &Value, spec: &Operation) -> Radius {
-    of_input(input, spec, |_| false)
+/// The radius of a planned step with its actual input.
+pub fn resolved(input: &Value, spec: &Operation, planned: &PlanStep) -> Radius {
+    Radius { data_classes: planned.radius.data_classes.clone(), ..of_input(input, spec, |_| false) }
 }
 
 fn of_input(input: &Value, spec: &Operation, waits: impl Fn(&str) -> bool) -> Radius {
@@ -60,6 +60,7 @@ pub(super) fn add(total: &mut Radius, more: &Radius) {
     total.writes = total.writes.saturating_add(more.writes);
     total.recipients = total.recipients.saturating_add(more.recipients);
     total.open |= more.open;
+    total.data_classes.extend(more.data_classes.iter().cloned());
     for (currency, amount) in &more.money {
         let sum = total.money.entry(currency.clone()).or_default();
         *sum = sum.saturating_add(*amount);
@@ -88,5 +89,10 @@ pub(super) fn excess(total: &Radius, budget: &Budget) -> Option<Excess> {
                 let limit = budget.money.get(currency).copied().unwrap_or(0);
                 over(&format!("money/{currency}"), *needs, Some(limit))
             })
+        })
+        .or_else(|| {
+            let allowed = budget.data_classes.as_ref()?;
+            let class = total.data_classes.iter().find(|class| !allowed.contains(*class))?;
+            Some(Excess { kind: format!("dataClasses/{class}"), needs: 1, limit: 0 })
         })
 }

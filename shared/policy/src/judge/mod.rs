@@ -7,15 +7,17 @@ use crate::{
 };
 use contracts::{
     Digest, StepId,
+    draft::Budget,
     event::{Actor, ActorKind},
+    governance::MeterScope,
     limits::{APPROVAL_LIFE_CHANNEL_MS, APPROVAL_LIFE_MS_DEFAULT, APPROVAL_LIFE_MS_MAX},
     plan::{Plan, PlanStep},
     verdict::{Effect, RiskTier, Verdict},
 };
-use cs_core::plan::wiring;
+use cs_core::plan::{exceeded, wiring};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Everything besides plan and policy that a verdict depends on. Stored with it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,6 +30,33 @@ pub struct Facts {
     pub signals: Vec<Signal>,
     /// UTC hour, 0 to 23.
     pub hour: u8,
+    /// What any one plan of the workspace may touch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
+    /// What was used of the workspace's meters.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub usage: Vec<Metered>,
+}
+
+/// A meter's usage when a verdict was reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Metered {
+    pub meter: String,
+    pub scope: MeterScope,
+    /// By actor or operation; nothing for the workspace.
+    pub used: BTreeMap<String, u64>,
+}
+
+impl Metered {
+    fn of(&self, step: &PlanStep, actor: &Actor) -> u64 {
+        let key = match self.scope {
+            MeterScope::Workspace => "",
+            MeterScope::Actor => &actor.id,
+            MeterScope::Operation => &step.call.operation,
+        };
+        self.used.get(key).copied().unwrap_or(0)
+    }
 }
 
 /// The verdict of a plan, with all that is needed to reach it again.
@@ -103,7 +132,7 @@ pub fn judge_step(
     facts: &Facts,
     authority: &Authority,
 ) -> StepVerdict {
-    let floor = floor(step, facts);
+    let floor = floor(plan, step, facts);
     let mut ask = ask(plan, step, actual, facts, floor.tier);
     let mut result = StepVerdict {
         step_id: step.id.clone(),
@@ -146,7 +175,7 @@ pub fn judge_step(
 }
 
 /// INVARIANT (high-risk-never-autonomous): here, in code, whatever the workspace's policies say.
-fn floor(step: &PlanStep, facts: &Facts) -> Floor {
+fn floor(plan: &Plan, step: &PlanStep, facts: &Facts) -> Floor {
     let mut floor = Floor { tier: step.risk_tier, least: Verdict::Autonomous, reasons: Vec::new() };
     let mut raise = |tier: RiskTier, least: Verdict, reason: String| {
         floor.tier = floor.tier.max(tier);
@@ -168,9 +197,12 @@ fn floor(step: &PlanStep, facts: &Facts) -> Floor {
     }
     for taint in &step.taint {
         let path: Vec<&str> = taint.path.iter().map(StepId::as_str).collect();
-        let least = if taint.label == SECRET { Verdict::Blocked } else { Verdict::Assist };
+        let least = if taint.refused || taint.label == SECRET { Verdict::Blocked } else { Verdict::Assist };
         let reason = format!("taint: `{}` reaches this step through {}", taint.label, path.join(" → "));
         raise(RiskTier::Medium, least, reason);
+    }
+    if let Some(over) = exceeded(&plan.radius, facts.budget.as_ref()) {
+        raise(RiskTier::Low, Verdict::Blocked, format!("budget_exceeded: {over}"));
     }
     if facts.actor.id.trim().is_empty() {
         raise(RiskTier::Low, Verdict::Blocked, "missing_actor_identity".into());
@@ -238,6 +270,7 @@ fn ask(plan: &Plan, step: &PlanStep, actual: Option<&Value>, facts: &Facts, tier
                 money: plan.radius.money.values().copied().max().map_or(0, count),
                 open: plan.radius.open,
             },
+            usage: facts.usage.iter().map(|one| (one.meter.clone(), count(one.of(step, &facts.actor)))).collect(),
             channel: facts.channel.clone(),
             confidence_bps: plan.confidence_bps,
         },

@@ -2,7 +2,10 @@
 
 use super::*;
 use crate::{BASELINE, Signals, validate};
-use contracts::manifest::Manifest;
+use contracts::{
+    governance::{Measure, Meter},
+    manifest::Manifest,
+};
 use cs_core::{
     plan,
     skill::{Registry, Skill},
@@ -45,6 +48,8 @@ fn facts(text: &str) -> Facts {
         channel: None,
         signals: Signals::default().find(text),
         hour: 12,
+        budget: None,
+        usage: Vec::new(),
     }
 }
 
@@ -116,7 +121,7 @@ fn fail_closed_empty_set() {
     let found = judged(draft("docs.search", None), &facts("hello"), "");
     assert_eq!(found.verdict, Verdict::Blocked);
     assert_eq!(found.steps[0].reasons, ["no_policy_matched"]);
-    assert!(!validate("", &registry(DESK)).is_empty());
+    assert!(!validate("", &registry(DESK), &[]).is_empty());
 }
 
 #[test]
@@ -128,7 +133,7 @@ fn fail_closed_erroring_forbid() {
     let found = judged(draft("docs.search", None), &facts("hello"), &policies);
     assert_eq!(found.verdict, Verdict::Blocked);
     assert!(found.steps[0].reasons.contains(&"policy_error".to_owned()));
-    assert!(validate(&policies, &registry(DESK)).iter().any(|issue| issue.message.contains("`broken`")));
+    assert!(validate(&policies, &registry(DESK), &[]).iter().any(|issue| issue.message.contains("`broken`")));
 }
 
 #[test]
@@ -183,11 +188,11 @@ fn untrusted_text_that_reaches_a_sink_needs_people_and_the_same_plan_from_truste
 
 #[test]
 fn the_baseline_is_strictly_valid() {
-    assert_eq!(validate(BASELINE, &registry(DESK)), []);
+    assert_eq!(validate(BASELINE, &registry(DESK), &[]), []);
     let typo = "permit (principal, action, resource) when { context.tear == \"low\" };";
-    assert!(!validate(typo, &registry(DESK)).is_empty());
+    assert!(!validate(typo, &registry(DESK), &[]).is_empty());
     let mistyped = "permit (principal, action, resource) when { context.hour == \"low\" };";
-    assert!(!validate(mistyped, &registry(DESK)).is_empty());
+    assert!(!validate(mistyped, &registry(DESK), &[]).is_empty());
 }
 
 #[test]
@@ -196,7 +201,7 @@ fn a_verdict_depends_on_the_input_and_says_which_policy_decided() {
         "{PERMIT_ALL} @id(\"limit\") @reason(\"too much\") forbid (principal, action == Action::\"desk/docs.search\", resource) \
          when {{ context.input has amount && context.input.amount > 5 }};"
     );
-    assert_eq!(validate(&policies, &registry(DESK)), []);
+    assert_eq!(validate(&policies, &registry(DESK), &[]), []);
     let found = judged(draft("docs.search", None), &facts("hello"), &policies);
     assert_eq!(found.verdict, Verdict::Blocked);
     assert_eq!(
@@ -258,4 +263,59 @@ mod indexed_is_full {
             }
         }
     }
+}
+
+#[test]
+fn templates_fit_any_registry_and_only_tighten() {
+    for (name, text) in crate::TEMPLATES {
+        let set = if *name == "baseline" { (*text).to_owned() } else { format!("{BASELINE}\n{text}") };
+        assert_eq!(validate(&set, &registry(DESK), &[]), [], "{name}");
+        for operation in ["docs.search", "reply.send", "note.add", "refund.create"] {
+            let of = |set: &str| judged(draft(operation, None), &facts("x"), set).verdict;
+            assert!(of(&set) >= of(BASELINE), "{name} loosens {operation}");
+        }
+    }
+}
+
+#[test]
+fn attack_an_erroring_forbid_denies_and_is_named() {
+    let text = format!(
+        "{BASELINE}\n@id(\"overflow\") forbid (principal, action, resource) when {{ context.input.amount * 9223372036854775807 > 1 }};"
+    );
+    let found = judged(draft("reply.send", None), &facts("x"), &text);
+    assert_eq!(found.verdict, Verdict::Blocked);
+    assert!(found.steps[0].errors[0].contains("`overflow`"), "{:?}", found.steps[0].errors);
+    let authority = Authority::new(&text, "1", &registry(DESK)).unwrap();
+    let probed = crate::probe(&authority, &registry(DESK), &[], &facts("x"));
+    assert!(probed.iter().any(|issue| issue.message.contains("`overflow`")), "{probed:?}");
+    let sane = Authority::new(BASELINE, "1", &registry(DESK)).unwrap();
+    assert_eq!(crate::probe(&sane, &registry(DESK), &[], &facts("x")), []);
+}
+
+#[test]
+fn usage_is_what_the_policy_says_it_reads() {
+    let meter = |id: &str, scope| Meter {
+        id: id.into(),
+        scope,
+        measure: Measure::Steps,
+        window_seconds: 60,
+        limit: None,
+        only: Vec::new(),
+    };
+    let text = format!(
+        "{BASELINE}\n@id(\"many\") forbid (principal, action, resource) when {{ context.mode == \"autonomous\" && context.usage.sent >= 2 }};"
+    );
+    let meters = [meter("sent", MeterScope::Operation)];
+    assert_eq!(validate(&text, &registry(DESK), &meters), []);
+    assert!(!validate(&text, &registry(DESK), &[]).is_empty(), "a meter that is not there");
+    let with = |used: &[(&str, u64)]| {
+        let used = used.iter().map(|(of, amount)| ((*of).to_owned(), *amount)).collect();
+        let usage = vec![Metered { meter: "sent".into(), scope: MeterScope::Operation, used }];
+        judged(draft("reply.send", None), &Facts { usage, ..facts("x") }, &text).verdict
+    };
+    assert_eq!(with(&[("desk/reply.send", 1)]), Verdict::Autonomous);
+    assert_eq!(with(&[("desk/reply.send", 2)]), Verdict::Assist);
+    assert_eq!(with(&[("desk/note.add", 9)]), Verdict::Autonomous, "another operation's");
+    let none = judged(draft("reply.send", None), &facts("x"), &text);
+    assert_eq!(none.verdict, Verdict::Blocked, "usage that is not known is no permission");
 }

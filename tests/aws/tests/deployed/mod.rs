@@ -147,7 +147,7 @@ async fn webhooks(stack: Arc<Stack>) {
 
     let house = House::on(stack.clone(), "hooks").await;
     let grants = json!({ "actor": { "kind": "service", "id": "ops" }, "grants": ["control-plane.webhooks"] });
-    let (_, key) = house.agent.post("/v1/keys", &grants).await;
+    let (_, key) = house.approver.post("/v1/keys", &grants).await;
     let operator = countersign_it::Client::new(&house.url(), key["apiKey"].as_str().unwrap());
     assert_eq!(house.agent.post("/v1/webhooks", &json!({ "url": url })).await.0, 403, "an agent may not");
     let (status, problem) = operator.post("/v1/webhooks", &json!({ "url": "ftp://x" })).await;

@@ -86,7 +86,7 @@ fn every_offered_operation_has_its_examples_and_they_fit() {
         }
     }
     assert!(
-        document["paths"].get("/v1/policies/backtest").is_none(),
+        document["paths"].get("/v1/executions/{executionId}/evidence").is_none(),
         "what is not offered is not documented as offered"
     );
 }

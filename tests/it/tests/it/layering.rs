@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 const ARROWS: &[(&str, &[&str])] = &[
     ("contracts", &[]),
-    ("core", &["contracts"]),
+    // What a tool verifies with: it needs nothing else of ours.
+    ("warrant", &[]),
+    ("core", &["contracts", "warrant"]),
     ("policy", &["contracts", "core"]),
     ("engine", &["contracts", "core", "policy"]),
     ("edge", &["contracts", "engine"]),
-    ("host", &["contracts", "engine"]),
+    ("host", &["contracts", "core", "engine"]),
     ("aws", &["contracts", "core", "engine", "edge", "host"]),
     // The binary alone uses `aws`; without the feature `lambda` it is not there.
     ("fn-*", &["contracts", "engine", "edge", "aws"]),

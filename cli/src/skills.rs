@@ -1,0 +1,312 @@
+//! Skills and their keys: made, signed, verified, installed.
+#![expect(clippy::indexing_slicing, reason = "a JSON value indexed where it has nothing gives null")]
+
+use crate::{
+    SkillCommand,
+    client::{Client, Failure},
+    commands::{Show, items, object, read_json},
+    render::{self, bold, dim, green, text},
+};
+use anstream::println;
+use contracts::{Timestamp, manifest::Manifest};
+use cs_core::{artifact, publisher::Publisher, skill::Skill};
+use ed25519_dalek::{
+    SigningKey,
+    pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, spki::der::pem::LineEnding},
+};
+use engine::ports::{Clock as _, Ids as _};
+use host::{HttpTools, SystemClock, SystemIds, mcp};
+use serde_json::{Value, json};
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+const DAY_MS: i64 = 86_400_000;
+/// How far back a signature is dated: clocks differ.
+const BACKDATED_MS: i64 = 60_000;
+
+fn failed(path: &Path, error: impl std::fmt::Display) -> Failure {
+    Failure::Local(format!("{}: {error}", path.display()))
+}
+
+/// Makes a key that signs skills: PKCS#8 in PEM, readable by its owner only, and beside it what a trust policy pins.
+pub fn generate(out: &Path, as_json: bool) -> Result<(), Failure> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let key = SigningKey::from_bytes(&SystemIds.secret());
+    let pem = key.to_pkcs8_pem(LineEnding::LF).map_err(|error| failed(out, error))?;
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(out);
+    file.as_mut()
+        .map_err(|error| failed(out, &*error))?
+        .write_all(pem.as_bytes())
+        .map_err(|error| failed(out, error))?;
+    let pinned = Publisher::new(key).pinned();
+    let public = public_file(out);
+    let written = json!({ "keyId": pinned.key_id, "publicKey": pinned.public_key });
+    fs::write(&public, format!("{written:#}\n")).map_err(|error| failed(&public, error))?;
+    if as_json {
+        render::json(&written);
+    } else {
+        println!(
+            "{} {}  {}",
+            green("✓"),
+            bold(&out.display().to_string()),
+            dim("keep it; whoever has it signs for you")
+        );
+        println!("  {}  {}", public.display(), dim("for the trust policies of those who install your skills"));
+    }
+    Ok(())
+}
+
+fn public_file(private: &Path) -> PathBuf {
+    let mut name = private.as_os_str().to_owned();
+    name.push(".pub");
+    name.into()
+}
+
+/// Runs a command on skills.
+pub async fn run(client: &Client, command: SkillCommand, show: Show<'_>, as_json: bool) -> Result<u8, Failure> {
+    match command {
+        SkillCommand::Init { name, publisher, mcp } => init(&name, &publisher, mcp.as_deref()).await?,
+        SkillCommand::Sign { skill, with, days, out } => {
+            let (bundle, file) = sign(&skill, &with, days, out)?;
+            fs::write(&file, format!("{bundle:#}\n")).map_err(|error| failed(&file, error))?;
+            if as_json {
+                render::json(&json!({ "file": file, "artifactDigest": bundle["artifactDigest"] }));
+            } else {
+                println!(
+                    "{} {}  {}",
+                    green("✓"),
+                    bold(&file.display().to_string()),
+                    dim(&format!("signed for {days} days; install it with `countersign skill install`"))
+                );
+            }
+        }
+        SkillCommand::Verify { bundle } => {
+            let answer = client.ask("/v1/skills/verify", &bundle_of(&bundle)?).await?;
+            show(&answer, &verified);
+            return Ok(u8::from(answer["verified"] != Value::Bool(true)));
+        }
+        SkillCommand::Install { bundle } => {
+            show(&client.command("/v1/skills", &bundle_of(&bundle)?, None).await?, &installed);
+        }
+        SkillCommand::Disable { skill, version, reason } => {
+            let body = object([("version", version.map(Value::from)), ("reason", reason.map(Value::from))]);
+            show(&client.command(&format!("/v1/skills/{skill}/disable"), &body, None).await?, &installed);
+        }
+        SkillCommand::List { all } => {
+            let query = [("includeDisabled", all.to_string()), ("limit", "200".to_owned())];
+            show(&client.get("/v1/skills", &query).await?, &list);
+        }
+    }
+    Ok(0)
+}
+
+// What `sign` wrote; a bare manifest is pointed out before the control plane refuses it.
+fn bundle_of(file: &Path) -> Result<Value, Failure> {
+    let bundle = read_json(file)?;
+    if bundle.get("schemaVersion").is_some() {
+        let message = "a manifest that nobody signed: `countersign skill sign` makes the bundle to install";
+        return Err(failed(file, message));
+    }
+    Ok(bundle)
+}
+
+fn installed(value: &Value) {
+    println!(
+        "{} {} {}",
+        bold(text(value, "skillKey")),
+        text(value, "version"),
+        render::status(text(value, "status"))
+    );
+    for issue in items(value, "issues") {
+        println!("  {} {}", dim(text(issue, "code")), text(issue, "message"));
+    }
+    if let Some(count) = value.get("voidedSteps") {
+        println!("  {}", dim(&format!("{count} unstarted steps will not run")));
+    }
+}
+
+fn verified(value: &Value) {
+    for (key, what) in [
+        ("signatureVerified", "signed, now, by the key it names"),
+        ("publisherTrusted", "by a publisher that the workspace trusts"),
+        ("compatibilityVerified", "for this control plane"),
+        ("verified", "can be installed"),
+    ] {
+        let mark = if value[key] == Value::Bool(true) { green("✓") } else { render::status("✗") };
+        println!("{mark} {what}");
+    }
+    for issue in items(value, "issues") {
+        println!("  {} {}", bold(text(issue, "code")), text(issue, "message"));
+    }
+}
+
+fn list(value: &Value) {
+    let rows: Vec<Vec<String>> = items(value, "items")
+        .iter()
+        .map(|item| {
+            let operations = items(item, "operations").iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" ");
+            let until = text(item, "expiresAt").chars().take(10).collect();
+            let words = ["skillKey", "version", "status", "publisher"].map(|key| text(item, key).to_owned());
+            words.into_iter().chain([until, operations]).collect()
+        })
+        .collect();
+    render::table(&["skill", "version", "status", "publisher", "until", "operations"], &rows);
+}
+
+// A folder with a manifest and the files that go with it.
+async fn init(name: &str, publisher: &str, server: Option<&str>) -> Result<(), Failure> {
+    let folder = Path::new(name);
+    let key = folder.file_name().and_then(|name| name.to_str()).unwrap_or(name);
+    let operations = match server {
+        Some(url) => wrapped(url).await?,
+        None => vec![example(key)],
+    };
+    let manifest = json!({
+        "schemaVersion": "1.0.0",
+        "skill": { "key": key, "version": "0.1.0", "description": "What it is for" },
+        "publisher": { "id": publisher, "provenance": format!("local/{publisher}") },
+        "artifact": { "digest": artifact::digest(b"") },
+        "compatibility": { "contractsSpec": { "minVersion": "1.0.0" } },
+        "operations": operations,
+    });
+    check(folder, &manifest)?;
+    let files = folder.join("files");
+    fs::create_dir_all(&files).map_err(|error| failed(&files, error))?;
+    for (path, content) in [
+        (folder.join("skill.json"), format!("{manifest:#}\n")),
+        (files.join("README.md"), format!("# {key}\n\nWhat its operations do, and for whom.\n")),
+    ] {
+        let file = fs::OpenOptions::new().write(true).create_new(true).open(&path);
+        let mut file = file.map_err(|error| failed(&path, error))?;
+        file.write_all(content.as_bytes()).map_err(|error| failed(&path, error))?;
+    }
+    println!(
+        "{} {}  {}",
+        green("✓"),
+        bold(&format!("{}/skill.json", folder.display())),
+        dim("the manifest: look at effects and risk tiers")
+    );
+    println!("  {}/files/  {}", folder.display(), dim("what is packed and signed with it"));
+    Ok(())
+}
+
+fn example(key: &str) -> Value {
+    json!({
+        "key": "note.add", "title": "Add a note",
+        "inputSchema": { "type": "object", "additionalProperties": false, "required": ["text"],
+            "properties": { "text": { "type": "string", "minLength": 1 } } },
+        "outputSchema": { "type": "object", "required": ["noteId"], "properties": { "noteId": { "type": "string" } } },
+        "effect": "idempotent", "riskTier": "low", "timeoutSeconds": 10,
+        "binding": { "kind": "http", "url": format!("http://127.0.0.1:7412/{key}/note.add") },
+    })
+}
+
+// The tools of an MCP server as operations, each pinned by its schemas. What a server says of its own tools is a hint:
+// people look at it before they sign.
+async fn wrapped(url: &str) -> Result<Vec<Value>, Failure> {
+    let tools = HttpTools::new().map_err(|error| Failure::Local(error.to_string()))?.mcp_tools(url).await;
+    let tools = tools.map_err(|error| Failure::Unreachable(url.to_owned(), error))?;
+    let mut operations = Vec::new();
+    for tool in tools {
+        let hints = tool.annotations.clone().unwrap_or_default();
+        let (effect, tier) = match (hints.read_only_hint, hints.idempotent_hint, hints.destructive_hint) {
+            (Some(true), _, _) => ("read", "low"),
+            (_, Some(true), Some(false)) => ("idempotent", "medium"),
+            (_, _, Some(false)) => ("non_idempotent", "medium"),
+            _ => ("non_idempotent", "high"),
+        };
+        let content = json!({ "type": "object", "required": ["content"],
+            "properties": { "content": { "type": "array", "items": { "type": "object" } } } });
+        operations.push(json!({
+            "key": operation_key(&tool.name),
+            "title": tool.title.clone().unwrap_or_else(|| tool.name.to_string()),
+            "description": tool.description,
+            "inputSchema": *tool.input_schema,
+            "outputSchema": tool.output_schema.as_ref().map_or(content, |schema| Value::Object((**schema).clone())),
+            "effect": effect, "riskTier": tier, "timeoutSeconds": 30,
+            // What a server answers was written by others.
+            "labels": { "output": ["untrusted"] },
+            "binding": { "kind": "mcp", "url": url, "tool": tool.name,
+                "schemaDigest": mcp::schema_digest(&tool) },
+        }));
+    }
+    if operations.is_empty() {
+        return Err(Failure::Local(format!("{url} has no tools")));
+    }
+    Ok(operations)
+}
+
+fn operation_key(tool: &str) -> String {
+    let mut key = String::new();
+    for c in tool.chars() {
+        match c {
+            'A'..='Z' => {
+                if !key.is_empty() && !key.ends_with(['-', '_', '.']) {
+                    key.push('-');
+                }
+                key.push(c.to_ascii_lowercase());
+            }
+            'a'..='z' | '0'..='9' | '-' | '_' | '.' => key.push(c),
+            _ => key.push('-'),
+        }
+    }
+    key
+}
+
+// Everything that the control plane would say of the manifest, before it is signed.
+fn check(path: &Path, manifest: &Value) -> Result<Manifest, Failure> {
+    let manifest: Manifest =
+        contracts::json::typed(manifest.clone()).map_err(|problem| wrong(path, &problem.issues))?;
+    Skill::new(manifest.clone()).map_err(|(_, issues)| wrong(path, &issues))?;
+    Ok(manifest)
+}
+
+fn wrong(path: &Path, issues: &[contracts::Issue]) -> Failure {
+    let lines: Vec<String> = issues.iter().map(|issue| format!("\n  {}: {}", issue.pointer, issue.message)).collect();
+    failed(path, format!("not a manifest that can be signed{}", lines.concat()))
+}
+
+fn sign(skill: &Path, key: &Path, days: u32, out: Option<PathBuf>) -> Result<(Value, PathBuf), Failure> {
+    let pem = fs::read_to_string(key).map_err(|error| failed(key, error))?;
+    let signing =
+        SigningKey::from_pkcs8_pem(&pem).map_err(|error| failed(key, format!("not an Ed25519 key: {error}")))?;
+    let folder = skill.is_dir();
+    let file = if folder { skill.join("skill.json") } else { skill.to_owned() };
+    let manifest = check(&file, &read_json(&file)?)?;
+    let mut files = BTreeMap::new();
+    if folder {
+        gather(&skill.join("files"), "", &mut files)?;
+    }
+    let bytes = artifact::pack(&files).map_err(|error| failed(skill, error))?;
+    let now = SystemClock.now();
+    let until = now.plus_ms(i64::from(days) * DAY_MS);
+    let name = format!("{}-{}.skill.json", manifest.skill.key, manifest.skill.version);
+    let from: Timestamp = now.plus_ms(-BACKDATED_MS);
+    let bundle = Publisher::new(signing).sign(manifest, &bytes, from, until).map_err(|error| failed(skill, error))?;
+    let bundle = serde_json::to_value(bundle).map_err(|error| failed(skill, error))?;
+    Ok((bundle, out.unwrap_or_else(|| name.into())))
+}
+
+fn gather(folder: &Path, prefix: &str, files: &mut BTreeMap<String, Vec<u8>>) -> Result<(), Failure> {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return Ok(()); // no files are no fault
+    };
+    for entry in entries {
+        let entry = entry.map_err(|error| failed(folder, error))?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let path = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
+        let kind = entry.file_type().map_err(|error| failed(&entry.path(), error))?;
+        if kind.is_dir() {
+            gather(&entry.path(), &path, files)?;
+        } else if kind.is_file() {
+            files.insert(path, fs::read(entry.path()).map_err(|error| failed(&entry.path(), error))?);
+        } else {
+            return Err(failed(&entry.path(), "a link or the like; an artifact has files only"));
+        }
+    }
+    Ok(())
+}

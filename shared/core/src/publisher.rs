@@ -1,0 +1,74 @@
+//! The other side of [`crate::trust`]: who publishes skills signs them.
+
+use crate::{
+    artifact,
+    canonical::{self, NotCanonical},
+    trust,
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD as B64};
+use contracts::{
+    Timestamp,
+    command::{ArtifactSource, InstallSkill},
+    governance::TrustedKey,
+    manifest::{ALGORITHM, Artifact, Manifest, Signature},
+};
+use ed25519_dalek::{SigningKey, VerifyingKey};
+
+/// Why a skill cannot be signed.
+#[derive(Debug, thiserror::Error)]
+pub enum Unsigned {
+    #[error(transparent)]
+    Artifact(#[from] artifact::Refused),
+    #[error(transparent)]
+    NotCanonical(#[from] NotCanonical),
+}
+
+/// A key that signs skills.
+pub struct Publisher(SigningKey);
+
+impl Publisher {
+    /// With a key.
+    pub fn new(key: SigningKey) -> Self {
+        Self(key)
+    }
+
+    /// From 32 secret bytes.
+    pub fn from_secret(secret: &[u8; 32]) -> Self {
+        Self(SigningKey::from_bytes(secret))
+    }
+
+    /// What a trust policy pins.
+    pub fn pinned(&self) -> TrustedKey {
+        let key = self.0.verifying_key();
+        TrustedKey { key_id: key_id(&key), public_key: B64.encode(key.as_bytes()) }
+    }
+
+    /// The request that installs a manifest with an artifact's bytes (none: the manifest alone), signed from one moment
+    /// to another.
+    pub fn sign(
+        &self,
+        manifest: Manifest,
+        bytes: &[u8],
+        issued_at: Timestamp,
+        expires_at: Timestamp,
+    ) -> Result<InstallSkill, Unsigned> {
+        let artifact = Artifact { digest: artifact::digest(bytes), files: artifact::files(bytes)? };
+        let key_id = key_id(&self.0.verifying_key());
+        let signature = Signature { algorithm: ALGORITHM.into(), key_id, issued_at, expires_at };
+        let manifest = Manifest { artifact, signature: Some(signature), ..manifest };
+        let envelope = trust::sign(&manifest, &self.0)?;
+        Ok(InstallSkill {
+            skill_key: manifest.skill.key.clone(),
+            version: manifest.skill.version.clone(),
+            artifact_digest: manifest.artifact.digest.clone(),
+            manifest: serde_json::to_value(&envelope).map_err(NotCanonical::from)?,
+            artifact: (!bytes.is_empty()).then(|| ArtifactSource::Bytes(B64.encode(bytes))),
+            metadata: None,
+        })
+    }
+}
+
+/// How a key is named unless its owner says otherwise: the start of its digest.
+pub fn key_id(key: &VerifyingKey) -> String {
+    canonical::digest_bytes(key.as_bytes()).hex().chars().take(16).collect()
+}

@@ -1,0 +1,344 @@
+//! Whose skills may be installed: DSSE envelopes, pinned keys, and what a trust policy says of a manifest.
+//!
+//! What counts is inside the signed bytes: publisher, key id and validity. The envelope only carries them.
+
+use crate::{canonical, skill::manifest_digest};
+use base64::{Engine as _, engine::general_purpose::STANDARD as B64};
+use contracts::{
+    Code, Digest, Issue, Timestamp,
+    governance::{TrustPolicy, TrustedPublisher},
+    limits::{NAME_BYTES_MAX, TRUST_ENTRIES_MAX},
+    manifest::{ALGORITHM, Envelope, EnvelopeSignature, Manifest, PAYLOAD_TYPE, Signature},
+};
+use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
+use semver::Version;
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+/// Accepted difference of clocks, in milliseconds.
+pub const CLOCK_SKEW_MS: i64 = 60_000;
+
+/// What an envelope was found to be, and everything that speaks against it.
+#[derive(Debug, Default)]
+pub struct Examined {
+    /// The manifest, as far as it can be read.
+    pub manifest: Option<Manifest>,
+    /// Signed, now, by the key that it names and that is pinned for its publisher.
+    pub signature_verified: bool,
+    /// Its publisher, provenance, digest and version are trusted.
+    pub publisher_trusted: bool,
+    /// The first is the one to refuse with.
+    pub issues: Vec<(Code, Issue)>,
+}
+
+impl Examined {
+    fn against(&mut self, code: Code, pointer: &str, message: impl Into<String>) {
+        self.issues.push((code, Issue::coded(code.as_str(), pointer, message)));
+    }
+}
+
+/// Looks at a manifest as it came.
+pub fn examine(given: &Value, trust: &TrustPolicy, now: Timestamp) -> Examined {
+    let mut found = Examined::default();
+    let Some((envelope, payload)) = open(given, &mut found) else {
+        return found;
+    };
+    let Some((manifest, signature)) = read(&payload, &mut found) else {
+        return found;
+    };
+    let signed = verify(&envelope, &payload, &manifest, &signature, trust, now, &mut found);
+    found.signature_verified = signed;
+    let issues = found.issues.len();
+    judge(&manifest, trust, &mut found);
+    found.publisher_trusted = found.issues.len() == issues && publisher(&manifest, trust).is_some();
+    found.manifest = Some(manifest);
+    found
+}
+
+/// Looks again at a manifest whose signature was verified when it was installed: publisher and key are still trusted,
+/// nothing of it is revoked, its signature has not ended. What is wrong, or nothing.
+pub fn lapsed(manifest: &Manifest, trust: &TrustPolicy, now: Timestamp) -> Option<String> {
+    let mut found = Examined::default();
+    let Some(signature) = &manifest.signature else {
+        return Some("it was never signed".into());
+    };
+    if pinned(manifest, signature, trust, &mut found).is_some() {
+        timely(signature, now, &mut found);
+    }
+    judge(manifest, trust, &mut found);
+    found.issues.into_iter().next().map(|(_, issue)| issue.message)
+}
+
+// The envelope's form; its payload's bytes.
+fn open(given: &Value, found: &mut Examined) -> Option<(Envelope, Vec<u8>)> {
+    if given.get("payloadType").is_none() {
+        found.against(
+            Code::SignatureMissing,
+            "/manifest",
+            "a manifest comes in a DSSE envelope: `skill sign` makes one",
+        );
+        return None;
+    }
+    let envelope: Envelope = match contracts::json::typed(given.clone()) {
+        Ok(envelope) => envelope,
+        Err(problem) => {
+            let what = problem.issues.first().map(|issue| format!("{}: {}", issue.pointer, issue.message));
+            let message = format!("not a DSSE envelope: {}", what.unwrap_or_default());
+            found.against(Code::SignatureInvalid, "/manifest", message);
+            return None;
+        }
+    };
+    if envelope.payload_type != PAYLOAD_TYPE {
+        let message = format!("`{}` is not `{PAYLOAD_TYPE}`", envelope.payload_type);
+        found.against(Code::SignatureInvalid, "/manifest/payloadType", message);
+        return None;
+    }
+    if envelope.signatures.is_empty() {
+        found.against(Code::SignatureMissing, "/manifest/signatures", "nobody signed it");
+        return None;
+    }
+    if envelope.signatures.len() > 1 {
+        found.against(Code::SignatureInvalid, "/manifest/signatures", "one signature, by the publisher");
+        return None;
+    }
+    match B64.decode(&envelope.payload) {
+        Ok(payload) => Some((envelope, payload)),
+        Err(_) => {
+            found.against(Code::SignatureInvalid, "/manifest/payload", "not base64");
+            None
+        }
+    }
+}
+
+// The manifest and what its signature says, out of the signed bytes.
+fn read(payload: &[u8], found: &mut Examined) -> Option<(Manifest, Signature)> {
+    let value = match contracts::json::parse(payload) {
+        Ok(value) => value,
+        Err(problem) => {
+            let what = problem.issues.first().map(|issue| issue.message.clone()).unwrap_or_default();
+            found.against(Code::ManifestInvalid, "/manifest/payload", format!("not a JSON document we take: {what}"));
+            return None;
+        }
+    };
+    if canonical::to_bytes(&value).ok().as_deref() != Some(payload) {
+        found.against(
+            Code::SignatureInvalid,
+            "/manifest/payload",
+            "the signed bytes are not canonical JSON (RFC 8785)",
+        );
+        return None;
+    }
+    let Some(signature) = value.get("signature") else {
+        let message = "the signed bytes do not say who signs and for how long (`signature`)";
+        found.against(Code::SignatureMissing, "/manifest/payload/signature", message);
+        return None;
+    };
+    let signature: Signature = match contracts::json::typed(signature.clone()) {
+        Ok(signature) => signature,
+        Err(problem) => {
+            let what = problem.issues.first().map(|issue| format!("{} {}", issue.pointer, issue.message));
+            found.against(Code::SignatureInvalid, "/manifest/payload/signature", what.unwrap_or_default());
+            return None;
+        }
+    };
+    match contracts::json::typed::<Manifest>(value) {
+        Ok(manifest) => Some((manifest, signature)),
+        Err(problem) => {
+            for issue in problem.issues {
+                let pointer = format!("/manifest/payload{}", issue.pointer);
+                found.against(Code::ManifestInvalid, &pointer, issue.message);
+            }
+            None
+        }
+    }
+}
+
+fn publisher<'t>(manifest: &Manifest, trust: &'t TrustPolicy) -> Option<&'t TrustedPublisher> {
+    trust.trusted_publishers.iter().find(|publisher| publisher.id == manifest.publisher.id)
+}
+
+// The key pinned for the publisher under the id that the signed bytes name.
+fn pinned(
+    manifest: &Manifest,
+    signature: &Signature,
+    trust: &TrustPolicy,
+    found: &mut Examined,
+) -> Option<VerifyingKey> {
+    let Some(publisher) = publisher(manifest, trust) else {
+        let message = format!("the workspace's trust policy does not name the publisher `{}`", manifest.publisher.id);
+        found.against(Code::PublisherUntrusted, "/manifest/payload/publisher/id", message);
+        return None;
+    };
+    let key = publisher.keys.iter().find(|key| key.key_id == signature.key_id);
+    let Some(key) = key.and_then(|key| public_key(&key.public_key)) else {
+        let message = format!("no key `{}` is pinned for `{}`", signature.key_id, publisher.id);
+        found.against(Code::KeyUntrusted, "/manifest/payload/signature/keyId", message);
+        return None;
+    };
+    Some(key)
+}
+
+fn verify(
+    envelope: &Envelope,
+    payload: &[u8],
+    manifest: &Manifest,
+    signature: &Signature,
+    trust: &TrustPolicy,
+    now: Timestamp,
+    found: &mut Examined,
+) -> bool {
+    if signature.algorithm != ALGORITHM {
+        let message = format!("`{}` is not {ALGORITHM}", signature.algorithm);
+        found.against(Code::SignatureInvalid, "/manifest/payload/signature/algorithm", message);
+        return false;
+    }
+    let Some(carried) = envelope.signatures.first() else {
+        return false;
+    };
+    if carried.keyid.as_ref().is_some_and(|hint| *hint != signature.key_id) {
+        let message = "the envelope names another key than the signed bytes";
+        found.against(Code::SignatureInvalid, "/manifest/signatures/0/keyid", message);
+        return false;
+    }
+    let Some(key) = pinned(manifest, signature, trust, found) else {
+        return false;
+    };
+    let bytes = B64.decode(&carried.sig).ok().and_then(|bytes| ed25519_dalek::Signature::from_slice(&bytes).ok());
+    let verified = bytes.is_some_and(|bytes| key.verify_strict(&pae(payload), &bytes).is_ok());
+    if !verified {
+        let message = format!("it was not signed by the key `{}`, or was changed since", signature.key_id);
+        found.against(Code::SignatureInvalid, "/manifest/signatures/0/sig", message);
+        return false;
+    }
+    timely(signature, now, found)
+}
+
+fn timely(signature: &Signature, now: Timestamp, found: &mut Examined) -> bool {
+    let pointer = "/manifest/payload/signature/expiresAt";
+    if signature.expires_at <= signature.issued_at {
+        found.against(Code::SignatureExpired, pointer, "it ends before it begins");
+        return false;
+    }
+    if signature.issued_at > now.plus_ms(CLOCK_SKEW_MS) {
+        let message = format!("it is valid from {} on", signature.issued_at);
+        found.against(Code::SignatureExpired, "/manifest/payload/signature/issuedAt", message);
+        return false;
+    }
+    if signature.expires_at <= now {
+        let message = format!("the signature ended at {}: sign it anew", signature.expires_at);
+        found.against(Code::SignatureExpired, pointer, message);
+        return false;
+    }
+    true
+}
+
+// What the trust policy says of provenance, digests and version.
+fn judge(manifest: &Manifest, trust: &TrustPolicy, found: &mut Examined) {
+    if let Some(publisher) = publisher(manifest, trust) {
+        let provenance = &manifest.publisher.provenance;
+        if !publisher.provenance_prefixes.iter().any(|prefix| below(provenance, prefix)) {
+            let message = format!("`{}` is not trusted to build at `{provenance}`", publisher.id);
+            found.against(Code::ProvenanceUntrusted, "/manifest/payload/publisher/provenance", message);
+        }
+    }
+    let digest = manifest_digest(manifest).ok();
+    let revoked = |digest: &Digest| trust.revoked_digests.contains(digest);
+    if digest.as_ref().is_some_and(revoked)
+        || (revoked(&manifest.artifact.digest) && !empty(&manifest.artifact.digest))
+    {
+        found.against(Code::RollbackRefused, "/manifest", "this skill is revoked");
+    }
+    if let Some(minimum) = trust.minimum_versions.get(&manifest.skill.key) {
+        let enough = match (Version::parse(&manifest.skill.version), Version::parse(minimum)) {
+            (Ok(version), Ok(minimum)) => version >= minimum,
+            _ => false,
+        };
+        if !enough {
+            let message = format!("the workspace asks for `{}` {minimum} or later", manifest.skill.key);
+            found.against(Code::RollbackRefused, "/manifest/payload/skill/version", message);
+        }
+    }
+}
+
+// A skill without files has the digest of no bytes, as many have: revoking it would revoke them all.
+fn empty(digest: &Digest) -> bool {
+    *digest == canonical::digest_bytes(b"")
+}
+
+// Whole words only: `github.com/acme` is above `github.com/acme/skills`, not above `github.com/acme-evil`.
+fn below(provenance: &str, prefix: &str) -> bool {
+    let rest = provenance.strip_prefix(prefix).filter(|_| !prefix.is_empty());
+    rest.is_some_and(|rest| rest.is_empty() || prefix.ends_with('/') || rest.starts_with(['/', '@', '#', ':']))
+}
+
+fn public_key(text: &str) -> Option<VerifyingKey> {
+    let bytes: [u8; 32] = B64.decode(text).ok()?.try_into().ok()?;
+    VerifyingKey::from_bytes(&bytes).ok().filter(|key| !key.is_weak())
+}
+
+/// What is wrong with a trust policy itself.
+pub fn check(trust: &TrustPolicy) -> Vec<Issue> {
+    let mut issues = Vec::new();
+    let mut sizes = vec![
+        ("/trust/trustedPublishers".to_owned(), trust.trusted_publishers.len()),
+        ("/trust/revokedDigests".to_owned(), trust.revoked_digests.len()),
+        ("/trust/minimumVersions".to_owned(), trust.minimum_versions.len()),
+    ];
+    let mut publishers = BTreeSet::new();
+    for (index, publisher) in trust.trusted_publishers.iter().enumerate() {
+        let at = format!("/trust/trustedPublishers/{index}");
+        if publisher.id.is_empty() || publisher.id.len() > NAME_BYTES_MAX || !publishers.insert(&publisher.id) {
+            issues.push(Issue::new(format!("{at}/id"), format!("a name of 1 to {NAME_BYTES_MAX} bytes, once")));
+        }
+        let mut keys = BTreeSet::new();
+        for (place, key) in publisher.keys.iter().enumerate() {
+            if key.key_id.is_empty() || key.key_id.len() > NAME_BYTES_MAX || !keys.insert(&key.key_id) {
+                let message = format!("a name of 1 to {NAME_BYTES_MAX} bytes, once");
+                issues.push(Issue::new(format!("{at}/keys/{place}/keyId"), message));
+            }
+            if public_key(&key.public_key).is_none() {
+                let message = "base64 of the 32 bytes of an Ed25519 public key";
+                issues.push(Issue::new(format!("{at}/keys/{place}/publicKey"), message));
+            }
+        }
+        for (place, prefix) in publisher.provenance_prefixes.iter().enumerate() {
+            if prefix.trim().is_empty() {
+                let message = "an empty prefix would trust every place";
+                issues.push(Issue::new(format!("{at}/provenancePrefixes/{place}"), message));
+            }
+        }
+        sizes.push((format!("{at}/keys"), publisher.keys.len()));
+        sizes.push((format!("{at}/provenancePrefixes"), publisher.provenance_prefixes.len()));
+    }
+    for (key, version) in &trust.minimum_versions {
+        if let Err(error) = Version::parse(version) {
+            let pointer = format!("/trust/minimumVersions/{}", contracts::json::escape(key));
+            issues.push(Issue::new(pointer, format!("not a semantic version: {error}")));
+        }
+    }
+    let large = sizes.into_iter().filter(|(_, size)| *size > TRUST_ENTRIES_MAX);
+    issues.extend(large.map(|(pointer, _)| Issue::new(pointer, format!("at most {TRUST_ENTRIES_MAX}"))));
+    issues
+}
+
+// Pre-authentication encoding (DSSE v1.0.2): what is signed cannot be taken for a document of another type.
+fn pae(payload: &[u8]) -> Vec<u8> {
+    let mut bytes = format!("DSSEv1 {} {PAYLOAD_TYPE} {} ", PAYLOAD_TYPE.len(), payload.len()).into_bytes();
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+/// Signs a manifest whose `signature` says by whom and for how long.
+pub fn sign(manifest: &Manifest, key: &SigningKey) -> Result<Envelope, canonical::NotCanonical> {
+    let payload = canonical::to_bytes(manifest)?;
+    let sig = B64.encode(key.sign(&pae(&payload)).to_bytes());
+    let keyid = manifest.signature.as_ref().map(|signature| signature.key_id.clone());
+    Ok(Envelope {
+        payload_type: PAYLOAD_TYPE.into(),
+        payload: B64.encode(payload),
+        signatures: vec![EnvelopeSignature { keyid, sig }],
+    })
+}
+
+#[cfg(test)]
+mod tests;

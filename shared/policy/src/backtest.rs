@@ -1,0 +1,106 @@
+//! What another policy set would have said, and whether a set stands every request it may meet.
+
+use crate::{
+    authority::Authority,
+    judge::{Facts, PlanVerdict, judge},
+    request::{Ask, Circumstances, PlanSize, Principal},
+};
+use contracts::{Digest, ExecutionId, Issue, governance::Meter, plan::Plan, query::BacktestChange};
+use cs_core::skill::Registry;
+use serde_json::{Map, Value};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The steps whose verdict would be another under a candidate set, on the very facts of the stored verdict.
+pub fn changes(
+    execution: &ExecutionId,
+    plan: &Plan,
+    plan_digest: &Digest,
+    stored: &PlanVerdict,
+    candidate: &Authority,
+) -> Vec<BacktestChange> {
+    let would = judge(plan, plan_digest, &stored.facts, candidate);
+    let pairs = stored.steps.iter().zip(would.steps);
+    pairs
+        .filter(|(was, would)| was.verdict != would.verdict)
+        .map(|(was, would)| BacktestChange {
+            execution_id: execution.clone(),
+            step_id: was.step_id.clone(),
+            was: was.verdict,
+            would: would.verdict,
+            reasons: would.reasons.into_iter().chain(would.errors).collect(),
+        })
+        .collect()
+}
+
+/// Integers at the ends of what requests may hold, where arithmetic in a rule would overflow.
+const INTEGERS: [i64; 3] = [(1 << 53) - 1, 0, -((1 << 53) - 1)];
+
+/// Rules that fail on a request which may come: each operation is asked for with the least and the greatest integers
+/// its input may hold. Whatever of it errs would block everything it looks at.
+pub fn probe(authority: &Authority, registry: &Registry, meters: &[Meter], facts: &Facts) -> Vec<Issue> {
+    let mut found = BTreeSet::new();
+    for skill in registry.skills() {
+        for (name, operation) in skill.operations() {
+            for (integer, mode) in INTEGERS.into_iter().flat_map(|n| [(n, "autonomous"), (n, "assist")]) {
+                let ask = Ask {
+                    principal: Principal {
+                        id: facts.actor.id.clone(),
+                        kind: "agent".into(),
+                        grants: facts.grants.clone(),
+                    },
+                    action: format!("{}/{name}", skill.manifest().skill.key),
+                    resource: String::new(),
+                    context: Circumstances {
+                        mode: mode.into(),
+                        tier: operation.spec.risk_tier.to_string(),
+                        effect: operation.spec.effect.to_string(),
+                        hour: facts.hour,
+                        labels: BTreeSet::new(),
+                        taint: BTreeSet::new(),
+                        signals: BTreeSet::new(),
+                        unresolved: BTreeSet::new(),
+                        input: sample(operation.input.source(), integer, 0),
+                        plan: PlanSize {
+                            writes: integer,
+                            steps: integer,
+                            recipients: integer,
+                            money: integer,
+                            open: true,
+                        },
+                        usage: meters.iter().map(|meter| (meter.id.clone(), integer)).collect::<BTreeMap<_, _>>(),
+                        channel: Some(String::new()),
+                        confidence_bps: Some(10_000),
+                    },
+                };
+                found.extend(authority.ask(&ask).errors);
+            }
+        }
+    }
+    found.into_iter().map(|error| Issue::coded("POLICY_ERRORS", "/policies", error)).collect()
+}
+
+const DEPTH_MAX: usize = 8;
+
+// A value that a schema may accept, with every property it names.
+fn sample(schema: &Value, integer: i64, depth: usize) -> Value {
+    if depth > DEPTH_MAX {
+        return Value::Null;
+    }
+    match schema.get("type").and_then(Value::as_str) {
+        Some("integer") => integer.into(),
+        Some("boolean") => true.into(),
+        Some("string") => {
+            let known = schema.get("enum").and_then(Value::as_array).and_then(|values| values.first());
+            known.cloned().unwrap_or_else(|| "".into())
+        }
+        Some("array") => {
+            schema.get("items").map(|items| vec![sample(items, integer, depth + 1)]).unwrap_or_default().into()
+        }
+        Some("object") => {
+            let properties = schema.get("properties").and_then(Value::as_object).into_iter().flatten();
+            let values = properties.map(|(name, inner)| (name.clone(), sample(inner, integer, depth + 1)));
+            Value::Object(values.collect::<Map<_, _>>())
+        }
+        _ => Value::Null,
+    }
+}

@@ -73,6 +73,8 @@ struct Tools {
     keys: KeySet,
     /// Calls refused for want of a warrant.
     refused: u64,
+    /// The last call that was taken: its operation, warrant and body as they came.
+    last: Value,
 }
 
 /// Whose warrants are taken: the state, and a client for the keys.
@@ -108,6 +110,7 @@ impl DemoTools {
         let served = Served { tools: state.clone(), http, url: format!("http://{address}") };
         let router = Router::new()
             .route("/effects", get(effects))
+            .route("/last", get(last))
             .route("/behave/{skill}/{operation}", post(behave))
             .route("/{skill}/{operation}", post(call))
             .with_state(served);
@@ -224,6 +227,10 @@ impl Served {
     }
 }
 
+async fn last(State(served): Shared) -> Json<Value> {
+    Json(lock(&served.tools).last.clone())
+}
+
 async fn effects(State(served): Shared) -> Json<Value> {
     Json(json!(lock(&served.tools).effects))
 }
@@ -253,7 +260,10 @@ async fn call(
         return StatusCode::BAD_REQUEST.into_response();
     };
     let state = served.tools;
-    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    let text = String::from_utf8_lossy(&body);
+    lock(&state).last =
+        json!({ "operation": name, "warrant": header(&headers, "countersign-warrant"), "body": text });
+    let header = |name: &str| header(&headers, name);
     let key = header("idempotency-key");
     let behaviour = {
         let mut tools = lock(&state);
@@ -290,6 +300,10 @@ async fn call(
         return Response::new(Body::from_stream(broken));
     }
     Json(output).into_response()
+}
+
+fn header(headers: &HeaderMap, name: &str) -> String {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
 }
 
 // Does what is asked, once per idempotency key where the operation honours keys.

@@ -35,6 +35,16 @@ pub fn lint() {
     venv::run(command.current_dir(root()));
 }
 
+/// A Python with what the snippets of the documentation need.
+pub fn snippets() -> PathBuf {
+    venv::venv("snippets", &root().join("tests/aws/snippets.lock.txt"), &[])
+}
+
+/// Node.js and a folder with one package (`name@version`), where Node.js is installed.
+pub fn npm(package: &str) -> Option<(PathBuf, PathBuf)> {
+    venv::npm(package)
+}
+
 /// Says what takes long: the harness of tests shows it only when asked, so it goes to the terminal itself.
 pub(crate) fn progress(what: &str) {
     use std::io::Write as _;

@@ -63,6 +63,24 @@ pub(crate) fn venv(name: &str, lock: &Path, folders: &[PathBuf]) -> PathBuf {
     folder
 }
 
+/// Node.js and a folder with a package, where there is one.
+pub(crate) fn npm(package: &str) -> Option<(PathBuf, PathBuf)> {
+    Command::new("npm").arg("--version").output().ok().filter(|answer| answer.status.success())?;
+    fs::create_dir_all(cache()).unwrap();
+    let folder = cache().join(format!("npm-{}", package.replace('@', "-")));
+    let guard = File::create(folder.with_extension("lock")).unwrap();
+    guard.lock().unwrap();
+    if !folder.join("complete").exists() {
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).unwrap();
+        run(Command::new("npm")
+            .args(["install", "--silent", "--no-audit", "--no-fund", package])
+            .current_dir(&folder));
+        File::create(folder.join("complete")).unwrap();
+    }
+    Some((PathBuf::from("node"), folder))
+}
+
 fn walk(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let ours = entries.filter(|path| !["build", "__pycache__"].iter().any(|name| path.ends_with(name)));

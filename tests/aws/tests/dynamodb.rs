@@ -42,6 +42,11 @@ async fn keeps_the_contract() {
     contract(Arc::new(dynamo(None)), "").await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nobody_overspends_one_budget() {
+    countersign_it::budget::nobody_overspends(Arc::new(dynamo(None))).await;
+}
+
 #[tokio::test]
 async fn passing_troubles_are_tried_again_and_done_once() {
     for trouble in [

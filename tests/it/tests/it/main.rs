@@ -6,6 +6,7 @@ mod half_commits;
 mod handlers;
 mod layering;
 mod loop_whole;
+mod mcp;
 mod schedules;
 mod stage_events;
 mod table_contract;

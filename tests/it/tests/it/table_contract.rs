@@ -1,6 +1,9 @@
 //! The embedded tables under the contract of every table, and what the one on disk promises beyond it.
 
-use countersign_it::table::{contract, item, key, put};
+use countersign_it::{
+    budget::nobody_overspends,
+    table::{contract, item, key, put},
+};
 use engine::{
     memory::MemoryTable,
     ports::{Condition, Table as _},
@@ -17,6 +20,13 @@ async fn in_memory() {
 async fn embedded() {
     let folder = tempfile::tempdir().unwrap();
     contract(Arc::new(EmbeddedTable::open(folder.path()).unwrap()), "").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nobody_overspends_one_budget() {
+    nobody_overspends(Arc::new(MemoryTable::default())).await;
+    let folder = tempfile::tempdir().unwrap();
+    nobody_overspends(Arc::new(EmbeddedTable::open(folder.path()).unwrap())).await;
 }
 
 #[tokio::test]

@@ -155,7 +155,7 @@ pub async fn policy(client: &Client, command: PolicyCommand, show: Show<'_>) -> 
                 changes(value, "changed");
             });
         }
-        PolicyCommand::Prove { files, than } => return prove(&files, than.as_deref()),
+        PolicyCommand::Prove { files, than } => return prove(client, &files, than.as_deref()).await,
     }
     Ok(0)
 }
@@ -216,18 +216,25 @@ fn changes(value: &Value, key: &str) {
     }
 }
 
-// The prover is a program of its own, beside this one or on the PATH.
-fn prove(files: &[PathBuf], than: Option<&Path>) -> Result<u8, Failure> {
+// The prover is a program of its own, beside this one or on the PATH. It proves for the operations of the workspace, and
+// against its active set unless another is named.
+async fn prove(client: &Client, files: &[PathBuf], than: Option<&Path>) -> Result<u8, Failure> {
+    let local = |error: std::io::Error| Failure::Local(error.to_string());
+    let active = client.get("/v1/policies", &[]).await?;
+    let folder = std::env::temp_dir().join(format!("countersign-prove-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).map_err(local)?;
+    let (schema, current) = (folder.join("schema.json"), folder.join("active.cedar"));
+    std::fs::write(&schema, active["schema"].to_string()).map_err(local)?;
+    std::fs::write(&current, text(&active, "policies")).map_err(local)?;
     let beside = std::env::current_exe().ok().map(|path| path.with_file_name(PROVER)).filter(|path| path.exists());
-    let program = beside.unwrap_or_else(|| PROVER.into());
-    let mut command = std::process::Command::new(program);
-    if let Some(than) = than {
-        command.arg("--than").arg(than);
-    }
-    match command.args(files).status() {
+    let mut command = std::process::Command::new(beside.unwrap_or_else(|| PROVER.into()));
+    command.arg("--schema").arg(&schema).arg("--than").arg(than.unwrap_or(&current));
+    let outcome = command.args(files).status();
+    let _ = std::fs::remove_dir_all(&folder);
+    match outcome {
         Ok(status) => Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(3)),
         Err(error) => Err(Failure::Local(format!(
-            "`{PROVER}` cannot be run ({error}): build it with `cargo build --release --manifest-path tests/prove/Cargo.toml` \
+            "`{PROVER}` cannot be run ({error}): build it with `cargo build --release --manifest-path cli/prove/Cargo.toml` \
              and put it on the PATH; it needs the solver cvc5"
         ))),
     }

@@ -351,11 +351,12 @@ enum PolicyCommand {
         #[arg(long, conflicts_with = "files")]
         stop: bool,
     },
-    /// Prove by a solver that high risk is never autonomous and that a set permits no more than another.
+    /// Prove by a solver, for every request there can be: no policy errs, high risk is never autonomous, and no more is
+    /// permitted than before.
     Prove {
         #[arg(required = true)]
         files: Vec<PathBuf>,
-        /// The set that it is compared with.
+        /// The set that it is compared with; else the active one.
         #[arg(long)]
         than: Option<PathBuf>,
     },

@@ -3,6 +3,7 @@
 use crate::{Digest, Timestamp, draft::Budget, query::BacktestChange};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// Whose skills a workspace installs. An empty policy trusts nothing.
@@ -266,6 +267,8 @@ pub struct PolicySets {
     pub shadow: Option<Digest>,
     /// Digests of every set that was ever active.
     pub history: Vec<Digest>,
+    /// The Cedar schema (JSON) that sets are validated against: of the installed operations and the meters.
+    pub schema: Value,
 }
 
 /// A policy that decided, and where it stands.

@@ -1,9 +1,10 @@
-//! Generates `infra/openapi.json` (OpenAPI 3.1) and `events/schema/*.json` from the types and the route table.
+//! Generates `infra/openapi.json` (OpenAPI 3.1) and `events/schema/*.json` (events, skill manifests) from the types and the route table.
 
 use crate::{
     Code,
     capability::CONTRACTS_VERSION,
     event::{CloudEvent, Event},
+    manifest::{Envelope, Manifest},
     problem::Problem,
     route::{COMMON, Method, ROUTES, Route, Side},
 };
@@ -158,6 +159,11 @@ pub fn event_schemas() -> BTreeMap<String, Value> {
     }
     let envelope = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<CloudEvent>();
     schemas.insert("cloudevent.schema.json".into(), envelope.to_value());
+    // What publishers write and sign.
+    let manifest = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<Manifest>();
+    schemas.insert("skill.manifest.schema.json".into(), manifest.to_value());
+    let envelope = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<Envelope>();
+    schemas.insert("skill.envelope.schema.json".into(), envelope.to_value());
     schemas
 }
 

@@ -242,6 +242,8 @@ impl Engine {
             history.push((record.activated_at, record.digest));
         }
         history.sort();
+        let governance = self.governed(workspace).await?.record;
+        let snapshot = self.snapshot(workspace).await?;
         Ok(PolicySets {
             policy_version: version.to_string(),
             digest: active.digest,
@@ -249,8 +251,9 @@ impl Engine {
             activated_at: active.activated_at,
             activated_by: active.actor_id,
             note: active.note,
-            shadow: self.governed(workspace).await?.record.shadow,
+            shadow: governance.shadow,
             history: history.into_iter().map(|(_, digest)| digest).collect(),
+            schema: policy::cedar_schema(&snapshot.registry, &governance.budgets.meters),
         })
     }
 

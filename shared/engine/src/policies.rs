@@ -17,7 +17,7 @@ use contracts::{
     query::{Backtest, BacktestChange, BacktestPolicy},
 };
 use cs_core::{plan::Compiled, skill::Registry};
-use policy::{Authority, PlanVerdict};
+use policy::{Authority, Past, PlanVerdict};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -198,10 +198,9 @@ impl Engine {
                             found.changed.truncate(BACKTEST_CHANGES_MAX);
                             return Ok(found);
                         }
-                        if let Some((plan, verdict)) = self.past(workspace, &id).await? {
-                            found.evaluated += verdict.steps.len() as u64;
-                            let changes = policy::changes(&id, plan.plan(), plan.digest(), &verdict, candidate);
-                            found.changed.extend(changes);
+                        if let Some((plan, past)) = self.past(workspace, &id).await? {
+                            found.evaluated += past.steps.len() as u64;
+                            found.changed.extend(policy::changes(&id, plan.plan(), &past, candidate));
                         }
                     }
                     match items.last() {
@@ -217,7 +216,7 @@ impl Engine {
     }
 
     // The plan and the verdict of an execution; nothing if it was not verified.
-    async fn past(&self, workspace: &WorkspaceId, id: &ExecutionId) -> Answer<Option<(Arc<Compiled>, PlanVerdict)>> {
+    async fn past(&self, workspace: &WorkspaceId, id: &ExecutionId) -> Answer<Option<(Arc<Compiled>, Past)>> {
         let key = keys::head(workspace, id);
         let Some(item) = self.ports.table.get(&key).await? else {
             return Ok(None);
@@ -227,7 +226,8 @@ impl Engine {
             return Ok(None);
         };
         let plan = self.plan(workspace, id, &facts.digest).await?;
-        Ok(self.stored_verdict(workspace, id).await?.map(|verdict| (plan, verdict)))
+        let past: Option<Past> = self.get_body(&keys::body(workspace, id, "verdict")).await?;
+        Ok(past.map(|past| (plan, past)))
     }
 
     /// The active policy set and those before it.
@@ -324,7 +324,7 @@ impl Engine {
             tracing::warn!(workspace_id = %workspace, "the candidate policy set cannot be evaluated");
             return Ok(None);
         };
-        let changes = policy::changes(id, plan.plan(), plan.digest(), verdict, &authority);
+        let changes = policy::changes(id, plan.plan(), &Past::from(verdict), &authority);
         if changes.is_empty() {
             return Ok(None);
         }

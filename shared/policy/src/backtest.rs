@@ -2,24 +2,42 @@
 
 use crate::{
     authority::Authority,
-    judge::{Facts, PlanVerdict, judge},
+    judge::{Facts, PlanVerdict, StepVerdict, judge_step},
     request::{Ask, Circumstances, PlanSize, Principal},
 };
-use contracts::{Digest, ExecutionId, Issue, governance::Meter, plan::Plan, query::BacktestChange};
+use contracts::{ExecutionId, Issue, StepId, governance::Meter, plan::Plan, query::BacktestChange, verdict::Verdict};
 use cs_core::skill::Registry;
+use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// What is read of a stored [`PlanVerdict`] to evaluate it again: without the requests, which are most of it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Past {
+    pub facts: Facts,
+    pub steps: Vec<PastStep>,
+}
+
+/// What a step's verdict was.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PastStep {
+    pub step_id: StepId,
+    pub verdict: Verdict,
+}
+
+impl From<&PlanVerdict> for Past {
+    fn from(verdict: &PlanVerdict) -> Self {
+        let step = |step: &StepVerdict| PastStep { step_id: step.step_id.clone(), verdict: step.verdict };
+        Self { facts: verdict.facts.clone(), steps: verdict.steps.iter().map(step).collect() }
+    }
+}
+
 /// The steps whose verdict would be another under a candidate set, on the very facts of the stored verdict.
-pub fn changes(
-    execution: &ExecutionId,
-    plan: &Plan,
-    plan_digest: &Digest,
-    stored: &PlanVerdict,
-    candidate: &Authority,
-) -> Vec<BacktestChange> {
-    let would = judge(plan, plan_digest, &stored.facts, candidate);
-    let pairs = stored.steps.iter().zip(would.steps);
+pub fn changes(execution: &ExecutionId, plan: &Plan, past: &Past, candidate: &Authority) -> Vec<BacktestChange> {
+    let would = plan.steps.iter().map(|step| judge_step(plan, step, None, &past.facts, candidate));
+    let pairs = past.steps.iter().zip(would);
     pairs
         .filter(|(was, would)| was.verdict != would.verdict)
         .map(|(was, would)| BacktestChange {

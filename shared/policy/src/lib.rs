@@ -15,7 +15,7 @@ mod signals;
 mod templates;
 
 pub use authority::{Authority, Faulty};
-pub use backtest::{changes, probe};
+pub use backtest::{Past, changes, probe};
 pub use judge::{Facts, Metered, PlanVerdict, StepVerdict, judge, judge_step};
 pub use schema::{cedar_schema, validate};
 pub use signals::{Signal, Signals};

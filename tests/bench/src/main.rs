@@ -48,6 +48,7 @@ fn main() {
     }
     if !args.chain {
         pure::compile_and_verify(&mut rows, args.quick);
+        pure::backtest(&mut rows, args.quick);
         pure::verify_traces(&mut rows, if args.quick { 100_000 } else { 1_000_000 });
     }
     runtime.block_on(chain::run(&mut rows, args.quick));

@@ -38,8 +38,10 @@ pub fn green(text: &str) -> String {
 pub fn status(text: &str) -> String {
     let style = match text {
         "completed" | "autonomous" | "granted" | "low" | "enabled" | "compensated" => GREEN,
-        "failed" | "rejected" | "stuck" | "high" => RED,
-        "blocked" | "assist" | "in_doubt" | "held" | "retrying" | "paused" | "medium" | "requested" => YELLOW,
+        "failed" | "rejected" | "stuck" | "high" | "revoked" | "✗" => RED,
+        "blocked" | "assist" | "in_doubt" | "held" | "retrying" | "paused" | "medium" | "requested" | "expired" => {
+            YELLOW
+        }
         "running" | "compensating" | "cancelling" => CYAN,
         _ => DIM,
     };

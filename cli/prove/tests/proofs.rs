@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     process::Command,
+    sync::atomic::{AtomicU32, Ordering},
 };
 
 fn root() -> PathBuf {
@@ -19,7 +20,9 @@ const SCHEMA: &str = r#"{ "": { "entityTypes": {
       "input": { "type": "Record", "attributes": { "amount": { "type": "Long", "required": false } } } } } } } } } }"#;
 
 fn prove(candidate: &str, than: Option<&str>) -> (i32, String) {
-    let folder = std::env::temp_dir().join(format!("countersign-prove-{}-{:p}", std::process::id(), candidate));
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let own = COUNT.fetch_add(1, Ordering::SeqCst);
+    let folder = std::env::temp_dir().join(format!("countersign-proofs-{}-{own}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let file = |name: &str, text: &str| {
         std::fs::write(folder.join(name), text).unwrap();
@@ -31,6 +34,7 @@ fn prove(candidate: &str, than: Option<&str>) -> (i32, String) {
         command.arg("--than").arg(file("than.cedar", than));
     }
     let done = command.arg(file("candidate.cedar", candidate)).output().unwrap();
+    std::fs::remove_dir_all(&folder).unwrap();
     let text = String::from_utf8_lossy(&done.stdout).into_owned() + &String::from_utf8_lossy(&done.stderr);
     (done.status.code().unwrap(), text)
 }

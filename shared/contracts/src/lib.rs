@@ -25,3 +25,8 @@ pub use code::Code;
 pub use id::{Digest, ExecutionId, IntentId, PlanId, RunId, StepId, WorkspaceId};
 pub use problem::{Issue, Problem};
 pub use time::Timestamp;
+
+// What is not so is not written.
+pub(crate) fn is_false(value: &bool) -> bool {
+    !*value
+}

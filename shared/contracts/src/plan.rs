@@ -116,7 +116,7 @@ pub struct Taint {
     /// The steps it came through, the source first.
     pub path: Vec<StepId>,
     /// The operation never takes it, not even with people.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "crate::is_false")]
     pub refused: bool,
 }
 
@@ -154,8 +154,4 @@ pub struct Radius {
     /// Some of it depends on outputs and is known only when it runs.
     #[serde(default)]
     pub open: bool,
-}
-
-fn is_false(value: &bool) -> bool {
-    !*value
 }

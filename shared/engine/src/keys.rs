@@ -200,3 +200,38 @@ pub fn api_keys(workspace: &WorkspaceId) -> (String, &'static str) {
 pub fn api_key_of(workspace: &WorkspaceId, id: &str) -> Key {
     key(api_keys(workspace).0, format!("k#{id}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    // Whatever a stranger chooses (actors, idempotency keys, operations, steps), no two places are one.
+    #[test]
+    fn attack_delimiter_collisions_in_joined_ids() {
+        let workspaces: Vec<WorkspaceId> = ["a", "a-b", "ab"].map(|name| name.parse().unwrap()).into();
+        let words = ["", "a", "b", "a#b", "#", "a##b", "a@1.0.0", "a/b", "a|b", "a\u{0}b", "1a", "a1"];
+        let mut seen: BTreeMap<Key, String> = BTreeMap::new();
+        let mut take = |key: Key, from: String| {
+            if let Some(other) = seen.insert(key.clone(), from.clone()) {
+                assert_eq!(other, from, "one place for two: {key:?}");
+            }
+        };
+        for workspace in &workspaces {
+            for one in words {
+                for other in words {
+                    for third in ["x", "#x", "x#"] {
+                        let from = format!("{workspace}|once|{}|{one:?}|{other:?}|{third:?}", words.len());
+                        take(once(workspace, one, other, third), from);
+                    }
+                    take(usage(workspace, "m", one), format!("{workspace}|usage|m|{one:?}"));
+                    take(usage(workspace, "mm", one), format!("{workspace}|usage|mm|{one:?}"));
+                }
+            }
+        }
+        // What is joined by a delimiter cannot hold it: such names are no names.
+        for bad in ["a#b", "a b", "", "../a"] {
+            assert!(bad.parse::<WorkspaceId>().is_err() && bad.parse::<StepId>().is_err(), "{bad}");
+        }
+    }
+}

@@ -540,9 +540,8 @@ pub(crate) async fn freezes_hold_for_the_next_claim(house: &House) {
     house.until(&id, "completed").await;
 }
 
-/// Untrusted text that reaches a payment, a recipient or a permission is stopped or put before people, with the way it
-/// took; the same plan from trusted input runs. After AgentDojo's injections.
-pub(crate) async fn attack_untrusted_text_reaches_no_sink_alone(house: &House) {
+// Skills that read what strangers wrote, pass it on, and act on it: after AgentDojo's suites.
+async fn suite(house: &House) {
     let operation = |key: &str, tier: &str, labels: Value, url: &str| {
         json!({ "key": key, "title": key, "effect": "idempotent", "riskTier": tier, "timeoutSeconds": 5, "labels": labels,
             "inputSchema": { "type": "object", "properties": { "text": { "type": "string" }, "to": { "type": "string" } } },
@@ -569,14 +568,26 @@ pub(crate) async fn attack_untrusted_text_reaches_no_sink_alone(house: &House) {
             operation("note.keep", "low", json!({ "accepts": ["untrusted"] }), "mail/message.send"),
         ] });
     house.install(&house.agent, &manifest).await;
-    let explain = async |steps: Value| {
-        let (status, answer) =
-            house.agent.post("/v1/policies/explain", &json!({ "draft": { "steps": steps } })).await;
-        assert_eq!(status, 200, "{answer}");
-        answer
-    };
-    let source = |operation: &str| json!({ "id": "read", "use": format!("suite/{operation}"), "with": {} });
-    let sink = |operation: &str, from: &str| json!({ "id": "sink", "use": format!("suite/{operation}"), "with": { "text": { "$from": from, "path": "/text" } } });
+}
+
+async fn judged(house: &House, steps: Value) -> Value {
+    let (status, answer) = house.agent.post("/v1/policies/explain", &json!({ "draft": { "steps": steps } })).await;
+    assert_eq!(status, 200, "{answer}");
+    answer
+}
+
+fn source(operation: &str) -> Value {
+    json!({ "id": "read", "use": format!("suite/{operation}"), "with": {} })
+}
+
+fn sink(operation: &str, from: &str) -> Value {
+    json!({ "id": "sink", "use": format!("suite/{operation}"), "with": { "text": { "$from": from, "path": "/text" } } })
+}
+
+/// Untrusted text that reaches a payment, a recipient or a permission is stopped or put before people, with the way it
+/// took; the same plan from trusted input runs. After AgentDojo's injections.
+pub(crate) async fn attack_untrusted_text_reaches_no_sink_alone(house: &House) {
+    suite(house).await;
     for (from, to, verdict) in [
         ("inbox.read", "transfer.send", "assist"),
         ("inbox.read", "mail.forward", "assist"),
@@ -588,21 +599,13 @@ pub(crate) async fn attack_untrusted_text_reaches_no_sink_alone(house: &House) {
         ("directory.read", "mail.forward", "autonomous"),
         ("directory.read", "share.publish", "autonomous"),
     ] {
-        let answer = explain(json!([source(from), sink(to, "read")])).await;
+        let answer = judged(house, json!([source(from), sink(to, "read")])).await;
         assert_eq!(answer["verdict"], verdict, "{from} → {to}: {answer}");
         if verdict != "autonomous" {
             let reasons = answer["reasons"].to_string();
             assert!(reasons.contains("taint") && reasons.contains("through read"), "{reasons}");
         }
     }
-    // Laundering: through a step that takes it, and a playbook's worth of them, the label stays.
-    let launder = json!([source("inbox.read"),
-        { "id": "one", "use": "suite/text.summarise", "with": { "text": { "$from": "read", "path": "/text" } } },
-        { "id": "two", "use": "suite/text.summarise", "with": { "text": { "$from": "one", "path": "/text" } } },
-        sink("share.publish", "two")]);
-    let answer = explain(launder).await;
-    assert_eq!(answer["verdict"], "blocked", "{answer}");
-    assert!(answer["reasons"].to_string().contains("read → one → two"), "{answer}");
     // Policies read labels.
     let text = with_baseline(&rule(
         "own.no-untrusted",
@@ -611,8 +614,20 @@ pub(crate) async fn attack_untrusted_text_reaches_no_sink_alone(house: &House) {
         "context.labels.contains(\"untrusted\")",
     ));
     activate(house, &text).await;
-    assert_eq!(explain(json!([source("inbox.read"), sink("note.keep", "read")])).await["verdict"], "blocked");
+    assert_eq!(judged(house, json!([source("inbox.read"), sink("note.keep", "read")])).await["verdict"], "blocked");
     activate(house, policy::BASELINE).await;
+}
+
+/// Through steps that take it and only pass it on, the label stays.
+pub(crate) async fn attack_label_laundering_through_a_pass_through_step(house: &House) {
+    suite(house).await;
+    let launder = json!([source("inbox.read"),
+        { "id": "one", "use": "suite/text.summarise", "with": { "text": { "$from": "read", "path": "/text" } } },
+        { "id": "two", "use": "suite/text.summarise", "with": { "text": { "$from": "one", "path": "/text" } } },
+        sink("share.publish", "two")]);
+    let answer = judged(house, launder).await;
+    assert_eq!(answer["verdict"], "blocked", "{answer}");
+    assert!(answer["reasons"].to_string().contains("read → one → two"), "{answer}");
 }
 
 /// A tool refuses what no plan asked for, and takes what one did.

@@ -69,6 +69,9 @@ pub const SCENARIOS: &[(&str, Scenario)] = &[
     ("attack_untrusted_text_reaches_no_sink_alone", |house| {
         Box::pin(governance::attack_untrusted_text_reaches_no_sink_alone(house))
     }),
+    ("attack_label_laundering_through_a_pass_through_step", |house| {
+        Box::pin(governance::attack_label_laundering_through_a_pass_through_step(house))
+    }),
     ("tools_take_warrants_and_nothing_else", |house| {
         Box::pin(governance::tools_take_warrants_and_nothing_else(house))
     }),
@@ -464,8 +467,7 @@ async fn a_thousand_steps_run(house: &House) {
         })
         .collect();
     let id = house.submit(json!(steps)).await;
-    let view = house.settled(&id).await;
-    assert_eq!(view["status"], "completed", "{}", view["reasons"]);
+    house.until(&id, "completed").await;
     assert_eq!(house.tools.calls(), 1_000);
     house.proven(&id).await;
 }

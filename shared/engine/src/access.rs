@@ -5,7 +5,7 @@
 use crate::{
     Answer, Engine, bodies, keys,
     ports::{Condition, Item, NotCommitted, Query, Write},
-    records::{PolicyRecord, Settings},
+    records::{ActivePolicy, PolicyRecord, Settings},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD as B64};
 use contracts::{
@@ -173,7 +173,7 @@ impl Engine {
         let put = |key, item: Item| Write::Put { key, item, condition: Condition::NotExists };
         let writes = vec![
             put(keys::settings(workspace), bodies::item(1, &settings)?),
-            put(keys::policy_active(workspace), bodies::item(1, &policy)?),
+            put(keys::policy_active(workspace), bodies::item(1, &ActivePolicy { digest: policy.digest.clone() })?),
             put(keys::policy(workspace, &policy.digest), bodies::item(1, &policy)?),
             put(keys::registry(workspace), bodies::item(1, &())?),
         ];

@@ -2,10 +2,10 @@
 //! stale entry is merely unused.
 
 use crate::{
-    Answer, Engine, keys,
+    Answer, Engine, bodies, keys,
     ports::Fault,
-    records::PolicyRecord,
-    skills::{DISABLED, SkillRecord},
+    records::{ActivePolicy, PolicyRecord},
+    skills::DISABLED,
 };
 use contracts::{Code, Digest, ExecutionId, Problem, Timestamp, WorkspaceId, plan::Plan};
 use cs_core::{
@@ -124,12 +124,11 @@ impl Engine {
         let (_, trust) = self.trust_policy(workspace).await?;
         let mut all = HashMap::new();
         let mut until: Option<Timestamp> = None;
-        for (key, item) in self.skill_items(workspace).await? {
-            let record: SkillRecord = self.body_of(&key, &item).await?;
-            let manifest = record.manifest(&key)?;
+        for stored in self.stored_skills(workspace).await? {
+            let (manifest, key) = (stored.manifest()?, &stored.key);
             // INVARIANT (fail-closed): signature, trust and validity are looked at again, not remembered.
-            let against = match item.fields.get("disabled").copied().unwrap_or(0) {
-                0 => trust::examine(&record.envelope, &trust, now).issues.into_iter().next().map(|(_, i)| i.message),
+            let against = match stored.state() {
+                0 => trust::examine(&stored.envelope, &trust, now).issues.into_iter().next().map(|(_, i)| i.message),
                 DISABLED => Some("it is disabled".to_owned()),
                 _ => Some("it is trusted no longer".to_owned()),
             };
@@ -149,37 +148,35 @@ impl Engine {
 
     /// The active policy set. INVARIANT (fail-closed): none means no.
     pub(crate) async fn authority(&self, workspace: &WorkspaceId, snapshot: &Snapshot) -> Answer<Arc<Authority>> {
-        let (version, record) = self.active(workspace).await?;
-        self.authority_of(workspace, &record, version, snapshot)
-    }
-
-    /// The active policy set as stored, and how often one was activated.
-    pub(crate) async fn active(&self, workspace: &WorkspaceId) -> Answer<(u64, PolicyRecord)> {
-        let key = keys::policy_active(workspace);
-        let item = self.ports.table.get(&key).await?;
-        let item = item.ok_or_else(|| Problem::new(Code::PreconditionFailed, "this workspace has no policy set"))?;
-        Ok((item.version, self.body_of(&key, &item).await?))
-    }
-
-    pub(crate) fn authority_of(
-        &self,
-        workspace: &WorkspaceId,
-        record: &PolicyRecord,
-        version: u64,
-        snapshot: &Snapshot,
-    ) -> Answer<Arc<Authority>> {
-        let key = (workspace.clone(), record.digest.clone(), snapshot.version);
+        let (version, digest) = self.active(workspace).await?;
+        let key = (workspace.clone(), digest.clone(), snapshot.version);
         let kept = self.caches.authorities.get(&key);
         if let Some(authority) = kept.filter(|authority| authority.version() == version.to_string()) {
             return Ok(authority);
         }
+        let record = self.policy_set(workspace, &digest).await?;
         let authority = Authority::new(&record.text, version.to_string(), &snapshot.registry)
             .map_err(|error| Problem::new(Code::PreconditionFailed, error.to_string()))?;
-        if *authority.digest() != record.digest {
+        if *authority.digest() != digest {
             return Err(Fault::Corrupt("the policy set was changed".into()).into());
         }
         let authority = Arc::new(authority);
         self.caches.authorities.put(key, authority.clone());
         Ok(authority)
+    }
+
+    /// How often a policy set was activated, and the digest of the one that is active.
+    pub(crate) async fn active(&self, workspace: &WorkspaceId) -> Answer<(u64, Digest)> {
+        let key = keys::policy_active(workspace);
+        let item = self.ports.table.get(&key).await?;
+        let item = item.ok_or_else(|| Problem::new(Code::PreconditionFailed, "this workspace has no policy set"))?;
+        let active: ActivePolicy = bodies::decode(&key, &item.body)?;
+        Ok((item.version, active.digest))
+    }
+
+    /// A policy set by its digest.
+    pub(crate) async fn policy_set(&self, workspace: &WorkspaceId, digest: &Digest) -> Result<PolicyRecord, Fault> {
+        let record = self.get_body(&keys::policy(workspace, digest)).await?;
+        record.ok_or_else(|| Fault::Corrupt(format!("the policy set {digest} is gone")))
     }
 }

@@ -195,7 +195,8 @@ impl Engine {
         if issues.is_empty() {
             // A policy that reads a meter which is gone would block whatever it looks at.
             let snapshot = self.snapshot(&caller.workspace).await?;
-            let (_, active) = self.active(&caller.workspace).await?;
+            let (_, digest) = self.active(&caller.workspace).await?;
+            let active = self.policy_set(&caller.workspace, &digest).await?;
             let broken = policy::validate(&active.text, &snapshot.registry, &request.budgets.meters);
             issues.extend(
                 broken

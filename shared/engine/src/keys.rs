@@ -179,6 +179,12 @@ pub fn skills(workspace: &WorkspaceId) -> (String, &'static str) {
 pub fn skill(workspace: &WorkspaceId, skill: &str, version: &str) -> Key {
     key(skills(workspace).0, format!("s#{skill}@{version}"))
 }
+/// The envelope of a skill at one version, beside its record, which every claim checks and which is small for that.
+pub fn envelope(workspace: &WorkspaceId, skill: &str, version: &str) -> Key {
+    key(skills(workspace).0, format!("{ENVELOPE}{skill}@{version}"))
+}
+/// Prefix of envelopes in the partition of skills.
+pub const ENVELOPE: &str = "b#";
 /// Head of the workspace's own trace.
 pub fn journal_head(workspace: &WorkspaceId) -> Key {
     key(format!("ws#{workspace}#journal"), "a#head")

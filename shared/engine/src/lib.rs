@@ -37,7 +37,7 @@ pub use caches::Snapshot;
 pub use compile::Compiling;
 pub use export::{Exported, Manifest};
 pub use governance::Governance;
-pub use records::{HeadRecord, OutboxRecord, PolicyRecord, Settings};
+pub use records::{ActivePolicy, HeadRecord, OutboxRecord, PolicyRecord, Settings};
 pub use relay::{cloud_event, webhook_headers};
 pub use skills::SkillRecord;
 pub use sweep::Swept;

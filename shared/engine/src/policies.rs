@@ -6,7 +6,7 @@ use crate::{
     approve::check_text,
     bodies, keys,
     ports::{Condition, Fault, Query, Write},
-    records::{HeadRecord, PolicyRecord},
+    records::{ActivePolicy, HeadRecord, PolicyRecord},
 };
 use contracts::{
     Code, Digest, ExecutionId, Issue, Problem, Timestamp, WorkspaceId,
@@ -117,7 +117,7 @@ impl Engine {
             if request.dry_run {
                 return Ok(answer(version, false));
             }
-            if active.digest == digest {
+            if active == digest {
                 return Ok(answer(version, true));
             }
             let record = PolicyRecord {
@@ -128,11 +128,11 @@ impl Engine {
                 note: request.note.clone(),
             };
             let response = answer(version + 1, true);
-            let mut write = self.put_body(keys::policy_active(workspace), &record).await?;
-            if let Write::Put { item, condition, .. } = &mut write {
-                item.version = version + 1;
-                *condition = Condition::VersionIs(version);
-            }
+            let write = Write::Put {
+                key: keys::policy_active(workspace),
+                item: bodies::item(version + 1, &ActivePolicy { digest: digest.clone() })?,
+                condition: Condition::VersionIs(version),
+            };
             let (governance, unchanged) = Self::governance_check(workspace, &governed);
             let mut writes = vec![
                 write,
@@ -234,7 +234,8 @@ impl Engine {
     pub async fn policy_sets(&self, caller: &Caller, _: Look) -> Answer<PolicySets> {
         caller.require("control-plane.audit")?;
         let workspace = &caller.workspace;
-        let (version, active) = self.active(workspace).await?;
+        let (version, digest) = self.active(workspace).await?;
+        let active = self.policy_set(workspace, &digest).await?;
         let (partition, prefix) = keys::policies(workspace);
         let mut history: Vec<(Timestamp, Digest)> = Vec::new();
         for (key, item) in self.ports.table.query(&Query::prefix(partition, prefix, HISTORY_MAX)).await? {

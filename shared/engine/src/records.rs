@@ -107,7 +107,14 @@ pub struct Settings {
     pub created_at: Timestamp,
 }
 
-/// A policy set. The item's version counts activations.
+/// Which policy set is active. The item's version counts activations; it is small, for every claim checks it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ActivePolicy {
+    pub digest: Digest,
+}
+
+/// A policy set, by its digest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PolicyRecord {

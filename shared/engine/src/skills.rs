@@ -25,25 +25,37 @@ use cs_core::{
 use semver::Version;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::HashMap;
 
-/// An installed skill. The item's field `disabled` is [`DISABLED`] or [`REVOKED`] where it may not be used.
+/// An installed skill. The item's field `disabled` is [`DISABLED`] or [`REVOKED`] where it may not be used. Its envelope is
+/// an item of its own.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SkillRecord {
     pub installation_id: InstallationId,
-    /// As it was signed: whoever loads it verifies it again.
-    pub envelope: Value,
     pub manifest_digest: Digest,
     pub installed_at: Timestamp,
 }
 
-impl SkillRecord {
+/// An installed skill with what was signed: whoever loads it verifies it again.
+pub(crate) struct StoredSkill {
+    pub(crate) key: Key,
+    pub(crate) item: Item,
+    pub(crate) record: SkillRecord,
+    pub(crate) envelope: Value,
+}
+
+impl StoredSkill {
     /// The manifest inside the envelope, unverified.
-    pub(crate) fn manifest(&self, key: &Key) -> Result<Manifest, Fault> {
+    pub(crate) fn manifest(&self) -> Result<Manifest, Fault> {
         let payload = self.envelope.get("payload").and_then(Value::as_str).and_then(|text| B64.decode(text).ok());
         payload
             .and_then(|payload| serde_json::from_slice(&payload).ok())
-            .ok_or_else(|| Fault::Corrupt(format!("{}: its envelope cannot be read", key.sort)))
+            .ok_or_else(|| Fault::Corrupt(format!("{}: its envelope cannot be read", self.key.sort)))
+    }
+    /// 0, [`DISABLED`] or [`REVOKED`].
+    pub(crate) fn state(&self) -> i64 {
+        self.item.fields.get("disabled").copied().unwrap_or(0)
     }
 }
 
@@ -94,8 +106,9 @@ impl Engine {
             };
             let key = keys::skill(workspace, &request.skill_key, &request.version);
             let stored = self.ports.table.get(&key).await?;
+            let envelope_key = keys::envelope(workspace, &request.skill_key, &request.version);
             let (version, before) = match &stored {
-                Some(item) => (item.version, Some(self.body_of::<SkillRecord>(&key, item).await?)),
+                Some(item) => (item.version, Some(bodies::decode::<SkillRecord>(&key, &item.body)?)),
                 None => (0, None),
             };
             let state = stored.as_ref().and_then(|item| item.fields.get("disabled").copied()).unwrap_or(0);
@@ -112,7 +125,8 @@ impl Engine {
                     return Err(problem);
                 }
                 // The same again; but for a signature that is new, or a skill that is trusted again.
-                if state == DISABLED || (state == 0 && record.envelope == request.manifest) {
+                let envelope: Option<Value> = self.get_body(&envelope_key).await?;
+                if state == DISABLED || (state == 0 && envelope.as_ref() == Some(&request.manifest)) {
                     return Ok(answer(record, &skill, state));
                 }
             }
@@ -120,7 +134,6 @@ impl Engine {
             let record = SkillRecord {
                 installation_id: before
                     .map_or_else(|| InstallationId::from_bytes(self.ports.ids.id()), |record| record.installation_id),
-                envelope: request.manifest.clone(),
                 manifest_digest: found.manifest_digest.clone(),
                 installed_at: now,
             };
@@ -139,13 +152,14 @@ impl Engine {
             if !bytes.is_empty() {
                 self.ports.blobs.put(&request.artifact_digest, &bytes).await?;
             }
-            let mut write = self.put_body(key, &record).await?;
-            if let Write::Put { item, condition, .. } = &mut write {
-                item.version = version + 1;
-                item.fields.insert("disabled".into(), 0);
-                *condition = if version == 0 { Condition::NotExists } else { Condition::VersionIs(version) };
-            }
-            let mut writes = vec![write, Self::trust_unchanged(workspace, trust_version)];
+            let mut item = bodies::item(version + 1, &record)?;
+            item.fields.insert("disabled".into(), 0);
+            let condition = if version == 0 { Condition::NotExists } else { Condition::VersionIs(version) };
+            let mut writes = vec![
+                Write::Put { key, item, condition },
+                self.put_body(envelope_key, &request.manifest).await?,
+                Self::trust_unchanged(workspace, trust_version),
+            ];
             writes.extend(once.as_ref().map(|once| self.once_write(once, &response)).transpose()?);
             if self.journal(caller, vec![event], writes, true).await? {
                 return Ok(response);
@@ -163,7 +177,7 @@ impl Engine {
         found.issues.extend(self.rollback(caller, &request, &trust).await?);
         let key = keys::skill(&caller.workspace, &request.skill_key, &request.version);
         if let Some(item) = self.ports.table.get(&key).await? {
-            let record: SkillRecord = self.body_of(&key, &item).await?;
+            let record: SkillRecord = bodies::decode(&key, &item.body)?;
             if record.manifest_digest != found.manifest_digest {
                 let message = "this version is installed with other content";
                 found.issues.push((Code::VersionConflict, Issue::coded("VERSION_CONFLICT", "/version", message)));
@@ -272,7 +286,7 @@ impl Engine {
         let (partition, _) = keys::skills(&caller.workspace);
         let prefix = format!("s#{}@", request.skill_key);
         for (key, item) in self.ports.table.query(&Query::prefix(partition, &prefix, VERSIONS_MAX)).await? {
-            let record: SkillRecord = self.body_of(&key, &item).await?;
+            let record: SkillRecord = bodies::decode(&key, &item.body)?;
             let other = key.sort.rsplit_once('@').and_then(|(_, version)| Version::parse(version).ok());
             if let Some(other) = other.filter(|other| version < *other)
                 && trust.revoked_digests.contains(&record.manifest_digest)
@@ -311,10 +325,23 @@ impl Engine {
         Err(busy())
     }
 
-    /// The items of every installed skill.
-    pub(crate) async fn skill_items(&self, workspace: &WorkspaceId) -> Result<Vec<(Key, Item)>, Fault> {
+    /// Every installed skill. One whose envelope is not there (yet: a range read may see half a commit) is none.
+    pub(crate) async fn stored_skills(&self, workspace: &WorkspaceId) -> Result<Vec<StoredSkill>, Fault> {
         let (partition, prefix) = keys::skills(workspace);
-        self.ports.table.query(&Query::prefix(partition, prefix, SKILLS_MAX)).await
+        let query = Query::prefix(partition.clone(), keys::ENVELOPE, SKILLS_MAX);
+        let mut envelopes = HashMap::new();
+        for (key, item) in self.ports.table.query(&query).await? {
+            let name = key.sort.trim_start_matches(keys::ENVELOPE).to_owned();
+            envelopes.insert(name, self.body_of::<Value>(&key, &item).await?);
+        }
+        let mut found = Vec::new();
+        for (key, item) in self.ports.table.query(&Query::prefix(partition, prefix, SKILLS_MAX)).await? {
+            if let Some(envelope) = envelopes.remove(key.sort.trim_start_matches(prefix)) {
+                let record = bodies::decode(&key, &item.body)?;
+                found.push(StoredSkill { key, item, record, envelope });
+            }
+        }
+        Ok(found)
     }
 
     /// Disables a skill, at one version or at all.
@@ -408,21 +435,21 @@ impl Engine {
     pub async fn list_skills(&self, caller: &Caller, request: ListSkills) -> Answer<SkillList> {
         caller.require("control-plane.skill-registry")?;
         let limit = page(request.limit)?;
-        let (partition, prefix) = keys::skills(&caller.workspace);
-        let mut query = Query::prefix(partition, prefix, usize::MAX);
-        if let Some(cursor) = &request.cursor {
-            let given = Problem::new(Code::ValidationFailed, "the cursor is not one that was given out");
-            let sort = cursor.strip_prefix("s#").ok_or(given.issue(Issue::new("/cursor", "take `next` as it is")))?;
-            query.from = format!("s#{sort}\u{1}");
-        }
+        let after = match &request.cursor {
+            Some(cursor) if cursor.starts_with("s#") => cursor.as_str(),
+            Some(_) => {
+                let given = Problem::new(Code::ValidationFailed, "the cursor is not one that was given out");
+                return Err(given.issue(Issue::new("/cursor", "take `next` as it is")));
+            }
+            None => "",
+        };
+        let now = self.now();
         let mut items = Vec::new();
         let mut next = None;
-        for (key, item) in self.ports.table.query(&query).await? {
-            let record: SkillRecord = self.body_of(&key, &item).await?;
-            let manifest = record.manifest(&key)?;
-            let now = self.now();
-            let status = status(item.fields.get("disabled").copied().unwrap_or(0), &manifest, now);
-            if status != "enabled" && !request.include_disabled {
+        for stored in self.stored_skills(&caller.workspace).await? {
+            let manifest = stored.manifest()?;
+            let status = status(stored.state(), &manifest, now);
+            if stored.key.sort.as_str() <= after || (status != "enabled" && !request.include_disabled) {
                 continue;
             }
             if items.len() == limit {
@@ -436,7 +463,7 @@ impl Engine {
                 verified: true,
                 publisher: Some(manifest.publisher.id),
                 provenance: Some(manifest.publisher.provenance),
-                installed_at: Some(record.installed_at),
+                installed_at: Some(stored.record.installed_at),
                 expires_at: manifest.signature.map(|signature| signature.expires_at),
                 operations: manifest.operations.into_iter().map(|operation| operation.key).collect(),
                 playbooks: manifest.playbooks.into_iter().map(|playbook| playbook.key).collect(),

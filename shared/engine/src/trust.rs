@@ -6,7 +6,7 @@ use crate::{
     approve::check_text,
     keys,
     ports::{Condition, Fault, Item, Write},
-    skills::{REVOKED, SkillRecord},
+    skills::REVOKED,
 };
 use contracts::{
     Code, Problem, Timestamp, WorkspaceId,
@@ -89,15 +89,18 @@ impl Engine {
     async fn revoke_untrusted(&self, caller: &Caller, policy: &TrustPolicy) -> Answer<(Vec<RevokedSkill>, u32)> {
         let now = self.now();
         let mut found = Vec::new();
-        for (key, item) in self.skill_items(&caller.workspace).await? {
-            if item.fields.get("disabled").is_some_and(|state| *state != 0) {
+        for stored in self.stored_skills(&caller.workspace).await? {
+            if stored.state() != 0 {
                 continue;
             }
-            let record: SkillRecord = self.body_of(&key, &item).await?;
-            let manifest = record.manifest(&key)?;
+            let manifest = stored.manifest()?;
             if let Some(reason) = trust::lapsed(&manifest, policy, now) {
                 let name = manifest.skill;
-                found.push((key, item, RevokedSkill { skill_key: name.key, version: name.version, reason }));
+                found.push((
+                    stored.key,
+                    stored.item,
+                    RevokedSkill { skill_key: name.key, version: name.version, reason },
+                ));
             }
         }
         for part in found.chunks(REVOKED_AT_ONCE) {

@@ -183,7 +183,7 @@ impl Engine {
     /// Whether the policy set under which a plan was verified is still the active one.
     pub(crate) async fn verified_under_active(&self, loaded: &Loaded) -> Answer<bool> {
         let (_, active) = self.active(&loaded.state.workspace).await?;
-        Ok(loaded.state.ruling.as_ref().is_some_and(|ruling| ruling.policy_digest == active.digest))
+        Ok(loaded.state.ruling.as_ref().is_some_and(|ruling| ruling.policy_digest == active))
     }
 
     async fn facts(&self, workspace: &WorkspaceId, id: &ExecutionId) -> Answer<Facts> {

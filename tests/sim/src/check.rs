@@ -200,13 +200,22 @@ fn execution(world: &World, id: &ExecutionId) {
         }
     }
     if let Some(budget) = plan.budget.as_ref().and_then(|budget| budget.writes) {
-        let spent: u64 = entries
-            .iter()
-            .filter_map(|entry| match &entry.event {
-                Event::StepStarted(data) => Some(data.spend.writes),
-                _ => None,
-            })
-            .sum();
+        // What a claim reserved counts until it is known to have had no effect.
+        let mut holds: BTreeMap<&str, u64> = BTreeMap::new();
+        let mut spent = 0;
+        for entry in &entries {
+            match &entry.event {
+                Event::StepStarted(data) if data.spend.writes > 0 => {
+                    holds.insert(data.step_id.as_str(), data.spend.writes);
+                }
+                Event::StepFailed(data) if data.released => drop(holds.remove(data.step_id.as_str())),
+                Event::StepResolved(data) if data.outcome == Resolution::Failed => {
+                    holds.remove(data.step_id.as_str());
+                }
+                _ => {}
+            }
+            spent = spent.max(holds.values().sum::<u64>());
+        }
         if spent > budget {
             add("claim-is-one-transaction", format!("spent {spent} of {budget} writes"));
         }

@@ -213,12 +213,14 @@ async fn hurry(world: &World) {
         actor_id: "sim".into(),
         note: None,
     };
-    let put = |key| {
-        let item = Item { version: 1, body: serde_json::to_vec(&record).unwrap(), ..Item::default() };
-        Write::Put { key, item, condition: Condition::Any }
-    };
-    let keys = [keys::policy_active(&world.workspace), keys::policy(&world.workspace, &record.digest)];
-    while world.table.transact(keys.clone().map(put).into()).await.is_err() {}
+    let put =
+        |key, body| Write::Put { key, item: Item { version: 1, body, ..Item::default() }, condition: Condition::Any };
+    let active = engine::ActivePolicy { digest: record.digest.clone() };
+    let writes = vec![
+        put(keys::policy_active(&world.workspace), serde_json::to_vec(&active).unwrap()),
+        put(keys::policy(&world.workspace, &record.digest), serde_json::to_vec(&record).unwrap()),
+    ];
+    while world.table.transact(writes.clone()).await.is_err() {}
 }
 
 async fn submit(world: Arc<World>, index: usize) {

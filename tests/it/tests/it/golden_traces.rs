@@ -106,7 +106,7 @@ async fn record(house: &House, name: &str, id: &str) {
     let golden = json!({
         "executionId": id, "manifests": house.tools.manifests().unwrap(), "draft": draft,
         "planDigest": head.execution.plan_facts.as_ref().unwrap().digest,
-        "policy": body(keys::policy_active(workspace)).await["text"],
+        "policy": body(keys::policy(workspace, &head.execution.ruling.as_ref().unwrap().policy_digest)).await["text"],
         "verdict": body(keys::body(workspace, &execution, "verdict")).await,
         "entries": entries, "head": head.chain, "state": head.execution, "steps": folded.steps,
     });

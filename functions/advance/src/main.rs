@@ -3,7 +3,7 @@
 use countersign_fn_advance::task;
 
 fn main() -> Result<(), aws::Error> {
-    aws::tasks(|host, payload, left_ms| {
+    aws::calls(|host, payload, left_ms| {
         Box::pin(async move { task(&host.engine, &payload, aws::run_budget_ms(left_ms)).await })
     })
 }

@@ -3,5 +3,5 @@
 use countersign_fn_notify::handle;
 
 fn main() -> Result<(), aws::Error> {
-    aws::tasks(|host, batch, _| Box::pin(async move { Ok(handle(&host.engine, &batch).await) }))
+    aws::calls(|host, batch, _| Box::pin(async move { Ok(handle(&host.engine, &batch).await) }))
 }

@@ -32,12 +32,6 @@ pub fn routes() -> Routes {
     let routes =
         serve(
             routes,
-            "policy.backtest",
-            |engine, caller, request| async move { engine.backtest(&caller, request).await },
-        );
-    let routes =
-        serve(
-            routes,
             "policy.get",
             |engine, caller, request| async move { engine.policy_sets(&caller, request).await },
         );

@@ -27,6 +27,13 @@ pub fn routes() -> Routes {
             "budget.set",
             |engine, caller, request| async move { engine.set_budgets(&caller, request).await },
         );
+    // Beside its commands: it validates policies, as no other function does.
+    let routes =
+        serve(
+            routes,
+            "policy.backtest",
+            |engine, caller, request| async move { engine.backtest(&caller, request).await },
+        );
     let routes = serve(routes, "policy.activate", |engine, caller, request| async move {
         engine.activate_policy(&caller, request).await
     });

@@ -47,6 +47,15 @@ impl Host {
     /// Reads `TABLE_NAME`, `BLOB_BUCKET`, `STATE_MACHINE_ARN`, `SIGNING_SECRET_ARN`, `PUBLIC_URL`,
     /// `ALLOW_PRIVATE_TARGETS`, and Lambda's own. What a function does not use may be absent; using it says so.
     pub fn from_env() -> Result<Self, Misconfigured> {
+        Self::with(Arc::new(NoTools))
+    }
+
+    /// The same for a function that calls tools or subscribers; what that takes is in no other function's package.
+    pub fn calling() -> Result<Self, Misconfigured> {
+        Self::with(Arc::new(LazyTools::default()))
+    }
+
+    fn with(tools: Arc<dyn Tools>) -> Result<Self, Misconfigured> {
         let aws =
             Aws::from_env().map_err(|_| Misconfigured("AWS_REGION, AWS_ACCESS_KEY_ID or AWS_SECRET_ACCESS_KEY"))?;
         let text = |name: &str| env::var(name).unwrap_or_default();
@@ -56,7 +65,7 @@ impl Host {
         let ports = Ports {
             table: Arc::new(DynamoTable::new(aws.dynamodb(), table, clock.clone(), ids.clone())),
             blobs: Arc::new(aws.bucket(&text("BLOB_BUCKET"))),
-            tools: Arc::new(LazyTools::default()),
+            tools,
             signals: Arc::new(StepFunctions::new(aws.sfn(), text("STATE_MACHINE_ARN"))),
             notifier: Arc::new(Polling),
             clock,
@@ -79,6 +88,16 @@ impl Host {
     /// The archive (`EXPORT_BUCKET`).
     pub fn archive(&self) -> Bucket {
         self.aws.bucket(&env::var("EXPORT_BUCKET").unwrap_or_default())
+    }
+}
+
+/// A function that calls none.
+struct NoTools;
+
+#[async_trait]
+impl Tools for NoTools {
+    async fn call(&self, _: ToolCall) -> ToolAnswer {
+        ToolAnswer::Forbidden("this function calls no tools".into())
     }
 }
 

@@ -1,7 +1,7 @@
 //! The glue of every function: one event in, one answer out. HTTP events go through the very routes of the embedded
 //! server; all else is the function's task.
 
-use crate::{Host, telemetry};
+use crate::{Host, Misconfigured, telemetry};
 use axum::{Router, body::Body};
 use contracts::{Code, Problem};
 use edge::Routes;
@@ -58,10 +58,19 @@ impl Kind {
 
 /// Serves a function until Lambda ends the process: `routes` for HTTP, `task` for everything else.
 pub fn serve(routes: Routes, task: Task) -> Result<(), Error> {
+    run(Host::from_env, routes, task)
+}
+
+/// Serves a function whose task calls tools or subscribers.
+pub fn calls(task: Task) -> Result<(), Error> {
+    run(Host::calling, Routes::new(), task)
+}
+
+fn run(host: fn() -> Result<Host, Misconfigured>, routes: Routes, task: Task) -> Result<(), Error> {
     telemetry::init();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let host = Arc::new(Host::from_env()?);
+        let host = Arc::new(host()?);
         let router = edge::unknown(edge::absent(routes)).with_state(host.engine.clone());
         let handle = service_fn(move |event: LambdaEvent<Box<RawValue>>| {
             let (host, router) = (host.clone(), router.clone());

@@ -17,7 +17,7 @@ mod transport;
 pub use client::Aws;
 pub use dynamodb::{Budget, DynamoTable, Units};
 pub use host::{Host, Misconfigured, run_budget_ms, schedule_budget_ms};
-pub use lambda::{Error, Task, http, serve, tasks, unauthorized};
+pub use lambda::{Error, Task, calls, http, serve, tasks, unauthorized};
 pub use s3::Bucket;
 pub use secret::SecretSigner;
 pub use sfn::StepFunctions;

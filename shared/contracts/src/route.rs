@@ -438,7 +438,7 @@ pub const ROUTES: &[Route] = &[
         name: "policy.backtest",
         side: Side::Query,
         path: "/v1/policies/backtest",
-        function: "query",
+        function: "skill",
         grant: "audit",
         capability: Capability::Audit,
         summary: "What would have changed under another policy set",

@@ -42,8 +42,8 @@ pub const ARTIFACT_UNPACKED_BYTES_MAX: u64 = 16 * 1024 * 1024;
 pub const ARTIFACT_FILES_MAX: usize = 1_000;
 /// Publishers, keys of one, prefixes of one, revoked digests, minimum versions of a trust policy: each.
 pub const TRUST_ENTRIES_MAX: usize = 1_000;
-/// Freezes of a workspace.
-pub const FREEZES_MAX: usize = 1_000;
+/// Freezes of a workspace: every claim checks the item they are in.
+pub const FREEZES_MAX: usize = 100;
 /// Meters of a workspace. Each that applies is an item of the claim.
 pub const METERS_MAX: usize = 8;
 /// Longest window of a meter, in seconds: 31 days.

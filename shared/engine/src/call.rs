@@ -7,7 +7,7 @@ use crate::{
     keys, measure,
     ports::{ToolAnswer, ToolCall, Write},
     records::Settings,
-    usage::Metering,
+    usage::{self, Metering},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD as B64};
 use contracts::{
@@ -248,6 +248,8 @@ impl Engine {
         let usage =
             self.metered(&state.workspace, governance, [planned.call.operation.as_str()], actor, metering).await?;
         if purpose == Purpose::Run && (!planned.wires.is_empty() || !usage.is_empty()) {
+            let own = record.hold.as_ref().map(|hold| hold.meters.as_slice()).unwrap_or_default();
+            let usage = usage::without(usage, own);
             match self.judge_actual(state, facts, planned, &input, (usage, snapshot)).await? {
                 (Verdict::Autonomous, _) => {}
                 (Verdict::Assist, reasons) => {
@@ -279,9 +281,7 @@ impl Engine {
             let who = (planned.call.operation.as_str(), actor);
             match self.reserve(&state.workspace, governance, who, &spend, metering) {
                 Ok(amounts) => reserved = amounts,
-                Err(over) => {
-                    return Ok(Prepared::Block { reason: BlockReason::UsageExceeded, message: Some(over) });
-                }
+                Err((reason, over)) => return Ok(Prepared::Block { reason, message: Some(over) }),
             }
         }
         Ok(Prepared::Call(Box::new(Ready {

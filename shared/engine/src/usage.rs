@@ -14,7 +14,7 @@ use crate::{
 };
 use contracts::{
     StepId, Timestamp, WorkspaceId,
-    event::{Event, Reserved, Resolution},
+    event::{BlockReason, Event, Reserved, Resolution},
     governance::{Measure, Meter, MeterScope, Usage},
     plan::Radius,
 };
@@ -86,6 +86,18 @@ fn of<'t>(scope: MeterScope, operation: &'t str, actor: &'t str) -> &'t str {
     }
 }
 
+/// Usage without what a step itself holds: its own reservation is no reason against its next attempt.
+pub(crate) fn without(mut usage: Vec<Metered>, own: &[Reserved]) -> Vec<Metered> {
+    for one in own {
+        for metered in usage.iter_mut().filter(|metered| metered.meter == one.meter) {
+            if let Some(used) = metered.used.get_mut(&one.of) {
+                *used = used.saturating_sub(one.amount);
+            }
+        }
+    }
+    usage
+}
+
 /// What a worker knows of usage while it claims: read once a batch, and what the batch itself reserves.
 #[derive(Default)]
 pub(crate) struct Metering {
@@ -139,7 +151,7 @@ impl Engine {
     }
 
     /// Reserves what a call will use of the meters that count it, on top of what the batch reserved before. `Err`: what
-    /// would be exceeded.
+    /// would be exceeded, and whether time alone may help.
     pub(crate) fn reserve(
         &self,
         workspace: &WorkspaceId,
@@ -147,7 +159,7 @@ impl Engine {
         (operation, actor): (&str, &str),
         spend: &Radius,
         metering: &mut Metering,
-    ) -> Result<Vec<Reserved>, String> {
+    ) -> Result<Vec<Reserved>, (BlockReason, String)> {
         let now = self.now();
         let mut reserved = Vec::new();
         for meter in governance.meters(operation) {
@@ -156,10 +168,13 @@ impl Engine {
             let key = keys::usage(workspace, &meter.id, of);
             let used = metering.read.get(&key).map_or(0, |(_, record)| record.used(meter.window_seconds, now));
             if let Some(limit) = meter.limit.filter(|limit| used.saturating_add(amount) > *limit) {
-                return Err(format!(
+                let message = format!(
                     "{}: {used} used and {amount} more of {limit} within {} s",
                     meter.id, meter.window_seconds
-                ));
+                );
+                // More than the whole limit: no time will do, people must.
+                let alone = amount > limit;
+                return Err((if alone { BlockReason::BudgetExceeded } else { BlockReason::UsageExceeded }, message));
             }
             if amount > 0 {
                 let (meter, window_seconds) = (meter.id.clone(), meter.window_seconds);

@@ -473,6 +473,17 @@ pub(crate) async fn attack_budget_split_over_many_small_steps(house: &House) {
     assert_eq!((used(&answer, "mails"), used(&answer, "perOperation")), (3, 3), "{answer}");
     house.proven(&id).await;
 
+    // More than the whole limit at once: no time will do.
+    budgets(
+        house,
+        json!({ "meters": [{ "id": "money", "scope": "workspace", "measure": { "kind": "money", "currency": "EUR" }, "windowSeconds": 60, "limit": 3 }] }),
+    )
+    .await;
+    let id = house.submit(json!([pay("p")])).await;
+    house.until(&id, "blocked").await;
+    house.approve(&id).await;
+    assert_eq!(waits_for(house, &id, "p", "budget_exceeded").await["status"], "blocked");
+
     // What the tool refused had no effect: it is given back.
     budgets(
         house,

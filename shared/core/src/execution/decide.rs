@@ -689,7 +689,8 @@ impl Transition {
             Outcome::Failed { code, message } => match purpose {
                 Purpose::Run => {
                     let mut changed = self.changed(id, Some(code), Some(message));
-                    changed.released = self.record(id)?.hold.is_some();
+                    // An attempt before it may have had its effect.
+                    changed.released = attempt == 1 && self.record(id)?.hold.is_some();
                     self.emit(Event::StepFailed(changed));
                 }
                 Purpose::Probe => self.blocked(id, BlockReason::OutcomeUnknown, Some(message), None),

@@ -25,12 +25,11 @@ use tracing_subscriber::{
 const TARGET: &str = "metric";
 const NAMESPACE: &str = "Countersign";
 
-/// Begins to log. `LOG_LEVEL`: error, warn, info (as without it), debug.
+/// Begins to log. `LOG_LEVEL`: error, warn, info (as without it); what is below is in no release.
 pub(crate) fn init() {
     let level = match env::var("LOG_LEVEL").unwrap_or_default().as_str() {
         "error" => Level::ERROR,
         "warn" => Level::WARN,
-        "debug" => Level::DEBUG,
         _ => Level::INFO,
     };
     let logs = fmt::layer().json().flatten_event(true).with_current_span(true).with_span_list(false);
@@ -42,7 +41,7 @@ pub(crate) fn init() {
     }));
     let metrics = Metrics { stage: env::var("STAGE").unwrap_or_default() };
     let metrics = metrics.with_filter(filter_fn(|metadata| metadata.target() == TARGET));
-    let most = LevelFilter::from_level(level.max(Level::INFO));
+    let most = LevelFilter::INFO;
     // Once per process; a second start has the first one's.
     let _ = tracing_subscriber::registry().with(logs).with(metrics).with(most).try_init();
 }

@@ -15,7 +15,8 @@ use std::{
     fs,
     process::Command,
     sync::atomic::{AtomicU32, Ordering},
-    time::Instant,
+    thread,
+    time::{Duration, Instant},
 };
 
 /// Its name.
@@ -109,6 +110,10 @@ impl Stack {
             let sent = unsafe { libc::kill(*process, libc::SIGKILL) };
             assert_eq!(sent, 0);
         }
+        // A signal is sent before its process is gone, and the cloud would hand it another event.
+        while processes.iter().any(lives) {
+            thread::sleep(Duration::from_millis(2));
+        }
         processes.len()
     }
 
@@ -122,6 +127,12 @@ impl Stack {
         let all = fs::read_dir("/proc").unwrap().flatten();
         all.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(mine).collect()
     }
+}
+
+/// Whether any thread of a process still runs; a zombie's does not.
+fn lives(process: &i32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).map_or(0, Iterator::count);
+    threads > 1 || !fs::read(format!("/proc/{process}/environ")).unwrap_or_default().is_empty()
 }
 
 /// Every function's name.

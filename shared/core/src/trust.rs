@@ -69,6 +69,13 @@ pub fn lapsed(manifest: &Manifest, trust: &TrustPolicy, now: Timestamp) -> Optio
     found.issues.into_iter().next().map(|(_, issue)| issue.message)
 }
 
+/// Whether a skill is revoked: by the digest of its manifest, or of its files.
+pub fn revoked(manifest: &Manifest, trust: &TrustPolicy) -> bool {
+    let named = |digest: &Digest| trust.revoked_digests.contains(digest);
+    manifest_digest(manifest).is_ok_and(|digest| named(&digest))
+        || (named(&manifest.artifact.digest) && !empty(&manifest.artifact.digest))
+}
+
 // The envelope's form; its payload's bytes.
 fn open(given: &Value, found: &mut Examined) -> Option<(Envelope, Vec<u8>)> {
     if given.get("payloadType").is_none() {
@@ -241,11 +248,7 @@ fn judge(manifest: &Manifest, trust: &TrustPolicy, found: &mut Examined) {
             found.against(Code::ProvenanceUntrusted, "/manifest/payload/publisher/provenance", message);
         }
     }
-    let digest = manifest_digest(manifest).ok();
-    let revoked = |digest: &Digest| trust.revoked_digests.contains(digest);
-    if digest.as_ref().is_some_and(revoked)
-        || (revoked(&manifest.artifact.digest) && !empty(&manifest.artifact.digest))
-    {
+    if revoked(manifest, trust) {
         found.against(Code::RollbackRefused, "/manifest", "this skill is revoked");
     }
     if let Some(minimum) = trust.minimum_versions.get(&manifest.skill.key) {

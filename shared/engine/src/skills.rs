@@ -20,7 +20,7 @@ use cs_core::{
     artifact,
     skill::{Skill, manifest_digest},
     trace::{self, Stamp},
-    trust::examine,
+    trust::{self, examine},
 };
 use semver::Version;
 use serde::{Deserialize, Serialize};
@@ -64,8 +64,8 @@ pub(crate) const DISABLED: i64 = 1;
 /// By the trust policy; installing it again, once it is trusted again, takes it into use.
 pub(crate) const REVOKED: i64 = 2;
 
-/// Versions of one skill that one disable covers.
-const VERSIONS_MAX: usize = 50;
+/// Versions of one skill that one transaction disables.
+const DISABLED_AT_ONCE: usize = 50;
 /// Skills of one workspace.
 const SKILLS_MAX: usize = 5_000;
 const TRIES_MAX: u32 = 8;
@@ -278,18 +278,16 @@ impl Engine {
         &self,
         caller: &Caller,
         request: &InstallSkill,
-        trust: &TrustPolicy,
+        policy: &TrustPolicy,
     ) -> Answer<Option<(Code, Issue)>> {
         let Ok(version) = Version::parse(&request.version) else {
             return Ok(None); // the manifest is refused for it
         };
-        let (partition, _) = keys::skills(&caller.workspace);
-        let prefix = format!("s#{}@", request.skill_key);
-        for (key, item) in self.ports.table.query(&Query::prefix(partition, &prefix, VERSIONS_MAX)).await? {
-            let record: SkillRecord = bodies::decode(&key, &item.body)?;
-            let other = key.sort.rsplit_once('@').and_then(|(_, version)| Version::parse(version).ok());
-            if let Some(other) = other.filter(|other| version < *other)
-                && trust.revoked_digests.contains(&record.manifest_digest)
+        for stored in self.stored_skills(&caller.workspace).await? {
+            let manifest = stored.manifest()?;
+            let other = Version::parse(&manifest.skill.version).ok().filter(|other| version < *other);
+            if let Some(other) = other.filter(|_| manifest.skill.key == request.skill_key)
+                && trust::revoked(&manifest, policy)
             {
                 let message = format!("{other} of `{}` is revoked; only what is later may come", request.skill_key);
                 let issue = Issue::coded("ROLLBACK_REFUSED", "/version", message);
@@ -353,13 +351,14 @@ impl Engine {
             return Ok(given);
         }
         let workspace = &caller.workspace;
-        for _ in 0..TRIES_MAX {
+        let mut tries = 0;
+        while tries < TRIES_MAX {
             let (partition, _) = keys::skills(workspace);
             let prefix = match &request.version {
                 Some(version) => format!("s#{}@{version}", request.skill_key),
                 None => format!("s#{}@", request.skill_key),
             };
-            let mut items = self.ports.table.query(&Query::prefix(partition, &prefix, VERSIONS_MAX)).await?;
+            let mut items = self.ports.table.query(&Query::prefix(partition, &prefix, SKILLS_MAX)).await?;
             if request.version.is_some() {
                 items.retain(|(key, _)| key.sort == prefix);
             }
@@ -367,6 +366,10 @@ impl Engine {
                 let message = format!("no skill `{}` is installed at that version", request.skill_key);
                 return Err(Problem::new(Code::NotFound, message));
             }
+            items.retain(|(_, item)| item.fields.get("disabled") != Some(&DISABLED));
+            // What one transaction cannot hold is disabled before the rest, so that an end in between errs on the safe side.
+            let whole = items.len() <= DISABLED_AT_ONCE;
+            items.truncate(DISABLED_AT_ONCE);
             let now = self.now();
             let named = |key: &str, version: &str| {
                 key == request.skill_key && request.version.as_deref().is_none_or(|wanted| wanted == version)
@@ -389,7 +392,9 @@ impl Engine {
                     Write::Put { key, item, condition }
                 })
                 .collect();
-            writes.extend(once.as_ref().map(|once| self.once_write(once, &response)).transpose()?);
+            if whole {
+                writes.extend(once.as_ref().map(|once| self.once_write(once, &response)).transpose()?);
+            }
             let event = Event::SkillDisabled(SkillDisabled {
                 key: request.skill_key.clone(),
                 version: request.version.clone(),
@@ -397,8 +402,10 @@ impl Engine {
                 actor_id: caller.actor.id.clone(),
                 reason: request.reason.clone(),
             });
-            if self.journal(caller, vec![event], writes, true).await? {
-                return Ok(response);
+            match self.journal(caller, vec![event], writes, true).await? {
+                true if whole => return Ok(response),
+                true => {}
+                false => tries += 1,
             }
         }
         Err(busy())

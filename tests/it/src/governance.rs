@@ -191,12 +191,15 @@ pub(crate) async fn refused_skills_never_occupy_the_version(house: &House) {
     lower["skill"]["version"] = json!("0.1.0");
     let lower = signed_by(&publisher(), &lower, b"");
     assert_eq!(code(&house.agent.post("/v1/skills", &lower).await), (409, "ROLLBACK_REFUSED".into()), "below it");
+    trust.revoked_digests = vec![good["artifactDigest"].as_str().unwrap().parse().unwrap()];
+    house.trust(&trust).await;
+    assert_eq!(code(&house.agent.post("/v1/skills", &lower).await), (409, "ROLLBACK_REFUSED".into()), "by its files");
     let Some(node) = house.embedded() else { return };
     let trace = node.engine().workspace_trace(&house.identity.workspace).await.unwrap();
     let mut verifier = cs_core::trace::Verifier::default();
     trace.iter().for_each(|entry| verifier.push(entry).unwrap());
     let rejected = trace.iter().filter(|entry| entry["type"] == "controlPlane.skill.rejected").count();
-    assert_eq!(rejected, refused + 4, "each refused attempt is in the workspace's trace");
+    assert_eq!(rejected, refused + 5, "each refused attempt is in the workspace's trace");
 }
 
 fn base64(bytes: &[u8]) -> String {

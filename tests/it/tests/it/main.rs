@@ -7,6 +7,7 @@ mod handlers;
 mod layering;
 mod loop_whole;
 mod mcp;
+mod registry;
 mod schedules;
 mod stage_events;
 mod table_contract;

@@ -99,6 +99,12 @@ pub(crate) async fn refused_skills_never_occupy_the_version(house: &House) {
             request(&|body| body["artifactDigest"] = json!(format!("sha256:{}", "1".repeat(64)))),
         ),
         (409, "ARTIFACT_DIGEST_MISMATCH", swapped),
+        // The very files the manifest lists, and something behind the end of the archive: only the digest sees it.
+        (409, "ARTIFACT_DIGEST_MISMATCH", {
+            let mut body = signed_by(&publisher(), &manifest, &packed);
+            body["artifact"] = json!({ "bytes": base64(&[packed.as_slice(), b"smuggled"].concat()) });
+            body
+        }),
         (409, "ARTIFACT_DIGEST_MISMATCH", {
             let mut body = signed_by(&publisher(), &manifest, &packed);
             body.as_object_mut().unwrap().remove("artifact");

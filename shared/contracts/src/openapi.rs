@@ -2,13 +2,16 @@
 
 use crate::{
     Code,
-    capability::CONTRACTS_VERSION,
+    capability::{CONTRACTS_VERSION, Capabilities},
+    command as c,
     event::{CloudEvent, Event},
+    governance as g,
     manifest::{Envelope, Manifest},
     problem::Problem,
+    query as q,
     route::{COMMON, Method, ROUTES, Route, Side},
 };
-use schemars::{SchemaGenerator, generate::SchemaSettings};
+use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
@@ -23,7 +26,9 @@ pub fn document(examples: &Examples) -> Value {
     let mut paths: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
     let problem = generator.subschema_for::<Problem>().to_value();
     for route in ROUTES.iter().filter(|route| route.offered) {
-        let item = operation(route, &mut generator, &problem, examples);
+        // An operation without them is not in the document, and a test says so.
+        let Some(shapes) = shapes(route.name) else { continue };
+        let item = operation(route, shapes, &mut generator, &problem, examples);
         let method = match route.method {
             Method::Get => "get",
             Method::Post => "post",
@@ -48,9 +53,63 @@ pub fn document(examples: &Examples) -> Value {
     })
 }
 
-fn operation(route: &Route, generator: &mut SchemaGenerator, problem: &Value, examples: &Examples) -> Value {
-    let request = resolve((route.request)(generator).to_value(), generator);
-    let response = (route.response)(generator).to_value();
+type Shape = fn(&mut SchemaGenerator) -> Schema;
+
+fn schema<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    generator.subschema_for::<T>()
+}
+
+/// Request and answer of an operation.
+fn shapes(name: &str) -> Option<(Shape, Shape)> {
+    let shapes: (Shape, Shape) = match name {
+        "intent.submit" => (schema::<c::SubmitIntent>, schema::<c::IntentSubmitted>),
+        "plan.compile" => (schema::<c::CompilePlan>, schema::<c::PlanCompiledAnswer>),
+        "plan.verify" => (schema::<c::VerifyPlan>, schema::<c::PlanVerifiedAnswer>),
+        "execution.start" => (schema::<c::StartExecution>, schema::<c::ExecutionStartedAnswer>),
+        "execution.approve" => (schema::<c::ApproveExecution>, schema::<c::ExecutionApproved>),
+        "execution.reject" => (schema::<c::RejectExecution>, schema::<c::ExecutionRejected>),
+        "execution.cancel" => (schema::<c::CancelExecution>, schema::<c::ExecutionCancelledAnswer>),
+        "execution.pause" => (schema::<c::SteerExecution>, schema::<c::ExecutionSteeredAnswer>),
+        "execution.resume" => (schema::<c::SteerExecution>, schema::<c::ExecutionSteeredAnswer>),
+        "execution.retry" => (schema::<c::RetryExecution>, schema::<c::ExecutionSteeredAnswer>),
+        "execution.abort" => (schema::<c::SteerExecution>, schema::<c::ExecutionSteeredAnswer>),
+        "execution.resolve" => (schema::<c::ResolveStep>, schema::<c::StepResolvedAnswer>),
+        "execution.evidence.export" => (schema::<c::ExportEvidence>, schema::<c::EvidenceExportedAnswer>),
+        "skill.install" => (schema::<c::InstallSkill>, schema::<c::SkillInstalledAnswer>),
+        "skill.disable" => (schema::<c::DisableSkill>, schema::<c::SkillDisabledAnswer>),
+        "policy.activate" => (schema::<c::ActivatePolicy>, schema::<c::PolicyActivatedAnswer>),
+        "policy.shadow" => (schema::<g::ShadowPolicy>, schema::<g::Shadow>),
+        "trust.set" => (schema::<g::SetTrust>, schema::<g::TrustAnswer>),
+        "freeze.set" => (schema::<g::SetFreeze>, schema::<g::Freezes>),
+        "budget.set" => (schema::<g::SetBudgets>, schema::<g::BudgetsAnswer>),
+        "execution.get" => (schema::<q::GetExecution>, schema::<q::ExecutionAnswer>),
+        "execution.list" => (schema::<q::ListExecutions>, schema::<q::ExecutionList>),
+        "trace.get" => (schema::<q::GetTrace>, schema::<q::Trace>),
+        "trace.replay" => (schema::<q::ReplayTrace>, schema::<q::Replay>),
+        "policy.explain" => (schema::<q::ExplainPolicy>, schema::<q::Explanation>),
+        "policy.backtest" => (schema::<q::BacktestPolicy>, schema::<q::Backtest>),
+        "policy.get" => (schema::<g::Look>, schema::<g::PolicySets>),
+        "policy.shadow.get" => (schema::<g::Look>, schema::<g::Shadow>),
+        "trust.get" => (schema::<g::Look>, schema::<g::TrustAnswer>),
+        "freeze.list" => (schema::<g::Look>, schema::<g::Freezes>),
+        "budget.get" => (schema::<g::Look>, schema::<g::BudgetsAnswer>),
+        "skill.list" => (schema::<q::ListSkills>, schema::<q::SkillList>),
+        "skill.verify" => (schema::<c::InstallSkill>, schema::<q::SkillVerified>),
+        "capabilities" => (schema::<q::GetCapabilities>, schema::<Capabilities>),
+        _ => return None,
+    };
+    Some(shapes)
+}
+
+fn operation(
+    route: &Route,
+    (request, response): (Shape, Shape),
+    generator: &mut SchemaGenerator,
+    problem: &Value,
+    examples: &Examples,
+) -> Value {
+    let request = resolve(request(generator).to_value(), generator);
+    let response = response(generator).to_value();
     let in_path = |name: &str| route.path.contains(&format!("{{{name}}}"));
     let mut parameters: Vec<Value> = Vec::new();
     let mut body = request.clone();

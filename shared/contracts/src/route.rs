@@ -3,9 +3,7 @@
 use crate::{
     Code,
     capability::{CONTRACTS_VERSION, Capabilities, Capability, Offer},
-    command as c, governance as g, query as q,
 };
-use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 /// HTTP method of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +19,17 @@ pub enum Side {
     Query,
 }
 
-/// One operation of the contract.
+/// What the text of a query parameter stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parameter {
+    /// `true` or `false`.
+    Flag,
+    /// A whole number.
+    Number,
+}
+
+/// One operation of the contract. The shapes of its request and answer are in [`crate::openapi`]: what serves an
+/// operation need not carry what describes it.
 #[derive(Clone, Copy)]
 pub struct Route {
     /// Key without `controlPlane.`.
@@ -43,8 +51,8 @@ pub struct Route {
     pub codes: &'static [Code],
     /// Keys of events without `controlPlane.`.
     pub emits: &'static [&'static str],
-    pub request: fn(&mut SchemaGenerator) -> Schema,
-    pub response: fn(&mut SchemaGenerator) -> Schema,
+    /// Query parameters that are something else than text.
+    pub parameters: &'static [(&'static str, Parameter)],
 }
 
 impl Route {
@@ -121,13 +129,8 @@ const BASE: Route = Route {
     summary: "",
     codes: &[],
     emits: &[],
-    request: schema::<()>,
-    response: schema::<()>,
+    parameters: &[],
 };
-
-fn schema<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
-    generator.subschema_for::<T>()
-}
 
 /// Every operation of the contract, commands first.
 pub const ROUTES: &[Route] = &[
@@ -139,8 +142,6 @@ pub const ROUTES: &[Route] = &[
         success: 202,
         summary: "Submit an intent",
         emits: &["intent.received", "plan.compiled", "plan.rejected"],
-        request: schema::<c::SubmitIntent>,
-        response: schema::<c::IntentSubmitted>,
         ..BASE
     },
     Route {
@@ -151,8 +152,6 @@ pub const ROUTES: &[Route] = &[
         summary: "Compile a draft into a plan",
         codes: &[Code::IntentNotFound],
         emits: &["plan.compiled", "plan.rejected"],
-        request: schema::<c::CompilePlan>,
-        response: schema::<c::PlanCompiledAnswer>,
         ..BASE
     },
     Route {
@@ -164,8 +163,6 @@ pub const ROUTES: &[Route] = &[
         summary: "Verify a plan against policy and risk rules",
         codes: &[Code::PreconditionFailed],
         emits: &["plan.verified", "plan.rejected"],
-        request: schema::<c::VerifyPlan>,
-        response: schema::<c::PlanVerifiedAnswer>,
         ..BASE
     },
     Route {
@@ -177,8 +174,6 @@ pub const ROUTES: &[Route] = &[
         summary: "Start a verified plan",
         codes: &[Code::PreconditionFailed],
         emits: &["execution.started"],
-        request: schema::<c::StartExecution>,
-        response: schema::<c::ExecutionStartedAnswer>,
         ..BASE
     },
     Route {
@@ -190,8 +185,6 @@ pub const ROUTES: &[Route] = &[
         summary: "Approve a plan or a step",
         codes: APPROVE,
         emits: &["approval.granted"],
-        request: schema::<c::ApproveExecution>,
-        response: schema::<c::ExecutionApproved>,
         ..BASE
     },
     Route {
@@ -203,8 +196,6 @@ pub const ROUTES: &[Route] = &[
         summary: "Reject a plan or a step",
         codes: APPROVE,
         emits: &["approval.rejected"],
-        request: schema::<c::RejectExecution>,
-        response: schema::<c::ExecutionRejected>,
         ..BASE
     },
     Route {
@@ -214,8 +205,6 @@ pub const ROUTES: &[Route] = &[
         grant: "execution.cancel",
         summary: "Cancel an execution, undoing what it did if asked",
         emits: &["execution.cancelled"],
-        request: schema::<c::CancelExecution>,
-        response: schema::<c::ExecutionCancelledAnswer>,
         ..BASE
     },
     Route {
@@ -225,8 +214,6 @@ pub const ROUTES: &[Route] = &[
         grant: "execution.pause",
         summary: "Start no further step",
         emits: &["execution.paused"],
-        request: schema::<c::SteerExecution>,
-        response: schema::<c::ExecutionSteeredAnswer>,
         ..BASE
     },
     Route {
@@ -236,8 +223,6 @@ pub const ROUTES: &[Route] = &[
         grant: "execution.resume",
         summary: "Go on after a pause",
         emits: &["execution.resumed"],
-        request: schema::<c::SteerExecution>,
-        response: schema::<c::ExecutionSteeredAnswer>,
         ..BASE
     },
     Route {
@@ -247,8 +232,6 @@ pub const ROUTES: &[Route] = &[
         grant: "execution.retry",
         summary: "Try failed or expired steps again",
         emits: &["execution.step.retried"],
-        request: schema::<c::RetryExecution>,
-        response: schema::<c::ExecutionSteeredAnswer>,
         ..BASE
     },
     Route {
@@ -258,8 +241,6 @@ pub const ROUTES: &[Route] = &[
         grant: "execution.abort",
         summary: "Fail an execution at once",
         emits: &["execution.failed"],
-        request: schema::<c::SteerExecution>,
-        response: schema::<c::ExecutionSteeredAnswer>,
         ..BASE
     },
     Route {
@@ -269,8 +250,6 @@ pub const ROUTES: &[Route] = &[
         grant: "execution.resolve",
         summary: "Say what became of a call whose outcome is not known",
         emits: &["execution.step.resolved"],
-        request: schema::<c::ResolveStep>,
-        response: schema::<c::StepResolvedAnswer>,
         ..BASE
     },
     Route {
@@ -282,8 +261,6 @@ pub const ROUTES: &[Route] = &[
         offered: false,
         summary: "Export an execution's evidence",
         emits: &["evidence.exported"],
-        request: schema::<c::ExportEvidence>,
-        response: schema::<c::EvidenceExportedAnswer>,
         ..BASE
     },
     Route {
@@ -296,8 +273,6 @@ pub const ROUTES: &[Route] = &[
         summary: "Install a skill",
         codes: INSTALL,
         emits: &["skill.installed", "skill.rejected"],
-        request: schema::<c::InstallSkill>,
-        response: schema::<c::SkillInstalledAnswer>,
         ..BASE
     },
     Route {
@@ -308,8 +283,6 @@ pub const ROUTES: &[Route] = &[
         capability: Capability::SkillRegistry,
         summary: "Disable a skill",
         emits: &["skill.disabled"],
-        request: schema::<c::DisableSkill>,
-        response: schema::<c::SkillDisabledAnswer>,
         ..BASE
     },
     Route {
@@ -321,8 +294,6 @@ pub const ROUTES: &[Route] = &[
         summary: "Validate a policy set, show what it would have changed, and activate it",
         codes: POLICY,
         emits: &["policy.activated"],
-        request: schema::<c::ActivatePolicy>,
-        response: schema::<c::PolicyActivatedAnswer>,
         ..BASE
     },
     Route {
@@ -333,8 +304,6 @@ pub const ROUTES: &[Route] = &[
         capability: Capability::Audit,
         summary: "Evaluate a candidate set beside the active one, or stop",
         emits: &["governance.changed"],
-        request: schema::<g::ShadowPolicy>,
-        response: schema::<g::Shadow>,
         ..BASE
     },
     Route {
@@ -346,8 +315,6 @@ pub const ROUTES: &[Route] = &[
         summary: "Say whose skills may be installed; what is trusted no longer is no longer used",
         codes: POLICY,
         emits: &["governance.changed", "skill.disabled"],
-        request: schema::<g::SetTrust>,
-        response: schema::<g::TrustAnswer>,
         ..BASE
     },
     Route {
@@ -357,8 +324,6 @@ pub const ROUTES: &[Route] = &[
         grant: "freeze",
         summary: "Freeze a workspace, skill, operation or actor, or lift a freeze",
         emits: &["governance.changed"],
-        request: schema::<g::SetFreeze>,
-        response: schema::<g::Freezes>,
         ..BASE
     },
     Route {
@@ -368,8 +333,6 @@ pub const ROUTES: &[Route] = &[
         grant: "budget",
         summary: "Say how much one plan, and a window of time, may touch",
         emits: &["governance.changed"],
-        request: schema::<g::SetBudgets>,
-        response: schema::<g::BudgetsAnswer>,
         ..BASE
     },
     Route {
@@ -380,8 +343,7 @@ pub const ROUTES: &[Route] = &[
         function: "query",
         grant: "execution.read",
         summary: "One execution",
-        request: schema::<q::GetExecution>,
-        response: schema::<q::ExecutionAnswer>,
+        parameters: &[("waitSeconds", Parameter::Number), ("includePlan", Parameter::Flag)],
         ..BASE
     },
     Route {
@@ -392,8 +354,7 @@ pub const ROUTES: &[Route] = &[
         function: "query",
         grant: "execution.read",
         summary: "Executions, newest first",
-        request: schema::<q::ListExecutions>,
-        response: schema::<q::ExecutionList>,
+        parameters: &[("limit", Parameter::Number)],
         ..BASE
     },
     Route {
@@ -405,8 +366,7 @@ pub const ROUTES: &[Route] = &[
         grant: "audit",
         capability: Capability::Audit,
         summary: "The hash-chained trace of an execution",
-        request: schema::<q::GetTrace>,
-        response: schema::<q::Trace>,
+        parameters: &[("includePayloads", Parameter::Flag), ("fromSeq", Parameter::Number)],
         ..BASE
     },
     Route {
@@ -418,8 +378,6 @@ pub const ROUTES: &[Route] = &[
         grant: "audit",
         capability: Capability::Audit,
         summary: "Fold, recompile and re-evaluate; report the first differences",
-        request: schema::<q::ReplayTrace>,
-        response: schema::<q::Replay>,
         ..BASE
     },
     Route {
@@ -430,8 +388,6 @@ pub const ROUTES: &[Route] = &[
         grant: "audit",
         capability: Capability::Audit,
         summary: "Why a step was judged as it was",
-        request: schema::<q::ExplainPolicy>,
-        response: schema::<q::Explanation>,
         ..BASE
     },
     Route {
@@ -442,8 +398,6 @@ pub const ROUTES: &[Route] = &[
         grant: "audit",
         capability: Capability::Audit,
         summary: "What would have changed under another policy set",
-        request: schema::<q::BacktestPolicy>,
-        response: schema::<q::Backtest>,
         ..BASE
     },
     Route {
@@ -455,8 +409,6 @@ pub const ROUTES: &[Route] = &[
         grant: "audit",
         capability: Capability::Audit,
         summary: "The active policy set",
-        request: schema::<g::Look>,
-        response: schema::<g::PolicySets>,
         ..BASE
     },
     Route {
@@ -468,8 +420,6 @@ pub const ROUTES: &[Route] = &[
         grant: "audit",
         capability: Capability::Audit,
         summary: "What the candidate set would have changed",
-        request: schema::<g::Look>,
-        response: schema::<g::Shadow>,
         ..BASE
     },
     Route {
@@ -481,8 +431,6 @@ pub const ROUTES: &[Route] = &[
         grant: "audit",
         capability: Capability::SkillRegistry,
         summary: "Whose skills may be installed",
-        request: schema::<g::Look>,
-        response: schema::<g::TrustAnswer>,
         ..BASE
     },
     Route {
@@ -493,8 +441,6 @@ pub const ROUTES: &[Route] = &[
         function: "query",
         grant: "audit",
         summary: "What is frozen",
-        request: schema::<g::Look>,
-        response: schema::<g::Freezes>,
         ..BASE
     },
     Route {
@@ -505,8 +451,6 @@ pub const ROUTES: &[Route] = &[
         function: "query",
         grant: "audit",
         summary: "How much may be touched, and how much is used",
-        request: schema::<g::Look>,
-        response: schema::<g::BudgetsAnswer>,
         ..BASE
     },
     Route {
@@ -518,8 +462,7 @@ pub const ROUTES: &[Route] = &[
         grant: "skill-registry",
         capability: Capability::SkillRegistry,
         summary: "Installed skills",
-        request: schema::<q::ListSkills>,
-        response: schema::<q::SkillList>,
+        parameters: &[("includeDisabled", Parameter::Flag), ("limit", Parameter::Number)],
         ..BASE
     },
     Route {
@@ -531,8 +474,6 @@ pub const ROUTES: &[Route] = &[
         capability: Capability::SkillRegistry,
         summary: "Check a skill without installing it",
         codes: INSTALL,
-        request: schema::<c::InstallSkill>,
-        response: schema::<q::SkillVerified>,
         ..BASE
     },
     Route {
@@ -543,8 +484,6 @@ pub const ROUTES: &[Route] = &[
         function: "query",
         grant: "",
         summary: "What this deployment offers",
-        request: schema::<q::GetCapabilities>,
-        response: schema::<Capabilities>,
         ..BASE
     },
 ];

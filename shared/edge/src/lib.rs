@@ -12,7 +12,7 @@ use axum::{
 use contracts::{
     Code, Issue, Problem, json,
     limits::REQUEST_BYTES_MAX,
-    route::{Method, ROUTES, Route, Side, find},
+    route::{Method, Parameter, ROUTES, Route, Side, find},
 };
 use engine::{Answer, Caller, Engine};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -34,19 +34,18 @@ where
     let Some(route) = find(name) else {
         return routes;
     };
-    let kinds = Arc::new(query_kinds(route));
     let handler = move |State(engine): State<Arc<Engine>>,
                         Path(path): Path<HashMap<String, String>>,
                         RawQuery(query): RawQuery,
                         headers: HeaderMap,
                         body: Body| {
-        let (handle, kinds) = (handle.clone(), kinds.clone());
+        let handle = handle.clone();
         async move {
             let trace = Trace::of(&headers, &engine);
             let answer = async {
                 let caller = caller(&engine, route, &headers, &trace).await?;
                 let value = match route.method {
-                    Method::Get => from_query(query.as_deref().unwrap_or_default(), &kinds)?,
+                    Method::Get => from_query(query.as_deref().unwrap_or_default(), route.parameters)?,
                     Method::Post => from_body(&headers, body).await?,
                 };
                 let request: T = json::typed(Value::Object(with_path(value, path)?))?;
@@ -165,32 +164,17 @@ fn with_path(mut map: Map<String, Value>, path: HashMap<String, String>) -> Answ
     Ok(map)
 }
 
-// What each query parameter is, by the request's schema.
-fn query_kinds(route: &Route) -> HashMap<String, String> {
-    let mut generator = schemars::SchemaGenerator::default();
-    let schema = (route.request)(&mut generator).to_value();
-    let name = schema.get("$ref").and_then(Value::as_str).and_then(|path| path.rsplit('/').next());
-    let schema = name.and_then(|name| generator.definitions().get(name)).cloned().unwrap_or(schema);
-    let kind = |schema: &Value| match schema.get("type")? {
-        Value::String(kind) => Some(kind.clone()),
-        Value::Array(kinds) => kinds.first()?.as_str().map(str::to_owned),
-        _ => None,
-    };
-    let properties = schema.get("properties").and_then(Value::as_object).into_iter().flatten();
-    properties.filter_map(|(name, schema)| Some((name.clone(), kind(schema)?))).collect()
-}
-
-fn from_query(query: &str, kinds: &HashMap<String, String>) -> Answer<Map<String, Value>> {
+fn from_query(query: &str, typed: &[(&str, Parameter)]) -> Answer<Map<String, Value>> {
     let mut map = Map::new();
     for (name, text) in url::form_urlencoded::parse(query.as_bytes()) {
         let wrong = |kind: &str| {
             let issue = Issue::new(format!("/{name}"), format!("`{text}` is not {kind}"));
             Problem::new(Code::ValidationFailed, "a query parameter is not valid").issue(issue)
         };
-        let value = match kinds.get(name.as_ref()).map(String::as_str) {
-            Some("boolean") => Value::Bool(text.parse().map_err(|_| wrong("true or false"))?),
-            Some("integer") => Value::from(text.parse::<u64>().map_err(|_| wrong("a whole number"))?),
-            _ => Value::String(text.clone().into_owned()),
+        let value = match typed.iter().find(|(typed, _)| *typed == name).map(|(_, parameter)| parameter) {
+            Some(Parameter::Flag) => Value::Bool(text.parse().map_err(|_| wrong("true or false"))?),
+            Some(Parameter::Number) => Value::from(text.parse::<u64>().map_err(|_| wrong("a whole number"))?),
+            None => Value::String(text.clone().into_owned()),
         };
         if map.insert(name.clone().into_owned(), value).is_some() {
             let issue = Issue::new(format!("/{name}"), "this parameter stands here twice");

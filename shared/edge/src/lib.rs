@@ -43,18 +43,32 @@ where
         async move {
             let trace = Trace::of(&headers, &engine);
             let answer = async {
-                let caller = caller(&engine, route, &headers, &trace).await?;
-                let value = match route.method {
-                    Method::Get => from_query(query.as_deref().unwrap_or_default(), route.parameters)?,
-                    Method::Post => from_body(&headers, body).await?,
-                };
-                let request: T = json::typed(Value::Object(with_path(value, path)?))?;
+                let (caller, value) = request(&engine, route, path, query, &headers, body, &trace).await?;
+                let request: T = json::typed(value)?;
                 handle(engine, caller, request).await
             };
             respond(answer.await, route.success, &trace, route.name)
         }
     };
     routes.route(route.path, on(filter(route.method), handler))
+}
+
+// Who asks, and for what. What is the same for every operation is compiled once.
+async fn request(
+    engine: &Engine,
+    route: &Route,
+    path: HashMap<String, String>,
+    query: Option<String>,
+    headers: &HeaderMap,
+    body: Body,
+    trace: &Trace,
+) -> Answer<(Caller, Value)> {
+    let caller = caller(engine, route, headers, trace).await?;
+    let value = match route.method {
+        Method::Get => from_query(query.as_deref().unwrap_or_default(), route.parameters)?,
+        Method::Post => from_body(headers, body).await?,
+    };
+    Ok((caller, Value::Object(with_path(value, path)?)))
 }
 
 /// Adds every operation that is in the contract but not offered yet: each answers 404 `CAPABILITY_MISSING`.
@@ -221,22 +235,28 @@ fn valid(text: &str) -> bool {
 
 /// Encodes an answer.
 pub fn respond<R: Serialize>(answer: Answer<R>, success: u16, trace: &Trace, operation: &str) -> Response {
-    let (status, kind, body) = match answer {
-        Ok(value) => (success, "application/json", serde_json::to_vec(&value)),
-        Err(mut problem) => {
-            problem.trace_id = trace.id().to_owned();
-            if problem.status >= 500 {
-                tracing::error!(operation, code = %problem.code, detail = problem.detail, trace_id = trace.id(), "failed");
-            } else {
-                tracing::debug!(operation, code = %problem.code, detail = problem.detail, "refused");
-            }
-            (problem.status, "application/problem+json", serde_json::to_vec(&problem))
-        }
+    let unwritten = |error: serde_json::Error| {
+        Problem::new(Code::InternalError, format!("the answer cannot be written: {error}"))
     };
-    let (status, body) = match body {
-        Ok(body) => (status, body),
-        Err(_) => (500, Vec::new()),
+    let (status, kind, body) = match answer.and_then(|value| serde_json::to_vec(&value).map_err(unwritten)) {
+        Ok(body) => (success, "application/json", body),
+        Err(problem) => refusal(problem, trace, operation),
     };
+    response(status, kind, body, trace)
+}
+
+fn refusal(mut problem: Problem, trace: &Trace, operation: &str) -> (u16, &'static str, Vec<u8>) {
+    problem.trace_id = trace.id().to_owned();
+    if problem.status >= 500 {
+        tracing::error!(operation, code = %problem.code, detail = problem.detail, trace_id = trace.id(), "failed");
+    } else {
+        tracing::debug!(operation, code = %problem.code, detail = problem.detail, "refused");
+    }
+    let body = serde_json::to_vec(&problem).unwrap_or_default();
+    (problem.status, "application/problem+json", body)
+}
+
+fn response(status: u16, kind: &'static str, body: Vec<u8>, trace: &Trace) -> Response {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();

@@ -10,10 +10,10 @@ pub async fn handle(engine: &Engine, archive: &dyn Archive, budget_ms: i64) -> R
     tracing::info!(
         target: "metric",
         ExportedTraces = exported.traces,
+        BrokenTraces = exported.broken,
         ExportHoursLeft = exported.left,
         "exported"
     );
-    Ok(
-        json!({ "hours": exported.hours, "traces": exported.traces, "events": exported.events, "left": exported.left }),
-    )
+    Ok(json!({ "hours": exported.hours, "traces": exported.traces, "events": exported.events,
+        "broken": exported.broken, "left": exported.left }))
 }

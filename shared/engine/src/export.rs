@@ -2,13 +2,18 @@
 //!
 //! `<workspace>/<yyyy-mm-dd>/<hh>/<part>.ndjson.gz`, and `manifest.json` beside them, written last: an hour without its
 //! manifest is exported again, and gives the same bytes. INVARIANT (tenant-walls): one workspace a folder.
+//! INVARIANT (append-only): every chain is verified on its way out. One that is broken is named in the manifest and keeps no
+//! other waiting.
 
 use crate::{
     Engine, bodies, cloud_event, keys,
-    ports::{Archive, Condition, Fault, Item, NotCommitted, Query, Write},
+    ports::{Archive, Condition, Fault, Item, Key, NotCommitted, Query, Write},
 };
 use contracts::{Digest, ExecutionId, Timestamp, WorkspaceId, event::Entry};
-use cs_core::canonical;
+use cs_core::{
+    canonical,
+    trace::{Broken, Head, Verifier},
+};
 use flate2::{Compression, GzBuilder};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, io::Write as _};
@@ -24,6 +29,8 @@ pub struct Exported {
     pub hours: u64,
     pub traces: u64,
     pub events: u64,
+    /// Traces that cannot be read or do not verify.
+    pub broken: u64,
     /// Hours that still wait: the next run goes on with them.
     pub left: u64,
 }
@@ -36,6 +43,9 @@ pub struct Manifest {
     pub from: Timestamp,
     pub to: Timestamp,
     pub files: Vec<Part>,
+    /// Sealed traces that cannot be read or do not verify, and why: they are in no file.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub broken: BTreeMap<ExecutionId, String>,
 }
 
 /// One file of a manifest.
@@ -86,12 +96,12 @@ impl Engine {
     }
 
     async fn export_hour(&self, archive: &dyn Archive, hour: i64, exported: &mut Exported) -> Result<(), Fault> {
-        let mut sealed: BTreeMap<WorkspaceId, BTreeMap<ExecutionId, u64>> = BTreeMap::new();
+        let mut sealed: BTreeMap<WorkspaceId, BTreeMap<ExecutionId, (Key, Item)>> = BTreeMap::new();
         for shard in 0..keys::WORK_SHARDS {
             let query = Query::prefix(keys::sealed_partition(hour, shard), "", usize::MAX);
             for (key, item) in self.ports.table.query(&query).await? {
                 if let Some((workspace, id)) = keys::owner(&key.sort) {
-                    sealed.entry(workspace).or_default().insert(id, bodies::decode(&key, &item.body)?);
+                    sealed.entry(workspace).or_default().insert(id, (key, item));
                 }
             }
         }
@@ -102,10 +112,19 @@ impl Engine {
             if archive.holds(&name).await? {
                 continue;
             }
-            let mut files = Vec::new();
+            let (mut files, mut broken) = (Vec::new(), BTreeMap::new());
             let mut part = Gathering::default();
-            for (id, seq) in traces {
-                part.take(&workspace, &id, self.sealed_trace(&workspace, &id, seq).await?)?;
+            for (id, (key, item)) in traces {
+                match self.sealed_trace(&workspace, &id, &key, &item).await {
+                    Ok(entries) => part.take(&workspace, &id, entries)?,
+                    Err(Fault::Corrupt(why)) => {
+                        tracing::error!(%workspace, execution = %id, why, "a trace cannot be exported");
+                        exported.broken += 1;
+                        broken.insert(id, why);
+                        continue;
+                    }
+                    Err(fault) => return Err(fault),
+                }
                 exported.traces += 1;
                 if part.text.len() >= PART_BYTES {
                     let full = std::mem::take(&mut part);
@@ -117,20 +136,36 @@ impl Engine {
             }
             exported.events += files.iter().map(|file| file.events).sum::<u64>();
             let to = from.plus_ms(keys::HOUR_MS);
-            let manifest = Manifest { workspace_id: workspace, from, to, files };
+            let manifest = Manifest { workspace_id: workspace, from, to, files, broken };
             archive.put(&name, "application/json", bodies::encode(&manifest)?).await?;
         }
         Ok(())
     }
 
     // As it was when it was sealed: a retry may have gone on with it since, which a later hour exports.
-    async fn sealed_trace(&self, workspace: &WorkspaceId, id: &ExecutionId, seq: u64) -> Result<Vec<Entry>, Fault> {
+    async fn sealed_trace(
+        &self,
+        workspace: &WorkspaceId,
+        id: &ExecutionId,
+        key: &Key,
+        sealed: &Item,
+    ) -> Result<Vec<Entry>, Fault> {
+        let seq: u64 = bodies::decode(key, &sealed.body)?;
         let query = Query {
             to: keys::event(workspace, id, seq + 1).sort,
             ..Query::prefix(keys::execution(workspace, id), keys::EVENT, usize::MAX)
         };
-        let items = self.ports.table.query(&query).await?;
-        items.iter().map(|(key, item)| bodies::decode(key, &item.body)).collect()
+        let (mut verifier, mut head, mut entries) = (Verifier::default(), Head::default(), Vec::new());
+        let broken = |why: Broken| Fault::Corrupt(why.to_string());
+        for (key, item) in self.ports.table.query(&query).await? {
+            verifier.push(&bodies::decode(&key, &item.body)?).map_err(broken)?;
+            let entry: Entry = bodies::decode(&key, &item.body)?;
+            head.hash = entry.hash.clone();
+            entries.push(entry);
+        }
+        head.seq = seq;
+        verifier.finish(&head).map_err(broken)?;
+        Ok(entries)
     }
 }
 

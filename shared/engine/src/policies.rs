@@ -180,15 +180,14 @@ impl Engine {
         let mut day = from.ms().div_euclid(DAY_MS) * DAY_MS;
         while day < to.ms() {
             for shard in 0..keys::LIST_SHARDS {
-                let mut next = keys::list_sort(from, "");
-                loop {
-                    let query = Query {
-                        partition: keys::list_partition(workspace, &Timestamp::from_ms(day).day(), shard),
-                        from: next.clone(),
-                        to: keys::list_sort(to, ""),
-                        limit: PAGE,
-                        reverse: false,
-                    };
+                let mut next = Some(Query {
+                    partition: keys::list_partition(workspace, &Timestamp::from_ms(day).day(), shard),
+                    from: keys::list_sort(from, ""),
+                    to: keys::list_sort(to, ""),
+                    limit: PAGE,
+                    reverse: false,
+                });
+                while let Some(query) = next {
                     let items = self.ports.table.query(&query).await?;
                     for (key, _) in &items {
                         let id = key.sort.split_once('#').and_then(|(_, id)| id.parse::<ExecutionId>().ok());
@@ -203,10 +202,7 @@ impl Engine {
                             found.changed.extend(policy::changes(&id, plan.plan(), &past, candidate));
                         }
                     }
-                    match items.last() {
-                        Some((key, _)) if items.len() == PAGE => next = format!("{}\u{1}", key.sort),
-                        _ => break,
-                    }
+                    next = query.behind(&items);
                 }
             }
             day += DAY_MS;

@@ -108,6 +108,12 @@ impl Query {
         // Sort keys are ASCII; no key is above `~`.
         Self { partition, from: prefix.to_owned(), to: format!("{prefix}~"), limit, reverse: false }
     }
+    /// What is behind these items, if there may be more. For a range that is read forwards.
+    pub fn behind(self, items: &[(Key, Item)]) -> Option<Self> {
+        let (last, _) = items.last().filter(|_| items.len() >= self.limit)?;
+        // The least sort key above the last one's.
+        Some(Self { from: format!("{}\u{1}", last.sort), ..self })
+    }
 }
 
 /// The whole consistency contract: strongly consistent reads, and transactions of at most

@@ -12,6 +12,7 @@ use contracts::{
     event::{CloudEvent, Entry},
     limits::TRANSACT_ITEMS_MAX,
 };
+use std::collections::BTreeSet;
 
 /// Commits of one execution that are sent at once.
 const OUTBOX_MAX: usize = TRANSACT_ITEMS_MAX;
@@ -44,11 +45,9 @@ pub fn webhook_headers(secret: &str, id: &str, at: Timestamp, body: &[u8]) -> Op
 }
 
 impl Engine {
-    /// Executions with stage events in the outbox, from one shard.
-    pub async fn outbox(&self, shard: u8, limit: usize) -> Result<Vec<OutboxRecord>, Fault> {
-        let query = Query::prefix(keys::outbox_partition(shard), "", limit);
-        let items = self.ports.table.query(&query).await?;
-        items.iter().map(|(key, item)| bodies::decode(key, &item.body)).collect()
+    /// Executions with stage events in the outbox.
+    pub async fn outbox(&self) -> Result<BTreeSet<(WorkspaceId, ExecutionId)>, Fault> {
+        self.owners(keys::outbox_partition).await
     }
 
     /// What of one execution waits in the outbox: the events in order, and what [`Engine::sent`] removes.
@@ -113,10 +112,15 @@ impl Engine {
     }
 
     /// Executions that have not ended: what a restart and [`Engine::sweep`] drive again.
-    pub async fn open_executions(&self) -> Result<Vec<(WorkspaceId, ExecutionId)>, Fault> {
-        let mut found = Vec::new();
+    pub async fn open_executions(&self) -> Result<BTreeSet<(WorkspaceId, ExecutionId)>, Fault> {
+        self.owners(keys::open_partition).await
+    }
+
+    // By their keys: what cannot be read hides nothing else.
+    async fn owners(&self, partition: fn(u8) -> String) -> Result<BTreeSet<(WorkspaceId, ExecutionId)>, Fault> {
+        let mut found = BTreeSet::new();
         for shard in 0..keys::WORK_SHARDS {
-            let query = Query::prefix(keys::open_partition(shard), "", usize::MAX);
+            let query = Query::prefix(partition(shard), "", usize::MAX);
             found.extend(self.ports.table.query(&query).await?.iter().filter_map(|(key, _)| keys::owner(&key.sort)));
         }
         Ok(found)

@@ -2,13 +2,13 @@
 //! a new drive; stage events that were not sent are published.
 
 use crate::{
-    Engine, bodies, keys,
-    ports::{Fault, Publisher, Query},
-    records::HeadRecord,
+    Answer, Engine, bodies, keys,
+    ports::{Fault, Item, Key, Publisher, Query},
+    records::{HeadRecord, OutboxRecord},
 };
 use contracts::{ExecutionId, Timestamp, WorkspaceId, event::SubmitMode};
 use cs_core::execution::{ApprovalState, Status, StepState};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 /// What is due is left alone for so long, in milliseconds: whoever should do it may be about to.
 const GRACE_MS: i64 = 60_000;
@@ -46,14 +46,21 @@ impl Engine {
         let first = self.now().ms().div_euclid(GRACE_MS).rem_euclid(i64::from(keys::WORK_SHARDS)) as u8;
         let shards = (0..keys::WORK_SHARDS).map(|shard| (shard + first) % keys::WORK_SHARDS);
         for shard in shards.clone() {
-            if let Some(publisher) = publisher {
-                self.sweep_outbox(shard, publisher, &mut swept).await?;
+            let Some(publisher) = publisher else { break };
+            let mut next = Some(Query::prefix(keys::outbox_partition(shard), "", PAGE));
+            while let Some(query) = next {
+                if self.now() >= until {
+                    swept.cut = true;
+                    return Ok(swept);
+                }
+                let items = self.ports.table.query(&query).await?;
+                self.sweep_outbox(&items, publisher, &mut swept).await;
+                next = query.behind(&items);
             }
         }
         for shard in shards {
-            let mut from = String::new();
-            loop {
-                let query = Query { from: from.clone(), ..Query::prefix(keys::open_partition(shard), "", PAGE) };
+            let mut next = Some(Query::prefix(keys::open_partition(shard), "", PAGE));
+            while let Some(query) = next {
                 let items = self.ports.table.query(&query).await?;
                 for (key, _) in &items {
                     if self.now() >= until {
@@ -62,27 +69,19 @@ impl Engine {
                     }
                     if let Some((workspace, id)) = keys::owner(&key.sort) {
                         // One that cannot be read or started keeps nobody else waiting.
-                        if let Err(fault) = self.sweep_execution(&workspace, &id, &mut swept).await {
-                            tracing::error!(workspace_id = %workspace, execution_id = %id, %fault, "cannot be swept");
+                        if let Err(problem) = self.sweep_execution(&workspace, &id, &mut swept).await {
+                            tracing::error!(workspace_id = %workspace, execution_id = %id, %problem, "cannot be swept");
                             swept.failed += 1;
                         }
                     }
                 }
-                match items.last() {
-                    Some((key, _)) if items.len() == PAGE => from = format!("{}\u{1}", key.sort),
-                    _ => break,
-                }
+                next = query.behind(&items);
             }
         }
         Ok(swept)
     }
 
-    async fn sweep_execution(
-        &self,
-        workspace: &WorkspaceId,
-        id: &ExecutionId,
-        swept: &mut Swept,
-    ) -> Result<(), Fault> {
+    async fn sweep_execution(&self, workspace: &WorkspaceId, id: &ExecutionId, swept: &mut Swept) -> Answer<()> {
         swept.open += 1;
         let key = keys::head(workspace, id);
         let Some(item) = self.ports.table.get(&key).await? else {
@@ -93,7 +92,7 @@ impl Engine {
         let asked = head.execution.approvals.iter().filter(|approval| approval.state == ApprovalState::Requested);
         let oldest = asked.map(|approval| now.ms() - approval.requested_at.ms()).max();
         swept.approval_age_ms = swept.approval_age_ms.max(oldest.unwrap_or(0));
-        let Some(occasion) = self.stuck(workspace, id, item.version, &head, now).await else {
+        let Some(occasion) = self.stuck(workspace, id, item.version, &head, now).await? else {
             return Ok(());
         };
         let name = format!("{id}-{occasion}");
@@ -113,12 +112,12 @@ impl Engine {
         version: u64,
         head: &HeadRecord,
         now: Timestamp,
-    ) -> Option<String> {
+    ) -> Answer<Option<String>> {
         let state = &head.execution;
         let quiet_ms = now.ms() - state.updated_at.ms();
         let hourly = format!("hour-{}", now.ms().div_euclid(keys::HOUR_MS));
         if let Some(lease) = &head.lease {
-            return (lease.expires_at.plus_ms(GRACE_MS) <= now).then_some(hourly);
+            return Ok((lease.expires_at.plus_ms(GRACE_MS) <= now).then_some(hourly));
         }
         let mode = state.intent.as_ref().map(|intent| intent.mode);
         let quiet = match state.status {
@@ -130,25 +129,35 @@ impl Engine {
             Status::New | Status::Completed | Status::Failed | Status::Rejected | Status::Cancelled => false,
         };
         if !quiet {
-            return None;
+            return Ok(None);
         }
-        let loaded = self.load(workspace, id).await.ok()?;
+        let loaded = self.load(workspace, id).await?;
         let due = loaded.state.next_due();
         let late = due.is_none_or(|due| due.plus_ms(GRACE_MS) <= now);
         // A wait that is registered ends by a signal, or by what is due.
         let waits = head.token.is_some() && due.is_none();
         // Held steps are looked at again and again without a commit: their driver gives no sign of life.
         let held = loaded.state.steps.iter().any(|step| step.state == StepState::Held);
-        (late && !waits).then_some(if held { format!("held-{version}") } else { hourly })
+        Ok((late && !waits).then_some(if held { format!("held-{version}") } else { hourly }))
     }
 
-    async fn sweep_outbox(&self, shard: u8, publisher: &dyn Publisher, swept: &mut Swept) -> Result<(), Fault> {
+    async fn sweep_outbox(&self, items: &[(Key, Item)], publisher: &dyn Publisher, swept: &mut Swept) {
         let now = self.now();
-        let waiting = self.outbox(shard, PAGE).await?;
-        let left = waiting.iter().filter(|record| record.at.plus_ms(GRACE_MS) <= now);
-        let owners: BTreeSet<(WorkspaceId, ExecutionId)> =
-            left.map(|record| (record.workspace.clone(), record.execution.clone())).collect();
-        for (workspace, id) in owners {
+        let mut oldest: BTreeMap<(WorkspaceId, ExecutionId), Timestamp> = BTreeMap::new();
+        for (key, item) in items {
+            match bodies::decode::<OutboxRecord>(key, &item.body) {
+                Ok(record) if record.at.plus_ms(GRACE_MS) <= now => {
+                    let at = oldest.entry((record.workspace, record.execution)).or_insert(record.at);
+                    *at = record.at.min(*at);
+                }
+                Ok(_) => {}
+                Err(fault) => {
+                    tracing::error!(%fault, "a stage event's record cannot be read");
+                    swept.failed += 1;
+                }
+            }
+        }
+        for ((workspace, id), at) in oldest {
             let (records, outcome) = self.publish(&workspace, &id, publisher).await;
             if self.sent(&records).await.is_err() {
                 tracing::warn!(execution_id = %id, "sent stage events stay in the outbox; they will be sent again");
@@ -157,12 +166,9 @@ impl Engine {
                 Ok(()) => swept.published += 1,
                 Err(fault) => {
                     tracing::warn!(execution_id = %id, %fault, "stage events wait");
-                    let oldest = waiting.iter().filter(|record| record.execution == id).map(|record| record.at).min();
-                    let age = oldest.map_or(0, |at| now.ms() - at.ms());
-                    swept.outbox_age_ms = swept.outbox_age_ms.max(age);
+                    swept.outbox_age_ms = swept.outbox_age_ms.max(now.ms() - at.ms());
                 }
             }
         }
-        Ok(())
     }
 }

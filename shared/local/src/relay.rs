@@ -11,8 +11,6 @@ use tokio::sync::mpsc;
 
 /// Executions looked at together.
 const ROUND_MAX: usize = 1_024;
-/// Outbox items looked at on a start, per shard and round.
-const SWEEP_MAX: usize = 500;
 /// First wait after a delivery that failed; doubles to the most.
 const BACKOFF_MS: u64 = 500;
 const BACKOFF_MS_MAX: u64 = 60_000;
@@ -24,7 +22,10 @@ pub(crate) async fn run(engine: Weak<Engine>, mut committed: Waiting, target: St
     let mut backlog = VecDeque::new();
     let mut backoff = BACKOFF_MS;
     if let Some(engine) = engine.upgrade() {
-        backlog.extend(left_over(&engine).await);
+        match engine.outbox().await {
+            Ok(left) => backlog.extend(left),
+            Err(fault) => tracing::warn!(%fault, "the outbox cannot be read"),
+        }
     }
     loop {
         if backlog.is_empty() {
@@ -63,15 +64,4 @@ pub(crate) async fn run(engine: Weak<Engine>, mut committed: Waiting, target: St
             backoff = (backoff * 2).min(BACKOFF_MS_MAX);
         }
     }
-}
-
-async fn left_over(engine: &Engine) -> BTreeSet<(WorkspaceId, ExecutionId)> {
-    let mut found = BTreeSet::new();
-    for shard in 0..engine::keys::WORK_SHARDS {
-        match engine.outbox(shard, SWEEP_MAX).await {
-            Ok(records) => found.extend(records.into_iter().map(|record| (record.workspace, record.execution))),
-            Err(fault) => tracing::warn!(%fault, "the outbox cannot be read"),
-        }
-    }
-    found
 }

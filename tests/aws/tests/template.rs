@@ -124,7 +124,14 @@ fn it_has_what_a_stage_needs() {
     let machine = &template["Resources"]["StateMachine"]["Properties"];
     assert_eq!(machine["DefinitionUri"], "execution.asl.json");
     assert_eq!(machine["Tracing"]["Enabled"], true);
-    let alarms = ["StuckExecutionsAlarm", "OutboxAgeAlarm", "ErrorRateAlarm", "ApprovalAgeAlarm", "StageDlqAlarm"];
+    let alarms = [
+        "StuckExecutionsAlarm",
+        "BrokenTracesAlarm",
+        "OutboxAgeAlarm",
+        "ErrorRateAlarm",
+        "ApprovalAgeAlarm",
+        "StageDlqAlarm",
+    ];
     for name in alarms.iter().chain(&["Dashboard"]) {
         assert!(resources(&template).contains_key(*name), "{name}");
     }

@@ -7,7 +7,7 @@ use cs_core::canonical;
 use engine::{
     Manifest, NextStep,
     memory::MemoryTable,
-    ports::{Archive, Fault, Publisher},
+    ports::{Archive, Clock as _, Condition, Fault, Item, Publisher, Table as _, Write},
 };
 use serde_json::json;
 use std::{
@@ -64,14 +64,26 @@ async fn one_that_cannot_be_read_keeps_nobody_else_waiting() {
     let table = Arc::new(MemoryTable::default());
     let desk = Desk::new(table.clone()).await;
     *desk.signals.lost.lock().unwrap() = true;
-    let broken = desk.submit(json!([find("a")])).await;
-    desk.submit(json!([find("b")])).await;
-    desk.submit(json!([find("c")])).await;
+    let mut ids = Vec::new();
+    for name in ["head", "step", "outbox", "whole"] {
+        ids.push(desk.submit(json!([find(name)])).await);
+    }
     *desk.signals.lost.lock().unwrap() = false;
-    table.tamper(&engine::keys::head(&desk.agent.workspace, &broken), |item| item.body = b"{".to_vec());
+    let workspace = &desk.agent.workspace;
+    let unreadable = |key| {
+        let item = Item { version: 1, body: b"{".to_vec(), ..Item::default() };
+        Write::Put { key, item, condition: Condition::Any }
+    };
+    let writes = vec![
+        unreadable(engine::keys::head(workspace, &ids[0])),
+        unreadable(engine::keys::step(workspace, &ids[1], &"step".parse().unwrap())),
+        unreadable(engine::keys::outbox(workspace, &ids[2], 1)),
+    ];
+    table.transact(writes).await.unwrap();
     desk.clock.pass(61_000);
-    let swept = desk.engine.sweep(None, 1_000).await.unwrap();
-    assert_eq!((swept.open, swept.driven, swept.failed), (3, 2, 1));
+    let queue = Queue { most: Mutex::new(usize::MAX), ..Queue::default() };
+    let swept = desk.engine.sweep(Some(&queue), 1_000).await.unwrap();
+    assert_eq!((swept.open, swept.driven, swept.published, swept.failed), (4, 2, 3, 3));
 }
 
 #[tokio::test]
@@ -158,4 +170,39 @@ async fn an_hour_is_exported_when_it_is_over_and_goes_on_where_it_broke_off() {
     let bytes = &held[&name.replace("manifest.json", &part.name)];
     assert_eq!(canonical::digest_bytes(bytes), part.digest);
     assert!(part.heads.contains_key(&id));
+}
+
+// INVARIANT append-only.
+#[tokio::test]
+async fn a_broken_trace_is_named_and_keeps_no_other_from_the_archive() {
+    let table = Arc::new(MemoryTable::default());
+    let desk = Desk::new(table.clone()).await;
+    let mut ids = Vec::new();
+    for name in ["changed", "cut", "unreadable", "unsealed", "whole"] {
+        let id = desk.submit(json!([find(name)])).await;
+        desk.drive(&id).await;
+        ids.push(id);
+    }
+    let [changed, cut, unreadable, unsealed, whole] = ids.as_slice() else { unreachable!() };
+    let (workspace, sealed_at) = (&desk.agent.workspace, desk.clock.now());
+    let event = |id, seq| engine::keys::event(workspace, id, seq);
+    table.tamper(&event(changed, 3), |item| {
+        item.body = String::from_utf8(item.body.clone()).unwrap().replacen("low", "lax", 1).into_bytes();
+    });
+    let remove = Write::Delete { key: event(cut, 7), condition: Condition::Any };
+    table.transact(vec![remove]).await.unwrap();
+    table.tamper(&event(unreadable, 2), |item| item.body = b"{".to_vec());
+    table.tamper(&engine::keys::sealed(workspace, unsealed, sealed_at), |item| item.body = b"{".to_vec());
+    desk.clock.pass(HOUR_MS);
+    let shelf = Shelf::default();
+    let exported = desk.engine.export(&shelf, 1_000_000).await.unwrap();
+    assert_eq!((exported.traces, exported.events, exported.broken, exported.left), (1, 7, 4, 0));
+    let held = shelf.held.lock().unwrap();
+    let (_, manifest) = held.iter().find(|(name, _)| name.ends_with("manifest.json")).unwrap();
+    let manifest: Manifest = serde_json::from_slice(manifest).unwrap();
+    assert_eq!(manifest.files[0].heads.keys().collect::<Vec<_>>(), [whole]);
+    let named: Vec<_> = [changed, cut, unreadable, unsealed].map(|id| manifest.broken[id].as_str()).into();
+    assert_eq!(named[0], "event 3 was changed: its content does not have its hash");
+    assert_eq!(named[1], "the chain ends at event 6, but its head is event 7: the tail was cut or forged");
+    assert!(named[2].contains("e#0000000002: EOF") && named[3].contains("sealed#"), "{named:?}");
 }

@@ -6,6 +6,7 @@ pub mod desk;
 mod governance;
 mod normal;
 pub mod scenarios;
+mod skills;
 pub mod table;
 
 use async_trait::async_trait;

@@ -1,7 +1,7 @@
 //! The scenarios, one list: each runs on the embedded server and on the deployed stack, and the traces it leaves are the
 //! same but for times and identifiers.
 
-use crate::{Client, House, governance};
+use crate::{Client, House, governance, skills};
 use futures_util::future::BoxFuture;
 use local::demo_tools::Behaviour;
 use serde_json::{Value, json};
@@ -52,10 +52,10 @@ pub const SCENARIOS: &[(&str, Scenario)] = &[
     ("credentials", |house| Box::pin(credentials(house))),
     ("edges_of_http", |house| Box::pin(edges_of_http(house))),
     ("refused_skills_never_occupy_the_version", |house| {
-        Box::pin(governance::refused_skills_never_occupy_the_version(house))
+        Box::pin(skills::refused_skills_never_occupy_the_version(house))
     }),
     ("what_is_trusted_no_longer_is_no_longer_used", |house| {
-        Box::pin(governance::what_is_trusted_no_longer_is_no_longer_used(house))
+        Box::pin(skills::what_is_trusted_no_longer_is_no_longer_used(house))
     }),
     ("policies_are_governed", |house| Box::pin(governance::policies_are_governed(house))),
     ("attack_policy_swapped_between_verify_start_approval_and_claim", |house| {

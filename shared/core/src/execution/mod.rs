@@ -8,6 +8,7 @@
 //! events and after loading, so that such changes need no records of their own.
 
 mod approval;
+mod attempt;
 pub mod decide;
 mod evolve;
 pub mod gate;

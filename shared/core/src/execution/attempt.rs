@@ -1,0 +1,361 @@
+//! The calls of a step: claimed, blocked, settled, tried again, resolved by people.
+
+use super::{
+    Approval, ApprovalState, Status, StepInput, StepState,
+    decide::{Outcome, Refusal, Transition},
+};
+use crate::canonical;
+use contracts::{
+    Code, Digest, StepId, Timestamp,
+    draft::OnFailure,
+    event::{
+        Actor, BlockReason, Event, Purpose, Reserved, Resolution, StepBlocked, StepCompleted, StepResolved,
+        StepRetried, StepStarted,
+    },
+    limits::STEP_ATTEMPTS_MAX,
+    plan::Radius,
+    verdict::Effect,
+};
+
+impl Transition {
+    pub(super) fn retry(
+        &mut self,
+        actor: &Actor,
+        step: Option<&StepId>,
+        reason: Option<String>,
+    ) -> Result<(), Refusal> {
+        if self.state.closing() && self.state.status != Status::Failed {
+            return Err(Refusal::new(Code::Conflict, "it is being ended; nothing of it is tried again"));
+        }
+        let compensated = self.state.plan().is_some_and(|plan| plan.plan().on_failure == OnFailure::Compensate);
+        let aborted = self
+            .state
+            .reasons
+            .iter()
+            .any(|issue| matches!(issue.code.as_deref(), Some("ABORTED" | "APPROVAL_REJECTED")));
+        if self.state.status == Status::Failed && (compensated || aborted) {
+            return Err(Refusal::new(Code::Conflict, "it was ended for good; submit it again"));
+        }
+        let again = |step: &super::Step| match step.state {
+            StepState::Failed => true,
+            StepState::Blocked => {
+                matches!(step.waits_for, Some(BlockReason::ApprovalExpired | BlockReason::BudgetExceeded))
+            }
+            StepState::Pending
+            | StepState::Ready
+            | StepState::Held
+            | StepState::Running
+            | StepState::Completed
+            | StepState::Retrying
+            | StepState::InDoubt
+            | StepState::Skipped
+            | StepState::Cancelled
+            | StepState::Compensating
+            | StepState::Compensated
+            | StepState::Stuck => false,
+        };
+        let steps: Vec<StepId> = match step {
+            Some(id) => {
+                let record = self.record(id)?;
+                if !again(record) {
+                    let message = format!("step `{id}` is {}: there is nothing to try again", record.state.as_str());
+                    return Err(Refusal::new(Code::Conflict, message));
+                }
+                vec![id.clone()]
+            }
+            None => self.state.steps.iter().filter(|step| again(step)).map(|step| step.id.clone()).collect(),
+        };
+        if steps.is_empty() {
+            return Err(Refusal::new(Code::Conflict, "no step failed or waits for an approval whose time is over"));
+        }
+        let run_id = self.run()?;
+        for id in steps {
+            let attempt = self.record(&id)?.attempt;
+            self.emit(Event::StepRetried(StepRetried {
+                execution_id: self.state.id.clone(),
+                run_id: run_id.clone(),
+                step_id: id,
+                at: self.now,
+                attempt,
+                retry_at: self.now,
+                code: None,
+                message: reason.clone(),
+                actor_id: Some(actor.id.clone()),
+            }));
+        }
+        let open = self.state.approvals.iter().any(|approval| approval.state == ApprovalState::Requested);
+        if !open && !self.state.unapproved().is_empty() {
+            self.request(None, "tried again");
+        }
+        Ok(())
+    }
+
+    pub(super) fn resolve(
+        &mut self,
+        actor: &Actor,
+        id: &StepId,
+        outcome: Resolution,
+        output: Option<Digest>,
+    ) -> Result<(), Refusal> {
+        let record = self.record(id)?;
+        if !matches!(record.state, StepState::InDoubt | StepState::Stuck) {
+            let message = format!("step `{id}` is {}: its outcome is not in doubt", record.state.as_str());
+            return Err(Refusal::new(Code::Conflict, message));
+        }
+        let undone = record.state == StepState::Stuck;
+        if outcome == Resolution::Retry && self.state.closing() && !undone {
+            return Err(Refusal::new(Code::Conflict, "it is being ended; say whether the call took effect"));
+        }
+        if outcome == Resolution::Completed && output.is_none() && !undone {
+            return Err(Refusal::new(Code::ValidationFailed, "`completed` needs `evidence`: the step's output"));
+        }
+        let run_id = self.run()?;
+        self.emit(Event::StepResolved(StepResolved {
+            execution_id: self.state.id.clone(),
+            run_id,
+            step_id: id.clone(),
+            at: self.now,
+            outcome,
+            actor_id: actor.id.clone(),
+            output_digest: output,
+        }));
+        Ok(())
+    }
+
+    pub(super) fn claim(
+        &mut self,
+        id: &StepId,
+        purpose: Purpose,
+        fence: u64,
+        input: Digest,
+        (spend, meters): (Radius, Vec<Reserved>),
+    ) -> Result<(), Refusal> {
+        let run_id = self.run()?;
+        let record = self.record(id)?;
+        let (attempt, step_input) = match purpose {
+            Purpose::Run => (record.attempt + 1, StepInput::Claim),
+            Purpose::Probe => (record.probe_attempt + 1, StepInput::ClaimProbe),
+            Purpose::Compensate => (record.undo_attempt + 1, StepInput::ClaimUndo),
+        };
+        self.takes(id, step_input)?;
+        if record.in_flight() {
+            return Err(Refusal::new(Code::Conflict, format!("step `{id}` is in flight")));
+        }
+        let mut approval_id = None;
+        let mut reserve = (Radius::default(), Vec::new());
+        match purpose {
+            Purpose::Run => {
+                if self.state.paused || self.state.closing() {
+                    return Err(Refusal::new(Code::Conflict, "no further step begins"));
+                }
+                if self.state.needs_approval(record) && record.approval.is_none() {
+                    let grant = self.state.grant_for(id).ok_or_else(|| {
+                        Refusal::new(Code::PreconditionFailed, format!("step `{id}` is not approved"))
+                    })?;
+                    approval_id = Some(grant.id.clone());
+                }
+                if record.hold.is_none() {
+                    let planned = self.state.place(id).and_then(|place| self.state.planned(place));
+                    if let Some(over) = planned.and_then(|planned| self.state.over_budget(planned, &spend)) {
+                        return Err(Refusal::new(Code::PreconditionFailed, format!("budget exceeded: {over}")));
+                    }
+                    reserve = (spend, meters);
+                }
+            }
+            Purpose::Probe => {}
+            Purpose::Compensate => {
+                if !self.state.unwinding() {
+                    return Err(Refusal::new(Code::Conflict, "nothing is being undone"));
+                }
+            }
+        }
+        self.emit(Event::StepStarted(StepStarted {
+            execution_id: self.state.id.clone(),
+            run_id,
+            step_id: id.clone(),
+            attempt,
+            started_at: self.now,
+            fence,
+            input_digest: input,
+            approval_id,
+            purpose,
+            spend: reserve.0,
+            reserved: reserve.1,
+        }));
+        Ok(())
+    }
+
+    pub(super) fn block(&mut self, id: &StepId, reason: BlockReason, message: Option<String>) -> Result<(), Refusal> {
+        let input = match reason {
+            BlockReason::SkillDisabled
+            | BlockReason::WorkspaceFrozen
+            | BlockReason::Frozen
+            | BlockReason::UsageExceeded => StepInput::Hold,
+            BlockReason::ApprovalRequired
+            | BlockReason::ApprovalExpired
+            | BlockReason::BudgetExceeded
+            | BlockReason::PolicyBlocked => StepInput::Block,
+            BlockReason::OutcomeUnknown | BlockReason::CompensationFailed | BlockReason::AwaitingCallback => {
+                return Err(Refusal::new(Code::Conflict, "not a reason for a step that has not begun"));
+            }
+        };
+        self.takes(id, input)?;
+        self.blocked(id, reason, message, None);
+        let covered = |approval: &Approval| {
+            approval.state == ApprovalState::Requested && approval.step.as_ref().is_none_or(|step| step == id)
+        };
+        if reason == BlockReason::ApprovalRequired && !self.state.approvals.iter().any(covered) {
+            self.request(Some(id), "policy asks for people now that the input is known");
+        }
+        Ok(())
+    }
+
+    fn blocked(&mut self, id: &StepId, reason: BlockReason, message: Option<String>, until: Option<Timestamp>) {
+        self.emit(Event::StepBlocked(StepBlocked {
+            execution_id: self.state.id.clone(),
+            run_id: self.run_id(),
+            step_id: Some(id.clone()),
+            blocked_at: self.now,
+            reason,
+            message,
+            until,
+        }));
+    }
+
+    pub(super) fn settle(&mut self, id: &StepId, outcome: Outcome) -> Result<(), Refusal> {
+        let record = self.record(id)?;
+        let (purpose, attempt, undoing) = (record.purpose, record.attempt, record.state == StepState::Compensating);
+        match outcome {
+            Outcome::Completed { .. } if undoing => {
+                let changed = self.changed(id, None, None);
+                self.emit(Event::StepCompensated(changed));
+            }
+            Outcome::Completed { output } => {
+                let run_id = self.run()?;
+                self.emit(Event::StepCompleted(StepCompleted {
+                    execution_id: self.state.id.clone(),
+                    run_id,
+                    step_id: id.clone(),
+                    completed_at: self.now,
+                    output_digest: output,
+                    attempt,
+                }));
+            }
+            Outcome::Failed { code, message } => match purpose {
+                Purpose::Run => {
+                    let mut changed = self.changed(id, Some(code), Some(message));
+                    // An attempt before it may have had its effect.
+                    changed.released = attempt == 1 && self.record(id)?.hold.is_some();
+                    self.emit(Event::StepFailed(changed));
+                }
+                Purpose::Probe => self.blocked(id, BlockReason::OutcomeUnknown, Some(message), None),
+                Purpose::Compensate => self.blocked(id, BlockReason::CompensationFailed, Some(message), None),
+            },
+            Outcome::NotDone => self.again(id, self.now, "NOT_DONE", "the probe found no effect".into())?,
+            Outcome::Accepted { until } if purpose == Purpose::Run => {
+                self.blocked(id, BlockReason::AwaitingCallback, None, Some(until));
+            }
+            Outcome::Accepted { .. } => {
+                self.lost(id, "UNEXPECTED_202", "only a step's own call may answer 202".into(), false)?;
+            }
+            Outcome::Unreached { message } => self.unreached(id, message)?,
+            Outcome::Unknown { code, message } => self.lost(id, &code, message, false)?,
+        }
+        Ok(())
+    }
+
+    // Nothing was sent: safe to try again whatever the effect, and safe to give up.
+    fn unreached(&mut self, id: &StepId, message: String) -> Result<(), Refusal> {
+        let (purpose, attempt) = (self.record(id)?.purpose, self.record(id)?.call_attempt());
+        if attempt < self.attempts_max(id, true) {
+            let at = self.now.plus_ms(self.backoff_ms(id, attempt));
+            return self.again(id, at, "TOOL_UNREACHABLE", message);
+        }
+        match purpose {
+            Purpose::Run => {
+                let mut changed = self.changed(id, Some("TOOL_UNREACHABLE".into()), Some(message));
+                // An earlier attempt may have arrived.
+                changed.released = attempt == 1 && self.record(id)?.hold.is_some();
+                self.emit(Event::StepFailed(changed));
+            }
+            Purpose::Probe => self.blocked(id, BlockReason::OutcomeUnknown, Some(message), None),
+            Purpose::Compensate => self.blocked(id, BlockReason::CompensationFailed, Some(message), None),
+        }
+        Ok(())
+    }
+
+    // INVARIANT (unknown-is-not-failed): a lost non-idempotent call is in doubt; others are repeated with their key.
+    pub(super) fn lost(&mut self, id: &StepId, code: &str, message: String, by_us: bool) -> Result<(), Refusal> {
+        let record = self.record(id)?;
+        let (purpose, attempt) = (record.purpose, record.call_attempt());
+        let planned = self.state.place(id).and_then(|place| self.state.planned(place));
+        let effect = planned.map_or(Effect::NonIdempotent, |planned| match (purpose, &planned.compensate) {
+            (Purpose::Compensate, Some(undo)) => undo.call.effect,
+            (Purpose::Run | Purpose::Probe | Purpose::Compensate, _) => planned.call.effect,
+        });
+        // Our own crashes do not use up a tool's attempts, but they are not endless either.
+        let limit = if by_us { STEP_ATTEMPTS_MAX } else { self.attempts_max(id, false) };
+        match (purpose, effect) {
+            (Purpose::Probe, _) => self.blocked(id, BlockReason::OutcomeUnknown, Some(message), None),
+            (Purpose::Run, Effect::NonIdempotent) => {
+                self.blocked(id, BlockReason::OutcomeUnknown, Some(format!("{code}: {message}")), None);
+            }
+            (Purpose::Compensate, Effect::NonIdempotent) => {
+                let message = format!("the outcome of undoing it is not known: {message}");
+                self.blocked(id, BlockReason::CompensationFailed, Some(message), None);
+            }
+            (Purpose::Run | Purpose::Compensate, Effect::Read | Effect::Idempotent) if attempt < limit => {
+                let wait = if by_us { 0 } else { self.backoff_ms(id, attempt) };
+                self.again(id, self.now.plus_ms(wait), code, message)?;
+            }
+            (Purpose::Run, Effect::Read | Effect::Idempotent) => {
+                let message = format!("no answer after {attempt} attempts; the last: {message}");
+                let changed = self.changed(id, Some(code.to_owned()), Some(message));
+                self.emit(Event::StepFailed(changed));
+            }
+            (Purpose::Compensate, Effect::Read | Effect::Idempotent) => {
+                self.blocked(id, BlockReason::CompensationFailed, Some(message), None);
+            }
+        }
+        Ok(())
+    }
+
+    fn again(&mut self, id: &StepId, retry_at: Timestamp, code: &str, message: String) -> Result<(), Refusal> {
+        let run_id = self.run()?;
+        let attempt = self.record(id)?.call_attempt();
+        if self.record(id)?.purpose == Purpose::Probe && code != "NOT_DONE" {
+            // A probe that could not be asked leaves the doubt; the next advance asks again.
+            self.blocked(id, BlockReason::OutcomeUnknown, Some(message), None);
+            return Ok(());
+        }
+        self.emit(Event::StepRetried(StepRetried {
+            execution_id: self.state.id.clone(),
+            run_id,
+            step_id: id.clone(),
+            at: self.now,
+            attempt,
+            retry_at,
+            code: Some(code.to_owned()),
+            message: Some(message),
+            actor_id: None,
+        }));
+        Ok(())
+    }
+
+    fn attempts_max(&self, id: &StepId, unreached: bool) -> u32 {
+        let planned = self.state.place(id).and_then(|place| self.state.planned(place));
+        let declared = planned.map_or(1, |planned| planned.retry.max_attempts);
+        if unreached { declared.max(3) } else { declared }
+    }
+
+    // Exponential, capped, spread by a jitter of 0.8 to 1.2 that is drawn from the step's name: deterministic.
+    fn backoff_ms(&self, id: &StepId, attempt: u32) -> i64 {
+        let planned = self.state.place(id).and_then(|place| self.state.planned(place));
+        let (first, most) =
+            planned.map_or((1, 30), |planned| (planned.retry.backoff_seconds, planned.retry.max_backoff_seconds));
+        let seconds = i64::from(first).saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(i64::from(most));
+        let parts: [&[u8]; 3] = [self.state.id.as_str().as_bytes(), id.as_str().as_bytes(), &attempt.to_be_bytes()];
+        let draw = canonical::digest_parts(&parts).short().first().copied().unwrap_or(128);
+        seconds * (800 + i64::from(draw) * 400 / 255)
+    }
+}

@@ -129,10 +129,12 @@ impl Stack {
     }
 }
 
-/// Whether any thread of a process still runs; a zombie's does not.
+/// Whether a process cannot be waited for yet: it becomes a zombie last, after its memory and its threads are gone.
 fn lives(process: &i32) -> bool {
     let threads = fs::read_dir(format!("/proc/{process}/task")).map_or(0, Iterator::count);
-    threads > 1 || !fs::read(format!("/proc/{process}/environ")).unwrap_or_default().is_empty()
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+    threads > 1 || state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
 }
 
 /// Every function's name.

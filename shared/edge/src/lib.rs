@@ -267,3 +267,20 @@ fn response(status: u16, kind: &'static str, body: Vec<u8>, trace: &Trace) -> Re
     }
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    #[tokio::test]
+    async fn an_answer_that_cannot_be_written_is_a_problem() {
+        let trace = Trace { parent: "00-0123456789abcdef0123456789abcdef-0123456789abcdef-01".into() };
+        let unwritable = BTreeMap::from([((1, 2), "a key that is no text")]);
+        let response = respond(Ok(unwritable), 200, &trace, "test");
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
+        let problem: Problem = serde_json::from_slice(&to_bytes(response.into_body(), 4_096).await.unwrap()).unwrap();
+        assert_eq!((problem.code, problem.trace_id.as_str()), (Code::InternalError, trace.id()));
+    }
+}

@@ -122,7 +122,7 @@ impl Query {
 pub trait Table: Send + Sync {
     /// One item.
     async fn get(&self, key: &Key) -> Result<Option<Item>, Fault>;
-    /// At most `limit` items of a range. Continue behind the last key.
+    /// The first `limit` items of a range; fewer only where it has no more. See [`Query::behind`].
     async fn query(&self, query: &Query) -> Result<Vec<(Key, Item)>, Fault>;
     /// All of the writes or none. Durable when it returns.
     async fn transact(&self, writes: Vec<Write>) -> Result<(), NotCommitted>;

@@ -16,6 +16,8 @@ use std::collections::BTreeSet;
 
 /// Commits of one execution that are sent at once.
 const OUTBOX_MAX: usize = TRANSACT_ITEMS_MAX;
+/// Open executions, or outbox items, read at once.
+pub(crate) const PAGE: usize = 500;
 
 /// A trace entry as published (CloudEvents 1.0).
 pub fn cloud_event(workspace: &WorkspaceId, execution: &ExecutionId, entry: Entry) -> CloudEvent {
@@ -120,8 +122,12 @@ impl Engine {
     async fn owners(&self, partition: fn(u8) -> String) -> Result<BTreeSet<(WorkspaceId, ExecutionId)>, Fault> {
         let mut found = BTreeSet::new();
         for shard in 0..keys::WORK_SHARDS {
-            let query = Query::prefix(partition(shard), "", usize::MAX);
-            found.extend(self.ports.table.query(&query).await?.iter().filter_map(|(key, _)| keys::owner(&key.sort)));
+            let mut next = Some(Query::prefix(partition(shard), "", PAGE));
+            while let Some(query) = next {
+                let items = self.ports.table.query(&query).await?;
+                found.extend(items.iter().filter_map(|(key, _)| keys::owner(&key.sort)));
+                next = query.behind(&items);
+            }
         }
         Ok(found)
     }

@@ -5,6 +5,7 @@ use crate::{
     Answer, Engine, bodies, keys,
     ports::{Fault, Item, Key, Publisher, Query},
     records::{HeadRecord, OutboxRecord},
+    relay::PAGE,
 };
 use contracts::{ExecutionId, Timestamp, WorkspaceId, event::SubmitMode};
 use cs_core::execution::{ApprovalState, Status, StepState};
@@ -15,8 +16,6 @@ const GRACE_MS: i64 = 60_000;
 /// An execution that says nothing of when it goes on is taken up after so long, in milliseconds: longer than a held
 /// step's pause.
 const SILENCE_MS: i64 = 5 * 60_000;
-/// Open executions, and outbox items, read at once.
-const PAGE: usize = 500;
 
 /// What a sweep found and did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,17 +44,20 @@ impl Engine {
         // Another shard first each minute, so that none is always the one that is cut off.
         let first = self.now().ms().div_euclid(GRACE_MS).rem_euclid(i64::from(keys::WORK_SHARDS)) as u8;
         let shards = (0..keys::WORK_SHARDS).map(|shard| (shard + first) % keys::WORK_SHARDS);
-        for shard in shards.clone() {
-            let Some(publisher) = publisher else { break };
-            let mut next = Some(Query::prefix(keys::outbox_partition(shard), "", PAGE));
-            while let Some(query) = next {
-                if self.now() >= until {
-                    swept.cut = true;
-                    return Ok(swept);
+        if let Some(publisher) = publisher {
+            // Half of the time: a queue that is down keeps no execution waiting.
+            let half = self.now().plus_ms(budget_ms / 2);
+            for shard in shards.clone() {
+                let mut next = Some(Query::prefix(keys::outbox_partition(shard), "", PAGE));
+                while let Some(query) = next {
+                    if self.now() >= half {
+                        swept.cut = true;
+                        break;
+                    }
+                    let items = self.ports.table.query(&query).await?;
+                    self.sweep_outbox(&items, publisher, half, &mut swept).await;
+                    next = query.behind(&items);
                 }
-                let items = self.ports.table.query(&query).await?;
-                self.sweep_outbox(&items, publisher, &mut swept).await;
-                next = query.behind(&items);
             }
         }
         for shard in shards {
@@ -141,7 +143,13 @@ impl Engine {
         Ok((late && !waits).then_some(if held { format!("held-{version}") } else { hourly }))
     }
 
-    async fn sweep_outbox(&self, items: &[(Key, Item)], publisher: &dyn Publisher, swept: &mut Swept) {
+    async fn sweep_outbox(
+        &self,
+        items: &[(Key, Item)],
+        publisher: &dyn Publisher,
+        until: Timestamp,
+        swept: &mut Swept,
+    ) {
         let now = self.now();
         let mut oldest: BTreeMap<(WorkspaceId, ExecutionId), Timestamp> = BTreeMap::new();
         for (key, item) in items {
@@ -158,6 +166,11 @@ impl Engine {
             }
         }
         for ((workspace, id), at) in oldest {
+            if self.now() >= until {
+                swept.cut = true;
+                swept.outbox_age_ms = swept.outbox_age_ms.max(now.ms() - at.ms());
+                continue;
+            }
             let (records, outcome) = self.publish(&workspace, &id, publisher).await;
             if self.sent(&records).await.is_err() {
                 tracing::warn!(execution_id = %id, "sent stage events stay in the outbox; they will be sent again");

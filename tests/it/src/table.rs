@@ -90,6 +90,17 @@ pub async fn contract(table: Arc<dyn Table>, mark: &str) {
     assert_eq!(table.query(&query("5", "4", 10, false)).await.unwrap(), []);
     assert_eq!(sorts(table.query(&Query::prefix(format!("{mark}many"), "09", 100)).await.unwrap()).len(), 10);
 
+    // Page by page: every item once, in order, and then no more.
+    let (mut paged, mut pages) = (Vec::new(), 0);
+    let mut next = Some(query("", "~", 40, false));
+    while let Some(query) = next {
+        let items = table.query(&query).await.unwrap();
+        next = query.behind(&items);
+        paged.extend(sorts(items));
+        pages += 1;
+    }
+    assert_eq!((paged, pages), (sorts(table.query(&query("", "~", 1_000, false)).await.unwrap()), 3));
+
     // Delete, and put again as new.
     table.transact(vec![Write::Delete { key: a.clone(), condition: Condition::VersionIs(1) }]).await.unwrap();
     assert_eq!(table.get(&a).await.unwrap(), None);

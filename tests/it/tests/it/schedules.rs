@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use contracts::{WorkspaceId, event::CloudEvent};
-use countersign_it::desk::Desk;
+use countersign_it::desk::{Desk, HandClock};
 use cs_core::canonical;
 use engine::{
     Manifest, NextStep,
@@ -121,6 +121,31 @@ async fn what_was_not_sent_is_published_in_order_and_once() {
     let in_order = taken.windows(2).all(|pair| pair[1] <= pair[0] + 1);
     taken.dedup();
     assert!(in_order && taken.last() == Some(&7), "at least once, none before the one it follows: {taken:?}");
+}
+
+/// A queue that takes its time and then nothing.
+struct Down(Arc<HandClock>);
+
+#[async_trait]
+impl Publisher for Down {
+    async fn publish(&self, _: &WorkspaceId, _: &[CloudEvent]) -> (usize, Result<(), Fault>) {
+        self.0.pass(10_000);
+        (0, Err(Fault::Unavailable("down".into())))
+    }
+}
+
+#[tokio::test]
+async fn a_queue_that_is_down_keeps_no_execution_waiting() {
+    let desk = Desk::new(Arc::new(MemoryTable::default())).await;
+    *desk.signals.lost.lock().unwrap() = true;
+    for name in ["a", "b", "c", "d"] {
+        desk.submit(json!([find(name)])).await;
+    }
+    *desk.signals.lost.lock().unwrap() = false;
+    desk.clock.pass(61_000);
+    let swept = desk.engine.sweep(Some(&Down(desk.clock.clone())), 20_000).await.unwrap();
+    assert_eq!((swept.driven, swept.published, swept.cut), (4, 0, true));
+    assert!(swept.outbox_age_ms >= 61_000, "{swept:?}");
 }
 
 #[derive(Default)]

@@ -3,10 +3,12 @@
 
 use crate::{
     Answer, Engine, Snapshot,
-    call::{Outputs, Prepared, Ready, Settled, Sight},
+    call::{Ready, Settled},
     commit::{CommitError, Loaded, system},
     control::default_mode,
+    gate::{PrepareContext, Prepared},
     governance::Governed,
+    input::Outputs,
     keys,
     ports::{Condition, Write},
     records::{Lease, Settings},
@@ -419,7 +421,7 @@ impl Turn {
             let (Some(planned), Some(record)) = (state.planned(place), state.steps.get(place)) else {
                 continue;
             };
-            let mut sight = Sight {
+            let mut sight = PrepareContext {
                 facts: &self.facts,
                 snapshot: &self.snapshot,
                 governance: &self.governed.record,

@@ -1,39 +1,33 @@
 //! One call to a tool: what it is sent, and what its answer means.
 
 use crate::{
-    Answer, Engine, Governance, Snapshot,
+    Engine,
     commit::Loaded,
     control::OUTPUT_SECRETS_MAX,
     keys, measure,
     ports::{ToolAnswer, ToolCall, Write},
     records::Settings,
-    usage::{self, Metering},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD as B64};
 use contracts::{
-    Code, Digest, ExecutionId, Problem, StepId, Timestamp, WorkspaceId,
-    event::{BlockReason, Purpose, Reserved},
+    Digest, ExecutionId, Problem, StepId, Timestamp, WorkspaceId,
+    event::{Purpose, Reserved},
     limits::{STEP_OUTPUT_BYTES_MAX, STEP_TIMEOUT_SECONDS_MAX},
     manifest::Binding,
-    plan::{Call, PlanStep, Radius},
-    verdict::{Effect, Verdict},
+    plan::{Call, Radius},
+    verdict::Effect,
 };
 use cs_core::{
     canonical,
-    execution::{Execution, Step, decide::Outcome},
-    plan::{self, wiring},
-    seal::{self, Secret},
+    execution::decide::Outcome,
+    seal,
     skill::CompiledOperation,
     warrant::{self, Claims, Ring},
 };
 use hmac::{Hmac, Mac as _};
-use policy::{Facts, Metered};
-use serde_json::{Value, json};
+use serde_json::Value;
 use sha2::Sha256;
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::{Arc, OnceLock},
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 /// How long a tool that answered 202 may take: one hour.
 const CALLBACK_MS: i64 = 3_600_000;
@@ -41,34 +35,6 @@ const CALLBACK_MS: i64 = 3_600_000;
 const WARRANT_SECONDS: i64 = 60;
 
 /// What is known of an execution's outputs while it advances.
-#[derive(Default)]
-pub(crate) struct Outputs {
-    values: HashMap<StepId, Arc<Value>>,
-}
-
-impl Outputs {
-    pub(crate) fn put(&mut self, step: StepId, value: Arc<Value>) {
-        self.values.insert(step, value);
-    }
-}
-
-/// What a worker sees of the world around an execution.
-pub(crate) struct Sight<'t> {
-    pub(crate) facts: &'t OnceLock<Facts>,
-    pub(crate) snapshot: &'t Snapshot,
-    pub(crate) governance: &'t Governance,
-    pub(crate) outputs: &'t mut Outputs,
-    pub(crate) metering: &'t mut Metering,
-}
-
-/// What can be done with a step that is ready.
-pub(crate) enum Prepared {
-    Skip(String),
-    Refuse { code: &'static str, message: String },
-    Block { reason: BlockReason, message: Option<String> },
-    Call(Box<Ready>),
-}
-
 /// A call that may be claimed.
 pub(crate) struct Ready {
     pub(crate) step: StepId,
@@ -79,10 +45,10 @@ pub(crate) struct Ready {
     /// Sealed values that the input added.
     pub(crate) writes: Vec<Write>,
     /// Opened: with the sensitive values.
-    input: Value,
-    call: Call,
-    operation: Arc<CompiledOperation>,
-    own_operation: Arc<CompiledOperation>,
+    pub(crate) input: Value,
+    pub(crate) call: Call,
+    pub(crate) operation: Arc<CompiledOperation>,
+    pub(crate) own_operation: Arc<CompiledOperation>,
 }
 
 /// What a call came to.
@@ -96,235 +62,6 @@ pub(crate) struct Settled {
 }
 
 impl Engine {
-    /// The compiled operation of a planned call, from the very skill the plan pinned. INVARIANT (no-effect-without-plan).
-    fn pinned(&self, state: &Execution, call: &Call, snapshot: &Snapshot) -> Answer<Arc<CompiledOperation>> {
-        let gone = || Problem::new(Code::Conflict, format!("the skill of `{}` is not installed", call.operation));
-        let pin = state.plan().and_then(|plan| plan.plan().skills.get(call.skill)).ok_or_else(gone)?;
-        let installed = snapshot.skill(&pin.key, &pin.version).ok_or_else(gone)?;
-        let skill = &installed.skill;
-        if *skill.digest() != pin.manifest_digest {
-            return Err(gone());
-        }
-        let name = call.operation.split_once('/').map_or("", |(_, name)| name);
-        skill.operation(name).cloned().ok_or_else(gone)
-    }
-
-    /// The operation of a step.
-    pub(crate) async fn operation_of(&self, state: &Execution, step: &StepId) -> Answer<Arc<CompiledOperation>> {
-        let snapshot = self.snapshot(&state.workspace).await?;
-        let planned = state.place(step).and_then(|place| state.planned(place));
-        let planned =
-            planned.ok_or_else(|| Problem::new(Code::NotFound, format!("the plan has no step `{step}`")))?;
-        self.pinned(state, &planned.call, &snapshot)
-    }
-
-    async fn output(&self, state: &Execution, step: &StepId, outputs: &mut Outputs) -> Answer<Option<Arc<Value>>> {
-        if let Some(value) = outputs.values.get(step) {
-            return Ok(Some(value.clone()));
-        }
-        let Some(wanted) = state.step(step).and_then(|step| step.output.clone()) else {
-            return Ok(None);
-        };
-        let key = keys::output(&state.workspace, &state.id, step);
-        let Some(value) = self.get_body::<Value>(&key).await? else {
-            return Ok(None);
-        };
-        if canonical::digest(&value).map_err(crate::not_canonical)? != wanted {
-            let message = format!("the stored output of `{step}` is not the one in the trace");
-            return Err(Problem { retryable: false, ..Problem::new(Code::InternalError, message) });
-        }
-        let value = Arc::new(value);
-        outputs.put(step.clone(), value.clone());
-        Ok(Some(value))
-    }
-
-    async fn vault(&self, state: &Execution, value: &Value, found: &mut HashMap<Digest, Value>) -> Answer<()> {
-        let mut wanted = BTreeSet::new();
-        collect_sealed(value, &mut wanted);
-        for commitment in wanted {
-            if found.contains_key(&commitment) {
-                continue;
-            }
-            let key = keys::vault(&state.workspace, &state.id, &commitment);
-            if let Some(secret) = self.get_body::<Secret>(&key).await? {
-                found.insert(commitment, secret.value);
-            }
-        }
-        Ok(())
-    }
-
-    // What speaks against using the skill that a step pins, now. The claim's transaction checks it again.
-    fn unusable(&self, state: &Execution, planned: &PlanStep, snapshot: &Snapshot) -> Option<String> {
-        let pin = state.plan()?.plan().skills.get(planned.call.skill)?;
-        let installed = snapshot.skill(&pin.key, &pin.version)?;
-        let ended = crate::trust::ended(installed.skill.manifest(), self.now());
-        installed.against.clone().or_else(|| ended.map(|end| format!("its signature ended at {end}")))
-    }
-
-    /// Resolves a step's input and looks at everything that could speak against calling it now.
-    pub(crate) async fn prepare(
-        &self,
-        state: &Execution,
-        planned: &PlanStep,
-        record: &Step,
-        purpose: Purpose,
-        sight: &mut Sight<'_>,
-    ) -> Answer<Prepared> {
-        let refuse = |code: &'static str, message: String| Ok(Prepared::Refuse { code, message });
-        let Sight { facts, snapshot, governance, outputs, metering } = sight;
-        let actor = state.intent.as_ref().map(|intent| intent.actor_id.as_str()).unwrap_or_default();
-        if let Some((reason, message)) = governance.frozen(&planned.call.operation, actor)
-            && (purpose == Purpose::Run || reason == BlockReason::WorkspaceFrozen)
-        {
-            return Ok(Prepared::Block { reason, message: Some(message) });
-        }
-        if let Some(message) = self.unusable(state, planned, snapshot) {
-            return Ok(Prepared::Block { reason: BlockReason::SkillDisabled, message: Some(message) });
-        }
-        let own_operation = match self.pinned(state, &planned.call, snapshot) {
-            Ok(operation) => operation,
-            Err(problem) => {
-                return Ok(Prepared::Block { reason: BlockReason::SkillDisabled, message: Some(problem.detail) });
-            }
-        };
-        for wire in planned.wires.iter().map(|wire| &wire.from).chain(planned.when.iter().map(|when| &when.from)) {
-            self.output(state, wire, outputs).await?;
-        }
-        let at = |id: &StepId| outputs.values.get(id).map(Arc::as_ref);
-        if let Some(when) = &planned.when
-            && purpose == Purpose::Run
-            && !wiring::holds(when, at(&when.from))
-        {
-            return Ok(Prepared::Skip(format!("the condition on `{}` {} does not hold", when.from, when.path)));
-        }
-        let mut input = match wiring::resolve(planned, at) {
-            Ok(input) => input,
-            Err(wire) => {
-                let message =
-                    format!("the output of `{}` has no `{}` for the input's `{}`", wire.from, wire.path, wire.to);
-                return refuse("INPUT_MISSING", message);
-            }
-        };
-        let (call, operation) = match (purpose, &planned.probe, &planned.compensate) {
-            (Purpose::Run, _, _) => (planned.call.clone(), own_operation.clone()),
-            (Purpose::Probe, Some(probe), _) => {
-                let key = state.idempotency_key(&planned.id, "");
-                input = json!({ "idempotencyKey": key });
-                (probe.clone(), self.pinned(state, probe, snapshot)?)
-            }
-            (Purpose::Compensate, _, Some(undo)) => {
-                let output = self.output(state, &planned.id, outputs).await?;
-                let both = json!({ "input": input, "output": output.as_deref() });
-                let fields = undo.input.iter();
-                input = fields
-                    .filter_map(|(field, pointer)| Some((field.clone(), both.pointer(pointer)?.clone())))
-                    .collect::<serde_json::Map<_, _>>()
-                    .into();
-                (undo.call.clone(), self.pinned(state, &undo.call, snapshot)?)
-            }
-            (Purpose::Probe | Purpose::Compensate, _, _) => {
-                return refuse("NOT_DECLARED", "the operation declares no such call".into());
-            }
-        };
-        let mut salt = || self.salt();
-        let mut known: HashMap<Digest, Value> = HashMap::new();
-        let mut writes = Vec::new();
-        for secret in seal::seal(&mut input, &operation.input, &mut salt).map_err(crate::not_canonical)? {
-            known.insert(secret.commitment.clone(), secret.value.clone());
-            let key = keys::vault(&state.workspace, &state.id, &secret.commitment);
-            writes.push(self.put_body(key, &secret).await?);
-        }
-        self.vault(state, &input, &mut known).await?;
-        let Some(opened) = seal::open(&input, &|commitment| known.get(commitment).cloned()) else {
-            return refuse("SEALED_VALUE_GONE", "a sensitive value was redacted before the call".into());
-        };
-        if !operation.input.accepts(&opened) {
-            let issues = operation.input.issues(&opened, &BTreeSet::new(), "/input");
-            let what = issues.first().map(|issue| format!("{}: {}", issue.pointer, issue.message));
-            return refuse("INPUT_INVALID", what.unwrap_or_default());
-        }
-        // Values that came from other steps were not there when the plan was judged, and usage has gone on since: judge
-        // again, with them.
-        let usage =
-            self.metered(&state.workspace, governance, [planned.call.operation.as_str()], actor, metering).await?;
-        if purpose == Purpose::Run && (!planned.wires.is_empty() || !usage.is_empty()) {
-            let own = record.hold.as_ref().map(|hold| hold.meters.as_slice()).unwrap_or_default();
-            let usage = usage::without(usage, own);
-            match self.judge_actual(state, facts, planned, &input, (usage, snapshot)).await? {
-                (Verdict::Autonomous, _) => {}
-                (Verdict::Assist, reasons) => {
-                    let approved = record.approval.is_some() || state.grant_for(&planned.id).is_some();
-                    if !approved {
-                        let reason = BlockReason::ApprovalRequired;
-                        return Ok(Prepared::Block { reason, message: Some(reasons.join("; ")) });
-                    }
-                }
-                (Verdict::Blocked, reasons) => return refuse("POLICY_BLOCKED", reasons.join("; ")),
-            }
-        }
-        let unapproved = record.approval.is_none() && state.grant_for(&planned.id).is_none();
-        if purpose == Purpose::Run && unapproved && state.needs_approval(record) {
-            return Ok(Prepared::Block { reason: BlockReason::ApprovalRequired, message: None });
-        }
-        let spend = match purpose {
-            Purpose::Run => plan::resolved_radius(&opened, &operation.spec, planned),
-            Purpose::Probe | Purpose::Compensate => Radius::default(),
-        };
-        let mut reserved = Vec::new();
-        if purpose == Purpose::Run && record.hold.is_none() {
-            let total = plan::sum(&state.spent, &spend);
-            let over = plan::exceeded(&total, governance.budgets.plan.as_ref());
-            let over = over.map(|over| format!("{over} (the workspace's budget)"));
-            if let Some(over) = state.over_budget(planned, &spend).or(over) {
-                return Ok(Prepared::Block { reason: BlockReason::BudgetExceeded, message: Some(over) });
-            }
-            let who = (planned.call.operation.as_str(), actor);
-            match self.reserve(&state.workspace, governance, who, &spend, metering) {
-                Ok(amounts) => reserved = amounts,
-                Err((reason, over)) => return Ok(Prepared::Block { reason, message: Some(over) }),
-            }
-        }
-        Ok(Prepared::Call(Box::new(Ready {
-            step: planned.id.clone(),
-            purpose,
-            input_digest: canonical::digest(&input).map_err(crate::not_canonical)?,
-            spend,
-            reserved,
-            writes,
-            input: opened,
-            call,
-            operation,
-            own_operation,
-        })))
-    }
-
-    async fn judge_actual(
-        &self,
-        state: &Execution,
-        facts: &OnceLock<Facts>,
-        planned: &PlanStep,
-        input: &Value,
-        (usage, snapshot): (Vec<Metered>, &Snapshot),
-    ) -> Answer<(Verdict, Vec<String>)> {
-        let Some(plan) = state.plan() else {
-            return Ok((Verdict::Blocked, vec!["no plan".into()]));
-        };
-        let authority = self.authority(&state.workspace, snapshot).await?;
-        let facts = match facts.get() {
-            Some(facts) => facts,
-            None => {
-                let stored = self.stored_verdict(&state.workspace, &state.id).await?;
-                let Some(stored) = stored else {
-                    return Ok((Verdict::Blocked, vec!["no verdict".into()]));
-                };
-                facts.get_or_init(|| stored.facts)
-            }
-        };
-        let facts = Facts { usage, ..facts.clone() };
-        let verdict = policy::judge_step(plan.plan(), planned, Some(input), &facts, &authority);
-        Ok((verdict.verdict, verdict.reasons))
-    }
-
     /// Sends a claimed call and reads its answer. Never fails: whatever happens is an outcome.
     pub(crate) async fn send(
         self: Arc<Self>,
@@ -507,18 +244,6 @@ fn said(status: u16, body: &[u8]) -> String {
         (code, title) => {
             format!("the tool answered {status}: {} {}", clip(code.unwrap_or("")), clip(title.unwrap_or("")))
         }
-    }
-}
-
-fn collect_sealed(value: &Value, into: &mut BTreeSet<Digest>) {
-    if let Some(commitment) = seal::sealed(value) {
-        into.insert(commitment);
-        return;
-    }
-    match value {
-        Value::Object(map) => map.values().for_each(|inner| collect_sealed(inner, into)),
-        Value::Array(items) => items.iter().for_each(|item| collect_sealed(item, into)),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 

@@ -9,5 +9,6 @@ mod loop_whole;
 mod mcp;
 mod registry;
 mod schedules;
+mod side_doors;
 mod stage_events;
 mod table_contract;

@@ -1,0 +1,1 @@
+//! Who may decide, and what stops everything.

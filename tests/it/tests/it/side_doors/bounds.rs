@@ -1,0 +1,1 @@
+//! Work that a stranger can cause is bounded.

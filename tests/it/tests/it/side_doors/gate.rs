@@ -1,0 +1,1 @@
+//! One gate to every effect, and what cannot be measured.

@@ -1,0 +1,1 @@
+//! Nothing waits for ever.

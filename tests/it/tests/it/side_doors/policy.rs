@@ -1,0 +1,1 @@
+//! Verdicts, signals and labels.

@@ -1,0 +1,1 @@
+//! Data is never control, and secrets stay out of evidence.

@@ -4,6 +4,7 @@
 
 pub mod artifact;
 pub mod canonical;
+pub mod currency;
 pub mod execution;
 pub mod plan;
 pub mod playbook;
@@ -11,6 +12,7 @@ pub mod publisher;
 pub mod schema;
 pub mod seal;
 pub mod skill;
+pub mod text;
 pub mod trace;
 pub mod trust;
 pub mod warrant;

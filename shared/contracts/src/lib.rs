@@ -20,6 +20,7 @@ pub mod query;
 pub mod route;
 pub mod time;
 pub mod verdict;
+pub mod view;
 
 pub use code::Code;
 pub use id::{Digest, ExecutionId, IntentId, PlanId, RunId, StepId, WorkspaceId};

@@ -64,3 +64,15 @@ pub const CALLBACK_SECONDS_MAX: u32 = 24 * 3600;
 pub const STEP_ATTEMPTS_MAX: u32 = 20;
 /// Longest wait of `execution.get`, in seconds.
 pub const GET_WAIT_SECONDS_MAX: u32 = 30;
+/// Steps that one view shows in full.
+pub const VIEW_STEPS_MAX: usize = 100;
+/// Values of inputs that one step of a view shows.
+pub const VIEW_STEP_INPUTS_MAX: usize = 50;
+/// Values of inputs that all steps of a view show together.
+pub const VIEW_INPUTS_MAX: usize = 500;
+/// Characters of one value of a view.
+pub const VIEW_VALUE_CHARACTERS_MAX: usize = 300;
+/// Characters of the intent's words in a view.
+pub const VIEW_GOAL_CHARACTERS_MAX: usize = 2_000;
+/// Reasons, rules, recipients, labels of one step, and steps of one path, in a view: each.
+pub const VIEW_ENTRIES_MAX: usize = 20;

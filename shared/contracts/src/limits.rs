@@ -76,3 +76,5 @@ pub const VIEW_VALUE_CHARACTERS_MAX: usize = 300;
 pub const VIEW_GOAL_CHARACTERS_MAX: usize = 2_000;
 /// Reasons, rules, recipients, labels of one step, and steps of one path, in a view: each.
 pub const VIEW_ENTRIES_MAX: usize = 20;
+/// Events of the workspace log that one transaction chains: each takes up to three of its items.
+pub const LOG_CHAINED_AT_ONCE_MAX: usize = 30;

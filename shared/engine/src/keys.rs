@@ -193,6 +193,29 @@ pub fn journal_head(workspace: &WorkspaceId) -> Key {
 pub fn journal(workspace: &WorkspaceId, seq: u64) -> Key {
     key(format!("ws#{workspace}#journal"), format!("e#{seq:010}"))
 }
+/// Prefix of events that wait to be chained onto the workspace log, in the log's partition.
+pub const INBOX: &str = "i#";
+/// One of the events of a commit that wait; in order of time.
+pub fn inbox(workspace: &WorkspaceId, at: Timestamp, commit: &str, index: usize) -> Key {
+    key(format!("ws#{workspace}#journal"), format!("{INBOX}{}#{index:03}", list_sort(at, commit)))
+}
+/// What names the commit in the sort key of one of its events.
+pub fn inbox_commit(sort: &str) -> Option<&str> {
+    sort.strip_prefix(INBOX)?.rsplit_once('#').map(|(commit, _)| commit)
+}
+/// Partition of commits whose events wait to be chained: what `sweep` looks at.
+pub fn inbox_waiting_partition(shard: u8) -> String {
+    format!("inbox#{shard}")
+}
+/// A commit among those.
+pub fn inbox_waiting(workspace: &WorkspaceId, at: Timestamp, commit: &str) -> Key {
+    inbox_waiting_of(workspace, &list_sort(at, commit))
+}
+/// The same, by what [`inbox_commit`] gives.
+pub fn inbox_waiting_of(workspace: &WorkspaceId, commit: &str) -> Key {
+    let partition = inbox_waiting_partition(shard(workspace.as_str(), WORK_SHARDS));
+    key(partition, format!("{workspace}#{commit}"))
+}
 
 /// An API key, by the hash of its secret.
 pub fn api_key(hash: &Digest) -> Key {

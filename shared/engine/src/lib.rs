@@ -17,6 +17,7 @@ mod gate;
 mod governance;
 mod input;
 pub mod keys;
+mod log;
 mod measure;
 pub mod memory;
 mod policies;

@@ -2,7 +2,7 @@
 
 use crate::{
     Answer, Caller, Engine, bodies, busy, keys,
-    ports::{Condition, Fault, Item, Key, NotCommitted, Query, Write},
+    ports::{Condition, Fault, Item, Key, Query, Write},
     trust::ended,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD as B64};
@@ -19,7 +19,6 @@ use contracts::{
 use cs_core::{
     artifact,
     skill::{Skill, manifest_digest},
-    trace::{self, Stamp},
     trust::{self, examine},
 };
 use semver::Version;
@@ -477,51 +476,6 @@ impl Engine {
             });
         }
         Ok(SkillList { items, next })
-    }
-
-    /// Appends to the workspace's own trace, with other writes; `changes` says that the registry changed. False: somebody
-    /// else committed first, or one of the writes' conditions does not hold.
-    pub(crate) async fn journal(
-        &self,
-        caller: &Caller,
-        events: Vec<Event>,
-        mut writes: Vec<Write>,
-        changes: bool,
-    ) -> Answer<bool> {
-        let workspace = &caller.workspace;
-        let head_key = keys::journal_head(workspace);
-        let stored = self.ports.table.get(&head_key).await?;
-        let version = stored.as_ref().map_or(0, |item| item.version);
-        let mut head: trace::Head = match &stored {
-            Some(item) => bodies::decode(&head_key, &item.body)?,
-            None => trace::Head::default(),
-        };
-        let stamp = Stamp { at: self.now(), actor: caller.actor.clone(), traceparent: caller.traceparent.clone() };
-        let entries = trace::append(&mut head, &stamp, events).map_err(crate::not_canonical)?;
-        for entry in &entries {
-            let (key, item) = (keys::journal(workspace, entry.seq), bodies::item(1, entry)?);
-            writes.push(Write::Put { key, item, condition: Condition::NotExists });
-        }
-        let condition = if version == 0 { Condition::NotExists } else { Condition::VersionIs(version) };
-        writes.push(Write::Put { key: head_key, item: bodies::item(version + 1, &head)?, condition });
-        if changes {
-            let key = keys::registry(workspace);
-            let version = self.ports.table.get(&key).await?.map_or(0, |item| item.version);
-            let condition = if version == 0 { Condition::NotExists } else { Condition::VersionIs(version) };
-            writes.push(Write::Put { key, item: bodies::item(version + 1, &())?, condition });
-        }
-        match self.ports.table.transact(writes).await {
-            Ok(()) => Ok(true),
-            Err(NotCommitted::Condition(_)) => Ok(false),
-            Err(NotCommitted::Fault(fault)) => Err(fault.into()),
-        }
-    }
-
-    /// The workspace's own trace, as stored.
-    pub async fn workspace_trace(&self, workspace: &WorkspaceId) -> Result<Vec<serde_json::Value>, Fault> {
-        let partition = keys::journal_head(workspace).partition;
-        let items = self.ports.table.query(&Query::prefix(partition, keys::EVENT, usize::MAX)).await?;
-        items.iter().map(|(key, item)| bodies::decode(key, &item.body)).collect()
     }
 }
 

@@ -60,6 +60,7 @@ impl Engine {
                 }
             }
         }
+        self.chain_waiting().await?;
         for shard in shards {
             let mut next = Some(Query::prefix(keys::open_partition(shard), "", PAGE));
             while let Some(query) = next {

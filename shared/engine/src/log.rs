@@ -68,7 +68,8 @@ impl Engine {
         let (workspace, at) = (&caller.workspace, self.now());
         let commit: String = self.ports.ids.id().iter().map(|byte| format!("{byte:02x}")).collect();
         let put = |key, item| Write::Put { key, item, condition: Condition::NotExists };
-        let mut writes = vec![put(keys::inbox_waiting(workspace, at, &commit), Item { version: 1, ..Item::default() })];
+        let mut writes =
+            vec![put(keys::inbox_waiting(workspace, at, &commit), Item { version: 1, ..Item::default() })];
         for (index, event) in events.into_iter().enumerate() {
             let record = InboxRecord {
                 at,

@@ -106,9 +106,9 @@ impl Client {
             Failure::Unexpected(status.as_u16(), text)
         };
         if status.is_success() {
-            return serde_json::from_slice(&bytes).map_err(|_| unexpected());
+            return contracts::json::decode(&bytes).map_err(|_| unexpected());
         }
-        let problem: Problem = serde_json::from_slice(&bytes).map_err(|_| unexpected())?;
+        let problem: Problem = contracts::json::decode(&bytes).map_err(|_| unexpected())?;
         Err(Failure::Problem(Box::new(problem)))
     }
 }

@@ -148,7 +148,7 @@ pub fn read_json(file: &Path) -> Result<Value, Failure> {
     } else {
         bytes = std::fs::read(file).map_err(|error| failed(&error))?;
     }
-    serde_json::from_slice(&bytes).map_err(|error| failed(&error))
+    contracts::json::decode(&bytes).map_err(|error| failed(&error))
 }
 
 /// An execution with its plan.
@@ -162,8 +162,8 @@ fn body_of(args: &SubmitArgs, mode: &str) -> Result<Value, Failure> {
     let draft = args.draft.as_deref().map(read_json).transpose()?;
     let playbook = match &args.playbook {
         Some(key) => {
-            let inputs: Value =
-                serde_json::from_str(&args.inputs).map_err(|error| Failure::Local(format!("--inputs: {error}")))?;
+            let inputs: Value = contracts::json::decode(args.inputs.as_bytes())
+                .map_err(|error| Failure::Local(format!("--inputs: {error}")))?;
             Some(json!({ "key": key, "inputs": inputs }))
         }
         None => None,

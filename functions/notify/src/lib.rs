@@ -29,7 +29,7 @@ pub async fn handle(engine: &Engine, batch: &Value) -> Value {
 }
 
 async fn deliver(engine: &Engine, body: &str) -> Result<(), String> {
-    let event: CloudEvent = serde_json::from_str(body).map_err(|error| error.to_string())?;
+    let event: CloudEvent = contracts::json::decode(body.as_bytes()).map_err(|error| error.to_string())?;
     let source = event.source.strip_prefix("countersign/").ok_or("the event names no workspace")?;
     let workspace: WorkspaceId = source.parse().map_err(|_| "the event names no workspace")?;
     Webhooks::new(engine).publish(&workspace, &[event]).await.1.map_err(|fault| fault.to_string())

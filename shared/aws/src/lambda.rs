@@ -52,7 +52,8 @@ struct Kind {
 impl Kind {
     // By the event's own fields: what a caller sends is deeper inside and decides nothing.
     fn is_http(event: &str) -> bool {
-        serde_json::from_str::<Self>(event).is_ok_and(|kind| kind.method.is_some() && kind.arn.is_none())
+        contracts::json::decode::<Self>(event.as_bytes())
+            .is_ok_and(|kind| kind.method.is_some() && kind.arn.is_none())
     }
 }
 
@@ -112,7 +113,7 @@ async fn invoke(
     if Kind::is_http(payload.get()) {
         return answer(router, payload.get(), &context).await;
     }
-    let event: Value = serde_json::from_str(payload.get()).map_err(malformed)?;
+    let event: Value = contracts::json::decode(payload.get().as_bytes()).map_err(malformed)?;
     let text = |key: &str| event.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     let (workspace, execution, started) = (text("workspaceId"), text("executionId"), Instant::now());
     let outcome = task(host, event, left_ms(&context)).await;

@@ -3,7 +3,7 @@
 
 use crate::{
     Code, Issue, Problem,
-    limits::{ISSUES_MAX, JSON_DEPTH_MAX},
+    limits::{EVENT_ISSUES_BYTES_MAX, ISSUES_MAX, JSON_DEPTH_MAX},
 };
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
@@ -11,8 +11,52 @@ use std::{cell::RefCell, fmt};
 
 const SAFE_INTEGER_MAX: u64 = (1 << 53) - 1;
 
+/// A document is nested deeper than [`JSON_DEPTH_MAX`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("nested deeper than {JSON_DEPTH_MAX} levels, at byte {offset}")]
+pub struct TooDeepError {
+    /// Where the level begins that is one too many.
+    pub offset: usize,
+}
+
+/// Refuses what is nested too deeply, by one pass over the bytes that uses no stack.
+///
+/// INVARIANT (bounded-work): every parser that calls itself is behind this.
+pub fn check_nesting(bytes: &[u8]) -> Result<(), TooDeepError> {
+    let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
+    for (offset, byte) in bytes.iter().enumerate() {
+        match (in_text, byte) {
+            (true, _) if escaped => escaped = false,
+            (true, b'\\') => escaped = true,
+            (true, b'"') => in_text = false,
+            (true, _) => {}
+            (false, b'"') => in_text = true,
+            (false, b'[' | b'{') => {
+                depth += 1;
+                if depth > JSON_DEPTH_MAX {
+                    return Err(TooDeepError { offset });
+                }
+            }
+            (false, b']' | b'}') => depth = depth.saturating_sub(1),
+            (false, _) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Reads a document of another program's making (an event of AWS, a file, an answer of a server), whose numbers and
+/// keys are its own affair. Whatever is hashed, stored or signed goes through [`parse`] instead.
+pub fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_json::Error> {
+    check_nesting(bytes).map_err(serde_json::Error::custom)?;
+    serde_json::from_slice(bytes)
+}
+
 /// Reads one JSON document as I-JSON.
 pub fn parse(bytes: &[u8]) -> Result<Value, Problem> {
+    check_nesting(bytes).map_err(|error| {
+        Problem::new(Code::BadRequest, "the body is not a JSON document that Countersign accepts")
+            .issue(Issue::new("", error.to_string()))
+    })?;
     let path = RefCell::new(Vec::new());
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let seed = Strict { depth: 0, path: &path };
@@ -137,10 +181,17 @@ pub fn typed<T: serde::de::DeserializeOwned>(value: Value) -> Result<T, Problem>
     })
 }
 
-/// Cuts a list of issues at [`ISSUES_MAX`], saying how many were cut.
+/// Cuts a list of issues at [`ISSUES_MAX`] and [`EVENT_ISSUES_BYTES_MAX`], saying how many were cut.
 pub fn clip_issues(mut issues: Vec<Issue>) -> Vec<Issue> {
-    let cut = issues.len().saturating_sub(ISSUES_MAX);
-    issues.truncate(ISSUES_MAX);
+    let mut left = EVENT_ISSUES_BYTES_MAX;
+    let fits = issues.iter().take(ISSUES_MAX).take_while(|issue| {
+        let (now, size) = (left, issue.json_bytes());
+        left = left.saturating_sub(size);
+        size <= now
+    });
+    let kept = fits.count();
+    let cut = issues.len().saturating_sub(kept);
+    issues.truncate(kept);
     if cut > 0 {
         issues.push(Issue::new(String::new(), format!("and {cut} more")));
     }
@@ -169,7 +220,28 @@ mod tests {
         refused(br#"{"a":"\ud800"}"#, "/a", "");
         refused(br#"{"a":1} x"#, "", "trailing");
         refused(br#"{"a":"#, "/a", "EOF");
-        refused("[".repeat(5_000).as_bytes(), &"/0".repeat(64), "64 levels");
+        refused("[".repeat(5_000).as_bytes(), "", "64 levels, at byte 64");
+    }
+
+    #[test]
+    fn bounded_work_nesting_is_counted_outside_of_texts() {
+        let nested = |levels: usize| format!("{}1{}", "[".repeat(levels), "]".repeat(levels));
+        assert_eq!(super::check_nesting(nested(64).as_bytes()), Ok(()));
+        assert_eq!(super::check_nesting(nested(65).as_bytes()), Err(super::TooDeepError { offset: 64 }));
+        assert!(parse(nested(64).as_bytes()).is_ok());
+        let text = serde_json::json!({ "a": "[".repeat(1_000), "b\\\"": "{\\\"".repeat(1_000) }).to_string();
+        assert!(parse(text.as_bytes()).is_ok());
+        assert_eq!(super::check_nesting("[]".repeat(10_000).as_bytes()), Ok(()));
+        assert!(super::decode::<serde_json::Value>("[".repeat(10_000_000).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn bounded_work_issues_fit_into_an_event() {
+        let issue = |n: usize| crate::Issue::coded("CODE", "/\u{1}".repeat(n), "\u{0}".repeat(n));
+        assert!(issue(1_000_000).json_bytes() < 2_000);
+        let clipped = super::clip_issues((0..1_000).map(issue).collect());
+        assert!(serde_json::to_vec(&clipped).unwrap().len() <= crate::limits::EVENT_ISSUES_BYTES_MAX + 200);
+        assert!(clipped.last().unwrap().message.starts_with("and "));
     }
 
     #[test]

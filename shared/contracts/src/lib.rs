@@ -18,6 +18,7 @@ pub mod plan;
 pub mod problem;
 pub mod query;
 pub mod route;
+pub mod text;
 pub mod time;
 pub mod verdict;
 pub mod view;

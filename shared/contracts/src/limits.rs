@@ -78,3 +78,29 @@ pub const VIEW_GOAL_CHARACTERS_MAX: usize = 2_000;
 pub const VIEW_ENTRIES_MAX: usize = 20;
 /// Events of the workspace log that one transaction chains: each takes up to three of its items.
 pub const LOG_CHAINED_AT_ONCE_MAX: usize = 30;
+/// Longest message of an issue or a step, as JSON bytes.
+pub const MESSAGE_BYTES_MAX: usize = 512;
+/// Longest JSON pointer that an issue names, as JSON bytes.
+pub const POINTER_BYTES_MAX: usize = 256;
+/// Issues of one event, in JSON bytes together.
+pub const EVENT_ISSUES_BYTES_MAX: usize = 24 * 1024;
+/// Largest event of a trace or log, as stored, in bytes.
+pub const EVENT_BYTES_MAX: usize = 64 * 1024;
+/// Largest stored item, in bytes: its key, fields and body (DynamoDB takes 400 KB).
+pub const ITEM_BYTES_MAX: usize = 350 * 1024;
+/// Largest transaction, in bytes (DynamoDB takes 4 MB).
+pub const TRANSACT_BYTES_MAX: usize = 3_584 * 1024;
+/// Names that one request is helped with by "did you mean".
+pub const SUGGESTIONS_MAX: u32 = 20;
+/// Known names that one suggestion is looked for among.
+pub const SUGGESTION_CANDIDATES_MAX: usize = 1_000;
+/// Subschemas of one schema.
+pub const SCHEMA_NODES_MAX: usize = 10_000;
+/// Subschemas that may be evaluated, each as often as it is reached, along one path into a value.
+pub const SCHEMA_EVALUATIONS_MAX: u64 = 20_000;
+/// Largest regular expression of a schema, compiled, in bytes.
+pub const SCHEMA_PATTERN_BYTES_MAX: usize = 512 * 1024;
+/// Patterns of one schema.
+pub const SCHEMA_PATTERNS_MAX: usize = 100;
+/// Places of an input that policies can name, for one operation.
+pub const POLICY_INPUT_PLACES_MAX: usize = 500;

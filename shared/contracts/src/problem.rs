@@ -1,6 +1,10 @@
 //! Problem details (RFC 9457): how every refusal and fault leaves the system.
 
-use crate::Code;
+use crate::{
+    Code,
+    limits::{MESSAGE_BYTES_MAX, POINTER_BYTES_MAX},
+    text,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -18,9 +22,15 @@ pub struct Issue {
 }
 
 impl Issue {
-    /// An issue without a finer code.
+    /// An issue without a finer code. What is long is cut: it may quote what a stranger sent.
     pub fn new(pointer: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { pointer: pointer.into(), message: message.into(), code: None }
+        let pointer = text::clip(pointer.into(), POINTER_BYTES_MAX);
+        Self { pointer, message: text::clip(message.into(), MESSAGE_BYTES_MAX), code: None }
+    }
+    /// About its size as JSON, in bytes; never less.
+    pub fn json_bytes(&self) -> usize {
+        let code = self.code.as_deref().map_or(0, text::json_bytes);
+        48 + text::json_bytes(&self.pointer) + text::json_bytes(&self.message) + code
     }
     /// An issue with a finer code.
     pub fn coded(code: impl Into<String>, pointer: impl Into<String>, message: impl Into<String>) -> Self {

@@ -2,7 +2,8 @@
 
 use crate::{
     schema::{Found, Schema},
-    skill::{Registry, nearest},
+    skill::Registry,
+    suggest::{Suggestions, nearest},
 };
 use contracts::{Issue, command::PlaybookCall, draft::Draft, manifest::Playbook};
 use serde_json::{Map, Value};
@@ -41,7 +42,9 @@ fn walk(value: &Value, visit: &mut impl FnMut(&str)) {
 /// The draft of a playbook with its inputs in place.
 pub fn expand(call: &PlaybookCall, registry: &Registry) -> Result<Draft, Vec<Issue>> {
     let refuse = |code: &str, pointer: &str, message: String| vec![Issue::coded(code, pointer, message)];
-    let (skill, name) = registry.resolve(&call.key).map_err(|why| refuse(why.code, "/playbook/key", why.message))?;
+    let (skill, name) = registry
+        .resolve(&call.key, &mut Suggestions::default())
+        .map_err(|why| refuse(why.code, "/playbook/key", why.message))?;
     let playbooks = &skill.manifest().playbooks;
     let playbook = playbooks.iter().find(|playbook| playbook.key == name).ok_or_else(|| {
         let near = nearest(name, playbooks.iter().map(|playbook| playbook.key.as_str()));

@@ -1,11 +1,16 @@
 //! JSON Schemas of operations: compiled validators, look-ups by pointer, and whether one schema's values fit another.
 
-use contracts::{Digest, Issue};
+use contracts::{
+    Digest, Issue,
+    limits::{ISSUES_MAX, SCHEMA_PATTERN_BYTES_MAX},
+};
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 /// Deepest look into a schema, so that recursive schemas end.
 const WALK_DEPTH_MAX: usize = 32;
+/// Pairs of subschemas that one wire compares.
+const PAIRS_MAX: usize = 10_000;
 
 /// A compiled JSON Schema (2020-12; no references outside the document).
 pub struct Schema {
@@ -38,12 +43,20 @@ impl Schema {
         if !source.is_object() {
             return Err("a schema is a JSON object".into());
         }
+        crate::schema_cost::check(source)?;
+        // The engine whose time is linear in the text: no backtracking, and no look-around.
+        let patterns = jsonschema::PatternOptions::regex()
+            .size_limit(SCHEMA_PATTERN_BYTES_MAX)
+            .dfa_size_limit(SCHEMA_PATTERN_BYTES_MAX);
         let validator = jsonschema::draft202012::options()
+            .with_pattern_options(patterns)
             .build(source)
             .map_err(|error| format!("not a valid JSON Schema: {error}"))?;
         let digest = crate::canonical::digest(source).map_err(|error| error.to_string())?;
         let mut sensitive = Vec::new();
-        collect_sensitive(source, source, String::new(), 0, &mut sensitive);
+        if marks_sensitive(source) {
+            collect_sensitive(source, source, String::new(), 0, &mut sensitive);
+        }
         Ok(Self { source: source.clone(), digest, validator, sensitive })
     }
 
@@ -76,13 +89,16 @@ impl Schema {
         let mut issues = Vec::new();
         for error in self.validator.iter_errors(value) {
             let at = error.instance_path().to_string();
-            let inside = holes.iter().any(|hole| within(&at, hole));
+            let inside = above(&at).any(|above| holes.contains(above));
             // A combination (anyOf, not, ...) above a hole cannot be judged before the value is there.
-            let combined = holes.iter().any(|hole| within(hole, &at)) && is_combination(&error);
+            let combined = holds_below(holes, &at) && is_combination(&error);
             if !inside && !combined {
                 // A message quotes the value, or the object around it. Where a schema knows sensitive places, none does.
                 let message = if self.sensitive.is_empty() { error.to_string() } else { error.masked().to_string() };
                 issues.push(Issue::coded("SCHEMA_MISMATCH", format!("{base}{at}"), message));
+                if issues.len() == ISSUES_MAX {
+                    break;
+                }
             }
         }
         issues
@@ -103,6 +119,18 @@ fn is_combination(error: &jsonschema::ValidationError<'_>) -> bool {
     let path = error.schema_path().to_string();
     let last = path.rsplit('/').next().unwrap_or_default();
     matches!(last, "anyOf" | "oneOf" | "not" | "if" | "then" | "else" | "allOf" | "enum" | "const" | "uniqueItems")
+}
+
+// A pointer and all above it.
+fn above(pointer: &str) -> impl Iterator<Item = &str> {
+    let ends = pointer.match_indices('/').map(|(index, _)| index).chain([pointer.len()]);
+    ends.filter_map(|end| pointer.get(..end))
+}
+
+// Whether one of the pointers is this one or below it.
+fn holds_below(pointers: &BTreeSet<&str>, root: &str) -> bool {
+    let below = format!("{root}/");
+    pointers.contains(root) || pointers.range(below.as_str()..).next().is_some_and(|first| first.starts_with(&below))
 }
 
 /// Whether `pointer` is `root` or below it.
@@ -173,14 +201,22 @@ fn types(schema: &Value) -> Option<BTreeSet<&str>> {
 /// Why values of `producer` cannot be given to `consumer`; `None` where they may fit. What cannot be decided here is
 /// checked again with the value itself before a call.
 pub fn mismatch(producer: &Schema, from: &Value, consumer: &Schema, to: &Value) -> Option<String> {
-    fits(&producer.source, from, &consumer.source, to, 0)
+    fits((&producer.source, from), (&consumer.source, to), &mut HashSet::new(), 0)
 }
 
-fn fits(from_root: &Value, from: &Value, to_root: &Value, to: &Value, depth: usize) -> Option<String> {
-    if depth > WALK_DEPTH_MAX {
+type Pair = (*const Value, *const Value);
+
+// INVARIANT (bounded-work): each pair of subschemas is compared once, however often references lead to it.
+fn fits(
+    (from_root, from): (&Value, &Value),
+    (to_root, to): (&Value, &Value),
+    seen: &mut HashSet<Pair>,
+    depth: usize,
+) -> Option<String> {
+    let (from, to) = (deref(from_root, from), deref(to_root, to));
+    if depth > WALK_DEPTH_MAX || seen.len() > PAIRS_MAX || !seen.insert((from, to)) {
         return None;
     }
-    let (from, to) = (deref(from_root, from), deref(to_root, to));
     if let (Some(given), Some(wanted)) = (types(from), types(to)) {
         let fit = |kind: &&str| wanted.contains(*kind) || (*kind == "integer" && wanted.contains("number"));
         if let Some(bad) = given.iter().find(|kind| !fit(kind)) {
@@ -195,7 +231,7 @@ fn fits(from_root: &Value, from: &Value, to_root: &Value, to: &Value, depth: usi
         return Some(format!("may give {bad}, which is not among the allowed values"));
     }
     if let (Some(given), Some(wanted)) = (from.get("items"), to.get("items"))
-        && let Some(why) = fits(from_root, given, to_root, wanted, depth + 1)
+        && let Some(why) = fits((from_root, given), (to_root, wanted), seen, depth + 1)
     {
         return Some(format!("its items: {why}"));
     }
@@ -207,9 +243,18 @@ fn fits(from_root: &Value, from: &Value, to_root: &Value, to: &Value, depth: usi
     }
     let wanted = to.get("properties").and_then(Value::as_object)?;
     wanted.iter().find_map(|(name, wanted)| {
-        let why = fits(from_root, given.get(name)?, to_root, wanted, depth + 1)?;
+        let why = fits((from_root, given.get(name)?), (to_root, wanted), seen, depth + 1)?;
         Some(format!("its property `{name}`: {why}"))
     })
+}
+
+// Whether anything in a document is marked: most schemas mark nothing, and need no walk along their references.
+fn marks_sensitive(value: &Value) -> bool {
+    match value {
+        Value::Object(map) => map.contains_key("x-sensitive") || map.values().any(marks_sensitive),
+        Value::Array(items) => items.iter().any(marks_sensitive),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
 }
 
 fn collect_sensitive(root: &Value, schema: &Value, at: String, depth: usize, into: &mut Vec<String>) {

@@ -3,11 +3,12 @@
 use crate::{
     canonical,
     schema::{Found, Schema},
+    suggest::Suggestions,
 };
 use contracts::{
     Code, Digest, Issue,
     capability::{CONTRACTS_VERSION, Capability},
-    limits::{SKILL_OPERATIONS_MAX, STEP_ATTEMPTS_MAX, STEP_TIMEOUT_SECONDS_MAX},
+    limits::{NAME_BYTES_MAX, SKILL_OPERATIONS_MAX, STEP_ATTEMPTS_MAX, STEP_TIMEOUT_SECONDS_MAX},
     manifest::{Binding, Manifest, Operation, SCHEMA_VERSION, VersionRange},
     plan::RetryPolicy,
     verdict::Effect,
@@ -277,6 +278,11 @@ fn compile_operation(
     Some(CompiledOperation { spec: spec.clone(), input, output, accepts, refuses, retry })
 }
 
+/// Longest `skill/operation@range`, in bytes.
+const REFERENCE_BYTES_MAX: usize = 3 * NAME_BYTES_MAX;
+/// Installed versions that a message lists, the latest first.
+const VERSIONS_LISTED: usize = 10;
+
 /// The enabled skills of a workspace at one moment. The compiler sees nothing else of the world.
 #[derive(Debug, Default)]
 pub struct Registry {
@@ -313,8 +319,15 @@ impl Registry {
 
     /// Resolves `skill/name@range` to the highest installed version that fits; pre-releases only if the range names
     /// one.
-    pub fn resolve<'r>(&'r self, reference: &'r str) -> Result<(&'r Arc<Skill>, &'r str), Unresolved> {
+    pub fn resolve<'r>(
+        &'r self,
+        reference: &'r str,
+        suggestions: &mut Suggestions,
+    ) -> Result<(&'r Arc<Skill>, &'r str), Unresolved> {
         let unresolved = |code, message| Unresolved { code, message };
+        if reference.len() > REFERENCE_BYTES_MAX {
+            return Err(unresolved("BAD_REFERENCE", format!("a reference has at most {REFERENCE_BYTES_MAX} bytes")));
+        }
         let (path, range) = match reference.split_once('@') {
             Some((path, range)) => (path, VersionReq::parse(range)),
             None => (reference, Ok(VersionReq::STAR)),
@@ -329,26 +342,18 @@ impl Registry {
             ));
         };
         let Some(versions) = self.skills.get(key) else {
-            let near = nearest(key, self.skills.keys().map(String::as_str));
+            let near = suggestions.nearest(key, self.skills.keys().map(String::as_str));
             return Err(unresolved("UNKNOWN_SKILL", format!("no skill `{key}` is installed{near}")));
         };
         match versions.iter().rev().find(|(version, _)| range.matches(version)) {
             Some((_, skill)) => Ok((skill, name)),
             None => {
-                let there: Vec<String> = versions.keys().map(Version::to_string).collect();
+                let there: Vec<String> =
+                    versions.keys().rev().take(VERSIONS_LISTED).map(Version::to_string).collect();
                 let message =
                     format!("no installed version of `{key}` fits `{range}`; there is {}", there.join(", "));
                 Err(unresolved("NO_VERSION_FITS", message))
             }
         }
     }
-}
-
-/// `; did you mean ...?` for the nearest of the known names, or nothing.
-pub fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> String {
-    known
-        .map(|other| (strsim::damerau_levenshtein(name, other), other))
-        .filter(|(distance, other)| *distance <= (other.len().max(name.len()) / 2).max(1))
-        .min()
-        .map_or_else(String::new, |(_, other)| format!("; did you mean `{other}`?"))
 }

@@ -236,7 +236,7 @@ impl Engine {
 
 // A tool's own words may hold what it was sent: only a problem's title and code are taken into evidence.
 fn said(status: u16, body: &[u8]) -> String {
-    let parsed: Option<Value> = serde_json::from_slice(body).ok();
+    let parsed: Option<Value> = contracts::json::parse(body).ok();
     let text = |key: &str| parsed.as_ref().and_then(|body| body.get(key)).and_then(Value::as_str);
     let clip = |text: &str| text.chars().take(200).collect::<String>();
     match (text("code"), text("title")) {

@@ -13,7 +13,7 @@ use contracts::{
     command::{CompilePlan, PlanCompiledAnswer},
     draft::Draft,
     event::SubmitMode,
-    limits::DRAFT_BYTES_MAX,
+    limits::{DRAFT_BYTES_MAX, PLAN_STEPS_MAX},
 };
 use cs_core::{
     canonical,
@@ -23,6 +23,7 @@ use cs_core::{
     },
     plan::{self, Rejected},
     seal::{self, Secret},
+    suggest::Suggestions,
     trace::Stamp,
 };
 use serde_json::Value;
@@ -57,7 +58,7 @@ impl Engine {
         let snapshot = self.snapshot(workspace).await?;
         let mut secrets = Vec::new();
         for step in &mut draft.steps {
-            let Ok((skill, name)) = snapshot.registry.resolve(&step.operation) else {
+            let Ok((skill, name)) = snapshot.registry.resolve(&step.operation, &mut Suggestions::none()) else {
                 continue;
             };
             let Some(operation) = skill.operation(name).filter(|operation| !operation.input.sensitive().is_empty())
@@ -108,9 +109,9 @@ impl Engine {
         caller.require("control-plane.plan.compile")?;
         let id = request.execution_id.clone();
         if let Some(draft) = &request.draft {
-            let size = serde_json::to_vec(draft).map_or(usize::MAX, |bytes| bytes.len());
-            if size > DRAFT_BYTES_MAX || draft.steps.iter().any(|s| s.with.values().any(seal::holds_sealed)) {
-                let message = format!("a draft of at most {DRAFT_BYTES_MAX} bytes, without `$sealed`");
+            check_draft(draft)?;
+            if draft.steps.iter().any(|s| s.with.values().any(seal::holds_sealed)) {
+                let message = "a draft without `$sealed`".to_owned();
                 return Err(
                     Problem::new(Code::ValidationFailed, message.clone()).issue(Issue::new("/draft", message))
                 );
@@ -198,6 +199,24 @@ impl Engine {
             }
         }
     }
+}
+
+/// Size and number of steps of a draft, before anything is done with it. Its size in bytes.
+///
+/// INVARIANT (bounded-work): whoever takes a draft, to compile or to explain it, calls this first.
+pub(crate) fn check_draft(draft: &Draft) -> Answer<usize> {
+    let refuse = |pointer: &str, message: String| {
+        Err(Problem::new(Code::ValidationFailed, "the draft is too large").issue(Issue::new(pointer, message)))
+    };
+    if draft.steps.len() > PLAN_STEPS_MAX {
+        let message = format!("{} steps; a plan has at most {PLAN_STEPS_MAX}", draft.steps.len());
+        return refuse("/draft/steps", message);
+    }
+    let size = serde_json::to_vec(draft).map_or(usize::MAX, |bytes| bytes.len());
+    if size > DRAFT_BYTES_MAX {
+        return refuse("/draft", format!("a draft of {size} bytes; at most {DRAFT_BYTES_MAX}"));
+    }
+    Ok(size)
 }
 
 /// Sensitive literals of one draft.

@@ -1,8 +1,8 @@
 //! Queries: execution.get, execution.list, trace.get, policy.explain. They change nothing (INVARIANT get-never-mutates).
 
 use crate::{
-    Answer, Caller, Engine, bodies, commit::Loaded, keys, ports::Query, records::PolicyRecord, skills::page,
-    verify::step_answer,
+    Answer, Caller, Engine, bodies, commit::Loaded, compile::check_draft, keys, ports::Query, records::PolicyRecord,
+    skills::page, verify::step_answer,
 };
 use contracts::{
     Code, ExecutionId, Issue, Problem, Timestamp,
@@ -213,7 +213,7 @@ impl Engine {
         Ok(items
             .iter()
             .map(|(_, item)| {
-                serde_json::from_slice(&item.body)
+                contracts::json::decode(&item.body)
                     .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&item.body).into_owned()))
             })
             .collect())
@@ -254,6 +254,7 @@ impl Engine {
                 stored.ok_or_else(|| Problem::new(Code::Conflict, "the plan has not been verified"))?
             }
             (None, Some(draft)) => {
+                check_draft(&draft)?;
                 let snapshot = self.snapshot(&caller.workspace).await?;
                 let compiled = match plan::compile(&draft, &snapshot.registry) {
                     Ok(compiled) => compiled,

@@ -49,7 +49,7 @@ impl StoredSkill {
     pub(crate) fn manifest(&self) -> Result<Manifest, Fault> {
         let payload = self.envelope.get("payload").and_then(Value::as_str).and_then(|text| B64.decode(text).ok());
         payload
-            .and_then(|payload| serde_json::from_slice(&payload).ok())
+            .and_then(|payload| contracts::json::decode(&payload).ok())
             .ok_or_else(|| Fault::Corrupt(format!("{}: its envelope cannot be read", self.key.sort)))
     }
     /// 0, [`DISABLED`] or [`REVOKED`].
@@ -173,7 +173,9 @@ impl Engine {
         let bytes = self.artifact_bytes(&request).await?;
         let (_, trust) = self.trust_policy(&caller.workspace).await?;
         let mut found = self.admit(&request, &bytes, &trust, self.now());
-        found.issues.extend(self.rollback(caller, &request, &trust).await?);
+        if found.issues.is_empty() {
+            found.issues.extend(self.rollback(caller, &request, &trust).await?);
+        }
         let key = keys::skill(&caller.workspace, &request.skill_key, &request.version);
         if let Some(item) = self.ports.table.get(&key).await? {
             let record: SkillRecord = bodies::decode(&key, &item.body)?;
@@ -237,6 +239,10 @@ impl Engine {
             Err(error) => against(&mut found, Code::ManifestInvalid, "/manifest", error.to_string()),
         }
         found.provenance = Some(manifest.publisher.provenance.clone());
+        // INVARIANT (bounded-work): what a stranger sends is neither unpacked nor compiled.
+        if !found.issues.is_empty() {
+            return found;
+        }
         if manifest.skill.key != request.skill_key || manifest.skill.version != request.version {
             let message = "`skillKey` and `version` are not those of the manifest".to_owned();
             against(&mut found, Code::ManifestInvalid, "/skillKey", message);

@@ -12,7 +12,7 @@ use contracts::{
     Code, ExecutionId, IntentId, Issue, Problem,
     command::{IntentSubmitted, SubmitIntent},
     event::SubmitMode,
-    limits::{DRAFT_BYTES_MAX, DRAFT_INLINE_COMPILE_BYTES_MAX, NAME_BYTES_MAX, TEXT_BYTES_MAX},
+    limits::{DRAFT_INLINE_COMPILE_BYTES_MAX, NAME_BYTES_MAX, TEXT_BYTES_MAX},
 };
 use cs_core::{
     canonical,
@@ -84,12 +84,7 @@ impl Engine {
         transition.apply(receive).map_err(refused)?;
         match draft {
             Some(Ok(draft)) => {
-                let size = serde_json::to_vec(&draft).map_or(usize::MAX, |bytes| bytes.len());
-                if size > DRAFT_BYTES_MAX {
-                    let message = format!("a draft of {size} bytes; at most {DRAFT_BYTES_MAX}");
-                    return Err(Problem::new(Code::ValidationFailed, "the draft is too large")
-                        .issue(Issue::new("/draft", message)));
-                }
+                let size = check_draft(&draft)?;
                 let compiling = self.seal_draft(&workspace, draft).await?;
                 writes.extend(compiling.writes(self, &workspace, &id).await?);
                 if size <= DRAFT_INLINE_COMPILE_BYTES_MAX {

@@ -61,7 +61,7 @@ async fn run(
     pinned: &Digest,
     sent: &AtomicBool,
 ) -> ToolAnswer {
-    let arguments = match serde_json::from_slice::<Value>(&call.body) {
+    let arguments = match contracts::json::decode::<Value>(&call.body) {
         Ok(Value::Object(arguments)) => arguments,
         _ => return ToolAnswer::Forbidden("the arguments of an MCP tool are an object".into()),
     };

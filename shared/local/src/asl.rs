@@ -132,7 +132,7 @@ pub enum Refused {
 impl Machine {
     /// Reads and checks a machine.
     pub fn parse(text: &str) -> Result<Self, Refused> {
-        let machine: Self = serde_json::from_str(text)?;
+        let machine: Self = contracts::json::decode(text.as_bytes())?;
         let mut reached = BTreeSet::new();
         let mut open = vec![("StartAt".to_owned(), machine.start_at.clone())];
         while let Some((from, name)) = open.pop() {

@@ -137,7 +137,7 @@ impl DemoTools {
 
     /// Manifests of the example skills, with this server as their tool.
     pub fn manifests(&self) -> Result<Vec<Value>, serde_json::Error> {
-        SKILLS.iter().map(|text| serde_json::from_str(&text.replace(EXAMPLE_URL, &self.url()))).collect()
+        SKILLS.iter().map(|text| contracts::json::decode(text.replace(EXAMPLE_URL, &self.url()).as_bytes())).collect()
     }
 
     /// Calls refused for want of a warrant.
@@ -256,7 +256,7 @@ async fn call(
         let problem = json!({ "code": "WARRANT_REFUSED", "title": refused.to_string() });
         return (StatusCode::UNAUTHORIZED, Json(problem)).into_response();
     }
-    let Ok(input) = serde_json::from_slice::<Value>(&body) else {
+    let Ok(input) = contracts::json::decode::<Value>(&body) else {
         return StatusCode::BAD_REQUEST.into_response();
     };
     let state = served.tools;

@@ -5,7 +5,11 @@ use crate::{
     place,
 };
 use cedar_policy::{PolicySet, Schema, ValidationMode, Validator};
-use contracts::{Issue, governance::Meter, limits::POLICY_BYTES_MAX};
+use contracts::{
+    Issue,
+    governance::Meter,
+    limits::{POLICY_BYTES_MAX, POLICY_INPUT_PLACES_MAX},
+};
 use cs_core::skill::Registry;
 use serde_json::{Map, Value, json};
 use std::{collections::BTreeSet, str::FromStr as _};
@@ -22,7 +26,7 @@ pub fn cedar_schema(registry: &Registry, meters: &[Meter]) -> Value {
         let key = &skill.manifest().skill.key;
         actions.insert(key.clone(), json!({}));
         for (name, operation) in skill.operations() {
-            let input = record(operation.input.source(), operation.input.source(), 0);
+            let input = input_record(operation.input.source());
             actions.insert(
                 format!("{key}/{name}"),
                 json!({
@@ -68,34 +72,63 @@ fn context(input: &Value, meters: &[Meter]) -> Value {
     } })
 }
 
-fn record(root: &Value, schema: &Value, depth: usize) -> Value {
-    let mut attributes = Map::new();
-    for (name, inner) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
-        if let Some(mut kind) = kind(root, inner, depth + 1) {
-            if let Some(map) = kind.as_object_mut() {
-                map.insert("required".into(), false.into());
-            }
-            attributes.insert(name.clone(), kind);
+// As deep as the limit of places lets it be: a schema that refers to itself has no end, and a wide one grows with each
+// level. INVARIANT (bounded-work): each try ends at the limit.
+fn input_record(schema: &Value) -> Value {
+    for deepest in (1..=DEPTH_MAX).rev() {
+        let mut look = Look { root: schema, deepest, left: POLICY_INPUT_PLACES_MAX };
+        let found = look.record(schema, 0);
+        if look.left > 0 {
+            return found;
         }
     }
-    json!({ "type": "Record", "attributes": attributes })
+    json!({ "type": "Record", "attributes": {} })
 }
 
-// The Cedar type of a JSON Schema; none where Cedar has none (floats, unions): policies cannot name such values.
-fn kind(root: &Value, schema: &Value, depth: usize) -> Option<Value> {
-    if depth > DEPTH_MAX || schema.get("x-sensitive").and_then(Value::as_bool) == Some(true) {
-        return None;
+/// One look into an input schema.
+struct Look<'s> {
+    root: &'s Value,
+    deepest: usize,
+    /// Places that may still be named; 0: there were too many.
+    left: usize,
+}
+
+impl Look<'_> {
+    fn record(&mut self, schema: &Value, depth: usize) -> Value {
+        let mut attributes = Map::new();
+        for (name, inner) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+            if self.left == 0 {
+                break;
+            }
+            if let Some(mut kind) = self.kind(inner, depth + 1) {
+                if let Some(map) = kind.as_object_mut() {
+                    map.insert("required".into(), false.into());
+                }
+                attributes.insert(name.clone(), kind);
+            }
+        }
+        json!({ "type": "Record", "attributes": attributes })
     }
-    if let Some(reference) = schema.get("$ref").and_then(Value::as_str) {
-        return kind(root, root.pointer(reference.strip_prefix('#')?)?, depth + 1);
-    }
-    match schema.get("type").and_then(Value::as_str)? {
-        "string" => Some(json!({ "type": "String" })),
-        "integer" => Some(json!({ "type": "Long" })),
-        "boolean" => Some(json!({ "type": "Boolean" })),
-        "object" => Some(record(root, schema, depth)),
-        "array" => Some(json!({ "type": "Set", "element": kind(root, schema.get("items")?, depth + 1)? })),
-        _ => None,
+
+    // The Cedar type of a JSON Schema; none where Cedar has none (floats, unions): policies cannot name such values.
+    fn kind(&mut self, schema: &Value, depth: usize) -> Option<Value> {
+        self.left = self.left.saturating_sub(1);
+        if self.left == 0 || depth > self.deepest || schema.get("x-sensitive").and_then(Value::as_bool) == Some(true)
+        {
+            return None;
+        }
+        if let Some(reference) = schema.get("$ref").and_then(Value::as_str) {
+            let target = self.root.pointer(reference.strip_prefix('#')?)?;
+            return self.kind(target, depth + 1);
+        }
+        match schema.get("type").and_then(Value::as_str)? {
+            "string" => Some(json!({ "type": "String" })),
+            "integer" => Some(json!({ "type": "Long" })),
+            "boolean" => Some(json!({ "type": "Boolean" })),
+            "object" => Some(self.record(schema, depth)),
+            "array" => Some(json!({ "type": "Set", "element": self.kind(schema.get("items")?, depth + 1)? })),
+            _ => None,
+        }
     }
 }
 

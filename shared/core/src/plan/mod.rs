@@ -4,6 +4,7 @@
 //! INVARIANT (same-input-same-plan): no clock, randomness or map order comes into it. Steps are ordered
 //! topologically with ties by id, and every collection in a plan is sorted.
 
+mod diagnostics;
 mod flow;
 mod order;
 mod radius;
@@ -11,9 +12,13 @@ pub mod wiring;
 
 pub use radius::resolved as resolved_radius;
 
+use diagnostics::Diagnostics;
+use wiring::Place;
+
 use crate::{
     canonical::{self, NotCanonical},
-    skill::{CompiledOperation, Registry, Skill, nearest},
+    skill::{CompiledOperation, Registry, Skill},
+    suggest::Suggestions,
 };
 use contracts::{
     Digest, Issue, PlanId, StepId,
@@ -85,34 +90,35 @@ impl Resolved<'_> {
 
 /// Compiles a draft.
 pub fn compile(draft: &Draft, registry: &Registry) -> Result<Compiled, Rejected> {
-    let mut issues = Vec::new();
+    let mut issues = Diagnostics::default();
+    let mut suggestions = Suggestions::default();
     check_form(draft, &mut issues);
-    let steps = resolve(draft, registry, &mut issues);
-    check_wiring(&steps, &mut issues);
-    let order = order::canonical(&steps, &mut issues);
-    if !issues.is_empty() {
-        return Err(Rejected::Diagnostics(issues));
+    if draft.steps.len() > PLAN_STEPS_MAX {
+        return Err(Rejected::Diagnostics(issues.into_issues()));
     }
-    let Some(order) = order else {
-        return Err(Rejected::Diagnostics(issues));
+    let steps = resolve(draft, registry, &mut suggestions, &mut issues);
+    check_wiring(&steps, &mut suggestions, &mut issues);
+    let order = order::canonical(&steps, &mut issues);
+    let (Some(order), true) = (order, issues.is_empty()) else {
+        return Err(Rejected::Diagnostics(issues.into_issues()));
     };
     let plan = build(draft, &order);
     check_budget(&plan.radius, draft.budget.as_ref(), &mut issues);
     check_skill_budgets(&plan, &mut issues);
     if !issues.is_empty() {
-        return Err(Rejected::Diagnostics(issues));
+        return Err(Rejected::Diagnostics(issues.into_issues()));
     }
     Ok(Compiled::from_stored(plan)?)
 }
 
-fn check_form(draft: &Draft, issues: &mut Vec<Issue>) {
+fn check_form(draft: &Draft, issues: &mut Diagnostics) {
     let mut issue = |code: &str, pointer: String, message: String| issues.push(Issue::coded(code, pointer, message));
     if draft.steps.is_empty() {
         issue("NO_STEPS", "/draft/steps".into(), "a draft has at least one step".into());
     }
     if draft.steps.len() > PLAN_STEPS_MAX {
         let message = format!("{} steps; a plan has at most {PLAN_STEPS_MAX}", draft.steps.len());
-        issue("TOO_MANY_STEPS", "/draft/steps".into(), message);
+        return issue("TOO_MANY_STEPS", "/draft/steps".into(), message);
     }
     if draft.confidence.is_some_and(|confidence| !(0.0..=1.0).contains(&confidence)) {
         issue("BAD_CONFIDENCE", "/draft/confidence".into(), "a confidence is between 0 and 1".into());
@@ -133,18 +139,23 @@ fn check_form(draft: &Draft, issues: &mut Vec<Issue>) {
     }
 }
 
-fn resolve<'a>(draft: &'a Draft, registry: &'a Registry, issues: &mut Vec<Issue>) -> Vec<Resolved<'a>> {
+fn resolve<'a>(
+    draft: &'a Draft,
+    registry: &'a Registry,
+    suggestions: &mut Suggestions,
+    issues: &mut Diagnostics,
+) -> Vec<Resolved<'a>> {
     type Found<'r> = Result<(&'r Arc<Skill>, &'r Arc<CompiledOperation>), Issue>;
     let mut known: HashMap<&str, Found<'a>> = HashMap::new();
     let mut steps = Vec::with_capacity(draft.steps.len());
-    for (index, step) in draft.steps.iter().take(PLAN_STEPS_MAX).enumerate() {
+    for (index, step) in draft.steps.iter().enumerate() {
         let found = known.entry(&step.operation).or_insert_with(|| {
-            let (skill, name) =
-                registry.resolve(&step.operation).map_err(|why| Issue::coded(why.code, "", why.message))?;
+            let found = registry.resolve(&step.operation, suggestions);
+            let (skill, name) = found.map_err(|why| Issue::coded(why.code, "", why.message))?;
             match skill.operation(name) {
                 Some(operation) => Ok((skill, operation)),
                 None => {
-                    let near = nearest(name, skill.operations().keys().map(String::as_str));
+                    let near = suggestions.nearest(name, skill.operations().keys().map(String::as_str));
                     let skill = &skill.manifest().skill;
                     let message = format!("`{}` {} has no operation `{name}`{near}", skill.key, skill.version);
                     Err(Issue::coded("UNKNOWN_OPERATION", "", message))
@@ -167,7 +178,7 @@ fn resolve<'a>(draft: &'a Draft, registry: &'a Registry, issues: &mut Vec<Issue>
     for (index, step) in draft.steps.iter().enumerate() {
         let mut unknown = |id: &StepId, place: &str| {
             if !ids.contains(id.as_str()) {
-                let near = nearest(id.as_str(), ids.iter().copied());
+                let near = suggestions.nearest(id.as_str(), ids.iter().copied());
                 let message = format!("there is no step `{id}`{near}");
                 issues.push(Issue::coded("UNKNOWN_STEP", format!("/draft/steps/{index}{place}"), message));
             }
@@ -178,7 +189,7 @@ fn resolve<'a>(draft: &'a Draft, registry: &'a Registry, issues: &mut Vec<Issue>
         if let Some(when) = &step.when {
             unknown(&when.from, "/when/$from");
         }
-        let mut ignored = Vec::new();
+        let mut ignored = Diagnostics::default();
         for wire in wiring::wires(&step.with, "", &mut ignored) {
             unknown(&wire.from, &format!("/with{}/$from", wire.to));
         }
@@ -186,21 +197,25 @@ fn resolve<'a>(draft: &'a Draft, registry: &'a Registry, issues: &mut Vec<Issue>
     steps
 }
 
-fn check_wiring(steps: &[Resolved<'_>], issues: &mut Vec<Issue>) {
+fn check_wiring(steps: &[Resolved<'_>], suggestions: &mut Suggestions, issues: &mut Diagnostics) {
     let by_id: HashMap<&str, &Resolved<'_>> = steps.iter().map(|step| (step.draft.id.as_str(), step)).collect();
     for step in steps {
+        if issues.is_full() {
+            return;
+        }
         let base = step.at("/with");
         wiring::check_input(&step.draft.with, &step.wires, step.operation, &base, issues);
         for wire in &step.wires {
             if let Some(producer) = by_id.get(wire.from.as_str()) {
-                wiring::check_wire(wire, producer.operation, step.operation, &base, issues);
+                let ends = (&**producer.operation, &**step.operation);
+                wiring::check_wire(wire, ends, &base, suggestions, issues);
             }
         }
         if let Some(when) = &step.draft.when
             && let Some(producer) = by_id.get(when.from.as_str())
         {
-            let operation = &producer.operation;
-            wiring::check_path(&when.path, operation, &when.from, &step.at("/when/path"), issues);
+            let place = Place { from: &when.from, pointer: step.at("/when/path") };
+            wiring::check_path(&when.path, producer.operation, place, suggestions, issues);
         }
     }
 }
@@ -213,7 +228,7 @@ fn build(draft: &Draft, order: &[&Resolved<'_>]) -> Plan {
     let mut steps = Vec::with_capacity(order.len());
     for (step, flow) in order.iter().zip(flow) {
         let spec = &step.operation.spec;
-        let skill = skills.iter().position(|other| *other == pin(step.skill)).unwrap_or_default();
+        let skill = place_of(step.skill, &skills);
         let sibling = |key: &str| step.skill.operation(key).map(|operation| call(step.skill, operation, skill));
         let mut radius = radius::of_draft(&step.draft.with, &step.wires, spec);
         radius.data_classes = flow.labels.iter().chain(spec.labels.iter().flat_map(|l| &l.output)).cloned().collect();
@@ -250,6 +265,12 @@ fn build(draft: &Draft, order: &[&Resolved<'_>]) -> Plan {
     }
 }
 
+// Its place among the pins, which are sorted: by key and version first, of which there is one each.
+fn place_of(skill: &Skill, pins: &[SkillPin]) -> usize {
+    let named = &skill.manifest().skill;
+    pins.iter().position(|pin| pin.key == named.key && pin.version == named.version).unwrap_or_default()
+}
+
 fn pin(skill: &Skill) -> SkillPin {
     SkillPin {
         key: skill.manifest().skill.key.clone(),
@@ -271,7 +292,7 @@ fn call(skill: &Skill, operation: &CompiledOperation, index: usize) -> Call {
     }
 }
 
-fn check_budget(total: &Radius, budget: Option<&Budget>, issues: &mut Vec<Issue>) {
+fn check_budget(total: &Radius, budget: Option<&Budget>, issues: &mut Diagnostics) {
     let Some(budget) = budget else { return };
     if let Some(excess) = radius::excess(total, budget) {
         let place = format!("/draft/budget/{}", excess.kind.split('/').map(escape).collect::<Vec<_>>().join("/"));
@@ -280,7 +301,7 @@ fn check_budget(total: &Radius, budget: Option<&Budget>, issues: &mut Vec<Issue>
     }
 }
 
-fn check_skill_budgets(plan: &Plan, issues: &mut Vec<Issue>) {
+fn check_skill_budgets(plan: &Plan, issues: &mut Diagnostics) {
     for (index, pin) in plan.skills.iter().enumerate() {
         let steps = plan.steps.iter().filter(|step| step.call.skill == index);
         let total = steps.fold(Radius::default(), |total, step| sum(&total, &step.radius));

@@ -1,6 +1,6 @@
 //! The DAG: cycles are named, the depth is limited, and the order is canonical.
 
-use super::{DEPTH_MAX, Resolved};
+use super::{DEPTH_MAX, Resolved, diagnostics::Diagnostics};
 use contracts::Issue;
 use petgraph::{
     Direction,
@@ -9,11 +9,14 @@ use petgraph::{
 };
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap},
+    collections::{BinaryHeap, HashMap, HashSet},
 };
 
 /// The steps in canonical order: topological, ties by id. `None` where there is a cycle.
-pub(super) fn canonical<'s, 'a>(steps: &'s [Resolved<'a>], issues: &mut Vec<Issue>) -> Option<Vec<&'s Resolved<'a>>> {
+pub(super) fn canonical<'s, 'a>(
+    steps: &'s [Resolved<'a>],
+    issues: &mut Diagnostics,
+) -> Option<Vec<&'s Resolved<'a>>> {
     let mut graph: DiGraph<usize, ()> = DiGraph::with_capacity(steps.len(), steps.len());
     let nodes: HashMap<&str, NodeIndex> =
         steps.iter().enumerate().map(|(place, step)| (step.draft.id.as_str(), graph.add_node(place))).collect();
@@ -78,11 +81,12 @@ fn cycle<'s>(
     component: &[NodeIndex],
     id: impl Fn(NodeIndex) -> &'s str,
 ) -> Option<Vec<NodeIndex>> {
+    let within: HashSet<NodeIndex> = component.iter().copied().collect();
     let start = *component.iter().min_by_key(|node| id(**node))?;
     let mut came: HashMap<NodeIndex, NodeIndex> = HashMap::new();
     let mut open = std::collections::VecDeque::from([start]);
     while let Some(node) = open.pop_front() {
-        let mut next: Vec<NodeIndex> = graph.neighbors(node).filter(|next| component.contains(next)).collect();
+        let mut next: Vec<NodeIndex> = graph.neighbors(node).filter(|next| within.contains(next)).collect();
         next.sort_by_key(|node| id(*node));
         for next in next {
             if next == start {

@@ -1,9 +1,11 @@
 //! Wiring: where inputs take their values from, whether the types fit, and the values themselves once they are there.
 
+use super::diagnostics::Diagnostics;
 use crate::{
     schema::{self, Found},
     seal,
-    skill::{CompiledOperation, nearest},
+    skill::CompiledOperation,
+    suggest::Suggestions,
 };
 use contracts::{
     Issue, StepId,
@@ -15,7 +17,7 @@ use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 
 /// Every `$from` in an input, sorted by place. Malformed markers become issues under `base`.
-pub fn wires(with: &Map<String, Value>, base: &str, issues: &mut Vec<Issue>) -> Vec<Wire> {
+pub(crate) fn wires(with: &Map<String, Value>, base: &str, issues: &mut Diagnostics) -> Vec<Wire> {
     let mut wires = Vec::new();
     for (key, value) in with {
         collect(value, format!("/{}", escape(key)), base, &mut wires, issues);
@@ -24,7 +26,7 @@ pub fn wires(with: &Map<String, Value>, base: &str, issues: &mut Vec<Issue>) -> 
     wires
 }
 
-fn collect(value: &Value, at: String, base: &str, wires: &mut Vec<Wire>, issues: &mut Vec<Issue>) {
+fn collect(value: &Value, at: String, base: &str, wires: &mut Vec<Wire>, issues: &mut Diagnostics) {
     match value {
         Value::Object(map) => {
             let Some(marker) = map.keys().find(|key| key.starts_with('$')) else {
@@ -75,7 +77,7 @@ pub(super) fn check_input(
     wires: &[Wire],
     operation: &CompiledOperation,
     base: &str,
-    issues: &mut Vec<Issue>,
+    issues: &mut Diagnostics,
 ) {
     let mut holes: BTreeSet<String> = wires.iter().map(|wire| wire.to.clone()).collect();
     let markers = !wires.is_empty() || with.values().any(has_marker);
@@ -88,9 +90,9 @@ pub(super) fn check_input(
         let at = format!("/{}", escape(key));
         instance.insert(key.clone(), literal(value, at, &mut holes));
     }
+    let wired: BTreeSet<&str> = wires.iter().map(|wire| wire.to.as_str()).collect();
     for hole in &holes {
-        let is_wire = wires.iter().any(|wire| wire.to == *hole);
-        if !is_wire && !operation.input.is_sensitive(hole) {
+        if !wired.contains(hole.as_str()) && !operation.input.is_sensitive(hole) {
             let message = "`$sealed` stands only where the schema says `x-sensitive`";
             issues.push(Issue::coded("BAD_MARKER", format!("{base}{hole}"), message));
         }
@@ -130,20 +132,27 @@ fn literal(value: &Value, at: String, holes: &mut BTreeSet<String>) -> Value {
     }
 }
 
+/// Where a draft names an output: the step it is of, and the pointer into the draft.
+pub(super) struct Place<'p> {
+    pub(super) from: &'p StepId,
+    pub(super) pointer: String,
+}
+
 /// Checks that a producer's output has the path, with the nearest name where it has not.
 pub(super) fn check_path<'o>(
     path: &str,
     producer: &'o CompiledOperation,
-    from: &StepId,
-    pointer: &str,
-    issues: &mut Vec<Issue>,
+    place: Place<'_>,
+    suggestions: &mut Suggestions,
+    issues: &mut Diagnostics,
 ) -> Option<&'o Value> {
     match producer.output.at(path) {
         Found::Schema(found) => Some(found),
         Found::Anything => None,
         Found::Nothing(names) => {
             let wanted = path.rsplit('/').next().unwrap_or_default();
-            let near = nearest(wanted, names.into_iter());
+            let near = suggestions.nearest(wanted, names.into_iter());
+            let Place { from, pointer } = place;
             let message = format!("the output of `{from}` ({}) has no `{path}`{near}", producer.spec.key);
             issues.push(Issue::coded("UNKNOWN_PATH", pointer, message));
             None
@@ -154,13 +163,14 @@ pub(super) fn check_path<'o>(
 /// Checks one wire: the producer's output has the path, the consumer's input has the place, and the types fit.
 pub(super) fn check_wire(
     wire: &Wire,
-    producer: &CompiledOperation,
-    consumer: &CompiledOperation,
+    (producer, consumer): (&CompiledOperation, &CompiledOperation),
     base: &str,
-    issues: &mut Vec<Issue>,
+    suggestions: &mut Suggestions,
+    issues: &mut Diagnostics,
 ) {
     let at = format!("{base}{}", wire.to);
-    let given = check_path(&wire.path, producer, &wire.from, &format!("{at}/path"), issues);
+    let place = Place { from: &wire.from, pointer: format!("{at}/path") };
+    let given = check_path(&wire.path, producer, place, suggestions, issues);
     // A place the input schema does not allow is reported by `check_input`, where the hole is judged by its parent.
     if let (Some(given), Found::Schema(wanted)) = (given, consumer.input.at(&wire.to))
         && let Some(why) = schema::mismatch(&producer.output, given, &consumer.input, wanted)
@@ -172,7 +182,8 @@ pub(super) fn check_wire(
         && consumer.input.source().get("additionalProperties") != Some(&Value::Bool(false))
     {
         let wanted = wire.to.rsplit('/').next().unwrap_or_default();
-        let message = format!("the input has no `{}`{}", wire.to, nearest(wanted, names.into_iter()));
+        let near = suggestions.nearest(wanted, names.into_iter());
+        let message = format!("the input has no `{}`{near}", wire.to);
         issues.push(Issue::coded("UNKNOWN_PATH", at, message));
     }
 }

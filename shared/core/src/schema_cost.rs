@@ -226,6 +226,17 @@ impl<'s> Graph<'s> {
         Ok(order)
     }
 
+    // A subschema that is nothing but a reference stands for what it refers to. Loops of such were refused before.
+    fn resolved(&self, mut index: usize) -> usize {
+        while let Some(node) = self.nodes.get(index)
+            && let ([target], true, true, true) =
+                (node.in_place.as_slice(), node.named.is_empty(), node.every.is_empty(), node.others.is_empty())
+        {
+            index = *target;
+        }
+        index
+    }
+
     fn check_evaluations(&self, order: &[usize]) -> Result<(), String> {
         let mut rank = vec![0_usize; self.nodes.len()];
         for (position, index) in order.iter().enumerate() {
@@ -236,12 +247,13 @@ impl<'s> Graph<'s> {
         // Only the root and what is one level deeper than something else begin anew.
         let mut entries: Vec<usize> = vec![0];
         for node in &self.nodes {
-            entries.extend(node.named.values().chain(&node.every).chain(&node.others));
+            let deeper = node.named.values().chain(&node.every).chain(&node.others);
+            entries.extend(deeper.map(|index| self.resolved(*index)));
         }
         entries.sort_unstable();
         entries.dedup();
         let mut steps = 0;
-        let mut levels: HashMap<usize, Level> = HashMap::new();
+        let mut levels: BTreeMap<usize, Level> = BTreeMap::new();
         for entry in entries {
             levels.insert(entry, self.level(entry, order, &rank, &mut steps)?);
         }
@@ -266,7 +278,7 @@ impl<'s> Graph<'s> {
     fn too_much(&self, entry: usize) -> String {
         let pointer = self.nodes.get(entry).map(|node| node.pointer.as_str()).unwrap_or_default();
         format!(
-            "{pointer}: one value can be reached in more than {SCHEMA_EVALUATIONS_MAX} ways: the work doubles with depth"
+            "`{pointer}`: one value can be reached in more than {SCHEMA_EVALUATIONS_MAX} ways: the work doubles with depth"
         )
     }
 
@@ -283,18 +295,18 @@ impl<'s> Graph<'s> {
                 return Err(self.too_much(entry));
             }
             if *steps > COUNTING_STEPS_MAX {
-                return Err(format!("{}: too many subschemas apply to one value", node.pointer));
+                return Err(format!("`{}`: too many subschemas apply to one value", node.pointer));
             }
             for inner in &node.in_place {
                 let sum = open.entry(of(*inner)).or_default();
                 *sum = sum.saturating_add(times.saturating_mul(node.weight));
             }
-            level.every.extend(node.every.iter().map(|child| (*child, times)));
-            level.others.extend(node.others.iter().map(|child| (*child, times)));
+            level.every.extend(node.every.iter().map(|child| (self.resolved(*child), times)));
+            level.others.extend(node.others.iter().map(|child| (self.resolved(*child), times)));
             for (name, child) in &node.named {
                 let named = level.named.entry(name.clone()).or_default();
-                named.children.push((*child, times));
-                named.not.extend(node.others.iter().map(|other| (*other, times)));
+                named.children.push((self.resolved(*child), times));
+                named.not.extend(node.others.iter().map(|other| (self.resolved(*other), times)));
             }
         }
         Ok(level)

@@ -280,7 +280,7 @@ fn compile_operation(
 
 /// Longest `skill/operation@range`, in bytes.
 const REFERENCE_BYTES_MAX: usize = 3 * NAME_BYTES_MAX;
-/// Installed versions that a message lists, the latest first.
+/// Installed versions that a message lists: the latest.
 const VERSIONS_LISTED: usize = 10;
 
 /// The enabled skills of a workspace at one moment. The compiler sees nothing else of the world.
@@ -348,8 +348,8 @@ impl Registry {
         match versions.iter().rev().find(|(version, _)| range.matches(version)) {
             Some((_, skill)) => Ok((skill, name)),
             None => {
-                let there: Vec<String> =
-                    versions.keys().rev().take(VERSIONS_LISTED).map(Version::to_string).collect();
+                let latest = versions.len().saturating_sub(VERSIONS_LISTED);
+                let there: Vec<String> = versions.keys().skip(latest).map(Version::to_string).collect();
                 let message =
                     format!("no installed version of `{key}` fits `{range}`; there is {}", there.join(", "));
                 Err(unresolved("NO_VERSION_FITS", message))

@@ -13,7 +13,7 @@ use contracts::{
     command::{CompilePlan, PlanCompiledAnswer},
     draft::Draft,
     event::SubmitMode,
-    limits::{DRAFT_BYTES_MAX, PLAN_STEPS_MAX},
+    limits::DRAFT_BYTES_MAX,
 };
 use cs_core::{
     canonical,
@@ -201,20 +201,14 @@ impl Engine {
     }
 }
 
-/// Size and number of steps of a draft, before anything is done with it. Its size in bytes.
+/// Size of a draft in bytes, before anything is done with it; the compiler looks at the number of steps first of all.
 ///
 /// INVARIANT (bounded-work): whoever takes a draft, to compile or to explain it, calls this first.
 pub(crate) fn check_draft(draft: &Draft) -> Answer<usize> {
-    let refuse = |pointer: &str, message: String| {
-        Err(Problem::new(Code::ValidationFailed, "the draft is too large").issue(Issue::new(pointer, message)))
-    };
-    if draft.steps.len() > PLAN_STEPS_MAX {
-        let message = format!("{} steps; a plan has at most {PLAN_STEPS_MAX}", draft.steps.len());
-        return refuse("/draft/steps", message);
-    }
     let size = serde_json::to_vec(draft).map_or(usize::MAX, |bytes| bytes.len());
     if size > DRAFT_BYTES_MAX {
-        return refuse("/draft", format!("a draft of {size} bytes; at most {DRAFT_BYTES_MAX}"));
+        let issue = Issue::new("/draft", format!("a draft of {size} bytes; at most {DRAFT_BYTES_MAX}"));
+        return Err(Problem::new(Code::ValidationFailed, "the draft is too large").issue(issue));
     }
     Ok(size)
 }

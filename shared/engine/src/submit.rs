@@ -4,6 +4,7 @@
 use crate::{
     Answer, Caller, Engine,
     commit::{CommitError, Loaded, drive_name, status},
+    compile::check_draft,
     keys,
     records::IntentRecord,
     refused,

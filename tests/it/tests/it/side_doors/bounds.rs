@@ -1,1 +1,155 @@
-//! Work that a stranger can cause is bounded.
+//! Bounded work: whatever is sent, every answer comes soon, and nobody else waits for it.
+
+use axum::{Router, routing::post};
+use countersign_it::{House, anywhere, install_body};
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+/// What a debug build on a busy machine may take where milliseconds are meant.
+const SOON: Duration = Duration::from_secs(5);
+
+/// A skill with one operation, `run`.
+fn skill(key: &str, url: &str, input: &Value, output: &Value) -> Value {
+    json!({ "schemaVersion": "1.0.0", "skill": { "key": key, "version": "1.0.0" },
+        "publisher": { "id": "countersign-examples", "provenance": "examples/skills" },
+        "artifact": { "digest": cs_core::canonical::digest_bytes(b"") },
+        "operations": [{ "key": "run", "title": "Run", "effect": "read", "riskTier": "low",
+            "inputSchema": input, "outputSchema": output, "timeoutSeconds": 10,
+            "binding": { "kind": "http", "url": url } }] })
+}
+
+#[track_caller]
+fn soon(begun: Instant, what: &str) {
+    assert!(begun.elapsed() < SOON, "{what} took {:?}", begun.elapsed());
+}
+
+fn twofold() -> Value {
+    json!({ "type": "object", "properties": { "left": { "$ref": "#" }, "right": { "$ref": "#" } } })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_that_refers_to_itself_twice_is_refused_for_its_signature_at_once() {
+    let house = House::start().await;
+    let mut body = install_body(&skill("twofold", "http://127.0.0.1:1/run", &twofold(), &twofold()));
+    let signature = body["manifest"]["signatures"][0]["sig"].as_str().unwrap().to_owned();
+    body["manifest"]["signatures"][0]["sig"] = signature.chars().rev().collect::<String>().into();
+    let begun = Instant::now();
+    let tries = (0..4).map(|_| {
+        let (agent, body) = (house.agent.clone(), body.clone());
+        tokio::spawn(async move { agent.post("/v1/skills/verify", &body).await })
+    });
+    for tried in tries.collect::<Vec<_>>() {
+        let (status, answer) = tried.await.unwrap();
+        assert_eq!((status, &answer["signatureVerified"]), (200, &json!(false)), "{answer}");
+        assert_eq!(answer["issues"][0]["code"], "SIGNATURE_INVALID", "{answer}");
+        assert_eq!(answer["compatibilityVerified"], false, "it was not looked at: {answer}");
+    }
+    soon(begun, "refusing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_that_refers_to_itself_twice_installs_in_milliseconds_once_it_is_signed() {
+    let house = House::start().await;
+    let begun = Instant::now();
+    house.install(&house.agent, &skill("twofold", "http://127.0.0.1:1/run", &twofold(), &twofold())).await;
+    // Two of them wired together, judged, and a policy set tried on them.
+    let draft = json!({ "steps": [{ "id": "a", "use": "twofold/run", "with": { "left": { "right": {} } } },
+        { "id": "b", "use": "twofold/run", "with": { "left": { "$from": "a" } } }] });
+    let (status, answer) = house.agent.post("/v1/policies/explain", &json!({ "draft": draft })).await;
+    assert_eq!(status, 200, "{answer}");
+    let (_, sets) = house.agent.get("/v1/policies").await;
+    let body =
+        json!({ "policies": sets["policies"], "from": "2026-01-01T00:00:00.000Z", "to": "2026-01-02T00:00:00.000Z" });
+    let (status, answer) = house.agent.post("/v1/policies/backtest", &body).await;
+    assert_eq!(status, 200, "{answer}");
+    soon(begun, "installing, compiling, judging, testing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_whose_work_doubles_with_depth_is_refused_with_its_pointer() {
+    let house = House::start().await;
+    let step = json!({ "properties": { "a": { "$ref": "#" } } });
+    let doubling = json!({ "type": "object", "allOf": [step, step] });
+    let wide = json!({ "type": "object", "properties": { "a": { "pattern": "(a{1,1000}){1,1000}" } } });
+    let looking = json!({ "type": "object", "properties": { "a": { "pattern": "^(?=(a+)+$)b" } } });
+    for (schema, says) in
+        [(doubling, "doubles"), (wide, "not a valid JSON Schema"), (looking, "not a valid JSON Schema")]
+    {
+        let begun = Instant::now();
+        let body = install_body(&skill("doubling", "http://127.0.0.1:1/run", &schema, &json!({})));
+        let (status, answer) = house.agent.post("/v1/skills", &body).await;
+        assert_eq!((status, &answer["code"]), (400, &json!("MANIFEST_INVALID")), "{answer}");
+        assert_eq!(answer["issues"][0]["pointer"], "/manifest/operations/0/inputSchema", "{answer}");
+        assert!(answer["issues"][0]["message"].as_str().unwrap().contains(says), "{answer}");
+        soon(begun, "refusing");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_draft_of_unknown_names_is_answered_in_milliseconds() {
+    let house = House::start().await;
+    let step = |n: usize| json!({ "id": format!("s{n}"), "use": format!("paymemts-{n}/refund.creat@^{n}"), "after": [format!("x{n}")] });
+    let many: Vec<Value> = (0..9_000).map(step).collect();
+    let few: Vec<Value> = (0..1_000).map(step).collect();
+    for (steps, path, key) in [
+        (&many, "/v1/policies/explain", "draft"),
+        (&few, "/v1/policies/explain", "draft"),
+        (&many, "/v1/intents", "draft"),
+    ] {
+        let begun = Instant::now();
+        let body = json!({ key: { "steps": steps } });
+        let body = if path == "/v1/intents" { json!({ "text": "x", "draft": { "steps": steps } }) } else { body };
+        let (status, answer) = house.agent.post(path, &body).await;
+        assert_eq!(status, 422, "{answer}");
+        assert!(answer["issues"].as_array().unwrap().len() <= 101, "{answer}");
+        soon(begun, path);
+    }
+    // Fewer steps: received, and rejected with a few suggestions.
+    let begun = Instant::now();
+    let id = house.submit(json!(few)).await;
+    let view = house.settled(&id).await;
+    assert_eq!(view["status"], "rejected", "{view}");
+    assert!(view["reasons"].as_array().unwrap().len() <= 101);
+    soon(begun, "submitting");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_nested_too_deeply_is_refused_wherever_json_comes_in() {
+    let house = House::start().await;
+    let deep = |levels: usize| format!("{}1{}", "[".repeat(levels), "]".repeat(levels));
+    for path in
+        ["/v1/intents", "/v1/policies/explain", "/v1/skills", "/v1/skills/verify", "/v1/policies", "/v1/trust"]
+    {
+        for levels in [65, 100_000, 500_000] {
+            let body = format!(r#"{{"text":"x","metadata":{{"a":{}}}}}"#, deep(levels));
+            let (status, answer) = house.approver.raw(path, body.into_bytes()).await;
+            assert_eq!(status, 400, "{path} {levels}: {answer}");
+            assert!(answer["issues"][0]["message"].as_str().unwrap().contains("64 levels"), "{answer}");
+        }
+    }
+}
+
+async fn answering(body: String) -> String {
+    let listener = tokio::net::TcpListener::bind(anywhere()).await.unwrap();
+    let url = format!("http://{}/run", listener.local_addr().unwrap());
+    let router =
+        Router::new().route("/run", post(move || async move { ([("content-type", "application/json")], body) }));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    url
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_output_of_900_kb_that_does_not_fit_its_schema_makes_a_short_event() {
+    let house = House::start().await;
+    let url = answering(json!({ "text": "\u{1}ä\"".repeat(100_000) }).to_string()).await;
+    let output = json!({ "type": "object", "required": ["id"], "properties": { "text": { "type": "integer" } } });
+    house.install(&house.agent, &skill("loud", &url, &json!({ "type": "object" }), &output)).await;
+    let id = house.submit(json!([{ "id": "a", "use": "loud/run" }])).await;
+    let view = house.until(&id, "failed").await;
+    assert_eq!(view["steps"][0]["code"], "OUTPUT_INVALID", "{view}");
+    let (_, trace) = house.agent.get(&format!("/v1/executions/{id}/trace")).await;
+    for entry in trace["entries"].as_array().unwrap() {
+        assert!(entry["event"].to_string().len() <= 64 * 1024, "{}", entry["type"]);
+    }
+    house.proven(&id).await;
+}

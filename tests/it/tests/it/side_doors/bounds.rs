@@ -70,11 +70,8 @@ async fn a_schema_whose_work_doubles_with_depth_is_refused_with_its_pointer() {
     let house = House::start().await;
     let step = json!({ "properties": { "a": { "$ref": "#" } } });
     let doubling = json!({ "type": "object", "allOf": [step, step] });
-    let wide = json!({ "type": "object", "properties": { "a": { "pattern": "(a{1,1000}){1,1000}" } } });
     let looking = json!({ "type": "object", "properties": { "a": { "pattern": "^(?=(a+)+$)b" } } });
-    for (schema, says) in
-        [(doubling, "doubles"), (wide, "not a valid JSON Schema"), (looking, "not a valid JSON Schema")]
-    {
+    for (schema, says) in [(doubling, "doubles"), (looking, "not a valid JSON Schema")] {
         let begun = Instant::now();
         let body = install_body(&skill("doubling", "http://127.0.0.1:1/run", &schema, &json!({})));
         let (status, answer) = house.agent.post("/v1/skills", &body).await;

@@ -343,7 +343,7 @@ impl Level {
     }
 }
 
-fn parts<'v>(value: &'v Value, at: String) -> Vec<(String, &'v Value)> {
+fn parts(value: &Value, at: String) -> Vec<(String, &Value)> {
     match value {
         Value::Array(items) => items.iter().enumerate().map(|(n, inner)| (format!("{at}/{n}"), inner)).collect(),
         one => vec![(at, one)],

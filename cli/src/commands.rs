@@ -174,6 +174,7 @@ fn body_of(args: &SubmitArgs, mode: &str) -> Result<Value, Failure> {
         ("playbook", playbook),
         ("mode", Some(mode.into())),
         ("channelKey", args.channel.clone().map(Value::from)),
+        ("onBehalfOf", args.on_behalf_of.clone().map(Value::from)),
     ]))
 }
 
@@ -363,6 +364,25 @@ fn explain(value: &Value) {
     }
 }
 
+// All pages as one.
+async fn every_key(client: &Client) -> Result<Value, Failure> {
+    let mut all = Vec::new();
+    let mut query = vec![("limit", "200".to_owned())];
+    loop {
+        let mut page = client.get("/v1/keys", &query).await?;
+        if let Some(items) = page["items"].as_array_mut() {
+            all.append(items);
+        }
+        match page["next"].as_str() {
+            Some(next) => {
+                query.truncate(1);
+                query.push(("cursor", next.to_owned()));
+            }
+            None => return Ok(json!({ "items": all })),
+        }
+    }
+}
+
 async fn keys(client: &Client, command: KeysCommand, show: Show<'_>) -> Result<(), Failure> {
     match command {
         KeysCommand::Generate { .. } => return Err(Failure::Local("not a command of the client".into())),
@@ -384,7 +404,20 @@ async fn keys(client: &Client, command: KeysCommand, show: Show<'_>) -> Result<(
                 println!("{}", text(value, "apiKey"));
             });
         }
-        KeysCommand::List => show(&client.get("/v1/keys", &[]).await?, &|value| {
+        KeysCommand::Deciders { services, none, reason } => {
+            let answer = if services.is_empty() && !none {
+                client.get("/v1/deciders", &[]).await?
+            } else {
+                let body = object([("services", Some(services.into())), ("reason", reason.map(Value::from))]);
+                client.command("/v1/deciders", &body, None).await?
+            };
+            show(&answer, &|value| {
+                let services = items(value, "services").iter().filter_map(Value::as_str).collect::<Vec<_>>();
+                let line = if services.is_empty() { "only people decide".to_owned() } else { services.join(", ") };
+                println!("{line}");
+            });
+        }
+        KeysCommand::List => show(&every_key(client).await?, &|value| {
             let rows: Vec<Vec<String>> = items(value, "items")
                 .iter()
                 .map(|key| {

@@ -117,7 +117,7 @@ impl Stage {
             bundles.push(serde_json::to_value(bundle).map_err(|error| local(&error))?);
         }
         let first = bundles.first().cloned().unwrap_or_default();
-        let refused = match self.agent.command("/v1/skills", &first, None).await {
+        let refused = match self.approver.command("/v1/skills", &first, None).await {
             Err(Failure::Problem(problem)) => problem.code == contracts::Code::PublisherUntrusted,
             _ => false,
         };
@@ -125,7 +125,7 @@ impl Stage {
         let trust = json!({ "trust": demo_tools::trust_policy() });
         self.approver.command("/v1/trust", &trust, None).await?;
         for bundle in bundles {
-            let answer = self.agent.command("/v1/skills", &bundle, None).await?;
+            let answer = self.approver.command("/v1/skills", &bundle, None).await?;
             let verified = answer.get("verified") == Some(&Value::Bool(true));
             self.prove(verified, &format!("`{}` was verified and installed", text(&answer, "skillKey")))?;
         }

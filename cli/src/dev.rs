@@ -36,7 +36,7 @@ pub async fn dev(args: DevArgs, as_json: bool) -> Result<(), Failure> {
     let mut node = Node::start(options).await.map_err(local)?;
     let mut identities: Vec<(WorkspaceId, Option<Identity>)> = Vec::new();
     for name in names {
-        let known = !node.engine().list_keys(&name).await.map_err(local)?.is_empty();
+        let known = node.engine().has_keys(&name).await.map_err(local)?;
         // For machines a key comes with every start; for people once, unless they ask.
         let identity = if known && !args.new_keys && !as_json {
             None

@@ -244,11 +244,12 @@ async fn prove(client: &Client, files: &[PathBuf], than: Option<&Path>) -> Resul
 pub async fn freeze(client: &Client, command: FreezeCommand, show: Show<'_>) -> Result<(), Failure> {
     let answer = match command {
         FreezeCommand::List => client.get("/v1/freezes", &[]).await?,
-        FreezeCommand::Set { scope, what, reason } => {
+        FreezeCommand::Set { scope, what, reason, force } => {
             let body = object([
                 ("scope", Some(scope.into())),
                 ("key", what.map(Value::from)),
                 ("frozen", Some(true.into())),
+                ("force", force.then(|| true.into())),
                 ("reason", reason.map(Value::from)),
             ]);
             client.command("/v1/freezes", &body, None).await?
@@ -280,8 +281,12 @@ pub async fn freeze(client: &Client, command: FreezeCommand, show: Show<'_>) -> 
 pub async fn budget(client: &Client, command: BudgetCommand, show: Show<'_>) -> Result<(), Failure> {
     let answer = match command {
         BudgetCommand::Show => client.get("/v1/budgets", &[]).await?,
-        BudgetCommand::Set { file, reason } => {
-            let body = object([("budgets", Some(read_json(&file)?)), ("reason", reason.map(Value::from))]);
+        BudgetCommand::Set { file, reason, force } => {
+            let body = object([
+                ("budgets", Some(read_json(&file)?)),
+                ("reason", reason.map(Value::from)),
+                ("force", force.then(|| true.into())),
+            ]);
             client.command("/v1/budgets", &body, None).await?
         }
     };

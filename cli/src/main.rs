@@ -222,6 +222,9 @@ struct SubmitArgs {
     /// The channel the text came through.
     #[arg(long)]
     channel: Option<String>,
+    /// The person or account that this is done for.
+    #[arg(long)]
+    on_behalf_of: Option<String>,
     /// The same key and request have one effect and one answer.
     #[arg(long)]
     idempotency_key: Option<String>,
@@ -278,9 +281,22 @@ enum SkillCommand {
     /// See whether a signed skill could be installed, and why not.
     Verify { bundle: PathBuf },
     /// Install a signed skill.
-    Install { bundle: PathBuf },
+    Install {
+        bundle: PathBuf,
+        /// Let a version come that is below the highest that ever was installed.
+        #[arg(long)]
+        allow_downgrade: bool,
+    },
     /// Disable a skill: its unstarted steps will not run.
     Disable {
+        skill: String,
+        #[arg(long)]
+        version: Option<String>,
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Lift a disable.
+    Enable {
         skill: String,
         #[arg(long)]
         version: Option<String>,
@@ -371,6 +387,9 @@ enum BudgetCommand {
         file: PathBuf,
         #[arg(long)]
         reason: Option<String>,
+        /// Take meters of operations and skills that do not exist (yet).
+        #[arg(long)]
+        force: bool,
     },
 }
 
@@ -386,6 +405,9 @@ enum FreezeCommand {
         what: Option<String>,
         #[arg(long)]
         reason: Option<String>,
+        /// Freeze what does not exist (yet).
+        #[arg(long)]
+        force: bool,
     },
     /// Lift a freeze.
     Lift {
@@ -420,6 +442,15 @@ enum KeysCommand {
     List,
     /// Revoke a key by its id.
     Revoke { id: String },
+    /// The services that decide like people; with names, set them.
+    Deciders {
+        services: Vec<String>,
+        /// Only people decide.
+        #[arg(long, conflicts_with = "services")]
+        none: bool,
+        #[arg(long)]
+        reason: Option<String>,
+    },
 }
 
 fn main() -> ExitCode {

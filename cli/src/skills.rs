@@ -89,12 +89,20 @@ pub async fn run(client: &Client, command: SkillCommand, show: Show<'_>, as_json
             show(&answer, &verified);
             return Ok(u8::from(answer["verified"] != Value::Bool(true)));
         }
-        SkillCommand::Install { bundle } => {
-            show(&client.command("/v1/skills", &bundle_of(&bundle)?, None).await?, &installed);
+        SkillCommand::Install { bundle, allow_downgrade } => {
+            let mut body = bundle_of(&bundle)?;
+            if let (true, Some(body)) = (allow_downgrade, body.as_object_mut()) {
+                body.insert("allowDowngrade".into(), true.into());
+            }
+            show(&client.command("/v1/skills", &body, None).await?, &installed);
         }
         SkillCommand::Disable { skill, version, reason } => {
             let body = object([("version", version.map(Value::from)), ("reason", reason.map(Value::from))]);
             show(&client.command(&format!("/v1/skills/{skill}/disable"), &body, None).await?, &installed);
+        }
+        SkillCommand::Enable { skill, version, reason } => {
+            let body = object([("version", version.map(Value::from)), ("reason", reason.map(Value::from))]);
+            show(&client.command(&format!("/v1/skills/{skill}/enable"), &body, None).await?, &installed);
         }
         SkillCommand::List { all } => {
             let query = [("includeDisabled", all.to_string()), ("limit", "200".to_owned())];

@@ -69,6 +69,10 @@ impl Client {
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().unwrap();
         Self { http, url: Arc::new(RwLock::new(process.url())), key: process.key(key) }
     }
+    // The same control plane, as the person who approves and governs.
+    fn person(&self, process: &Process) -> Self {
+        Self { key: process.key("approverKey"), ..self.clone() }
+    }
     async fn send(&self, method: &str, path: &str, key: Option<&str>, body: Option<&Value>) -> Option<(u16, Value)> {
         let url = format!("{}{path}", self.url.read().unwrap());
         let mut request = self.http.request(method.parse().unwrap(), url).bearer_auth(&self.key);
@@ -145,10 +149,11 @@ async fn crash(crashes: u32) {
     let tools = Arc::new(DemoTools::start(([127, 0, 0, 1], 0).into()).await.unwrap());
     let mut process = Process::start(folder.path());
     let client = Client::new(&process, "apiKey");
+    let person = client.person(&process);
     trust(&process, &tools).await;
     tools.alias("till/charge.make", "payments/payout.create");
     for manifest in tools.manifests().unwrap().iter().chain([&till(&tools)]) {
-        install(&client, manifest).await;
+        install(&person, manifest).await;
     }
     let acknowledged: Arc<Mutex<BTreeMap<String, String>>> = Arc::default();
     let (stop, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
@@ -204,7 +209,7 @@ async fn crash(crashes: u32) {
     assert!(acknowledged.len() > 20, "{} executions under load", acknowledged.len());
     let mut doubts = 0;
     for id in acknowledged.values() {
-        doubts += u32::from(end(&client, &tools, id).await);
+        doubts += u32::from(end(&client, &person, &tools, id).await);
     }
     for (key, effects) in tools.effects("mail/message.send") {
         assert_eq!(effects, 1, "mail {key}");
@@ -225,7 +230,7 @@ async fn crash(crashes: u32) {
 }
 
 // Brings an execution to its end as a person would: what is in doubt is looked up in the tool's books. Whether it was.
-async fn end(client: &Client, tools: &DemoTools, id: &str) -> bool {
+async fn end(client: &Client, person: &Client, tools: &DemoTools, id: &str) -> bool {
     let started = Instant::now();
     let mut doubt = false;
     loop {
@@ -251,7 +256,7 @@ async fn end(client: &Client, tools: &DemoTools, id: &str) -> bool {
                 } else {
                     json!({ "stepId": "charge", "outcome": "retry" })
                 };
-                let answer = client.send("POST", &format!("/v1/executions/{id}/resolve"), None, Some(&body)).await;
+                let answer = person.send("POST", &format!("/v1/executions/{id}/resolve"), None, Some(&body)).await;
                 assert!(answer.is_some_and(|(status, _)| status == 200 || status == 409), "{effects} charges");
             }
             other => assert!(
@@ -318,7 +323,7 @@ fn one_changed_byte_of_one_stored_event_is_named() {
         let client = Client::new(&process, "apiKey");
         trust(&process, &tools).await;
         for manifest in tools.manifests().unwrap() {
-            install(&client, &manifest).await;
+            install(&client.person(&process), &manifest).await;
         }
         let body = json!({ "text": "x", "draft": draft(2) });
         let (_, answer) = client.send("POST", "/v1/intents", None, Some(&body)).await.unwrap();
@@ -372,21 +377,22 @@ fn from_skill_init_to_a_policy_that_denies() {
         run(agent, 2, &["keys", "generate", "--out", "acme.key"]);
         run(agent, 0, &["skill", "sign", "notes", "--with", "acme.key"]);
         let bundle = "notes-0.1.0.skill.json";
-        assert!(run(agent, 1, &["skill", "verify", bundle]).contains("PUBLISHER_UNTRUSTED"));
-        assert!(run(agent, 1, &["skill", "install", bundle]).contains("PUBLISHER_UNTRUSTED"));
+        assert!(run(person, 1, &["skill", "verify", bundle]).contains("PUBLISHER_UNTRUSTED"));
+        assert!(run(person, 1, &["skill", "install", bundle]).contains("PUBLISHER_UNTRUSTED"));
         let trust = ["trust", "add", "acme", "--public", "acme.key.pub", "--provenance", "local/acme"];
         assert!(run(agent, 1, &trust).contains("FORBIDDEN"), "an agent trusts nobody");
         run(person, 0, &trust);
-        run(agent, 0, &["skill", "verify", bundle]);
-        run(agent, 0, &["skill", "install", bundle]);
-        assert!(run(agent, 0, &["skill", "list"]).contains("note.add"));
+        run(person, 0, &["skill", "verify", bundle]);
+        assert!(run(agent, 1, &["skill", "install", bundle]).contains("FORBIDDEN"), "an agent installs nothing");
+        run(person, 0, &["skill", "install", bundle]);
+        assert!(run(person, 0, &["skill", "list"]).contains("note.add"));
         let draft = r#"{"steps":[{"id":"note","use":"notes/note.add","with":{"text":"hello"}}]}"#;
         std::fs::write(desk.join("draft.json"), draft).unwrap();
         assert!(run(agent, 0, &["submit", "Take a note", "--draft", "draft.json", "--watch"]).contains("completed"));
         std::fs::write(desk.join("baseline.cedar"), run(agent, 0, &["policy", "template", "baseline"])).unwrap();
         let own = "@id(\"no-notes\")\nforbid (principal, action == Action::\"notes/note.add\", resource)\nwhen { principal.kind == \"agent\" };\n";
         std::fs::write(desk.join("own.cedar"), own).unwrap();
-        let tested = run(agent, 0, &["policy", "backtest", "baseline.cedar", "own.cedar"]);
+        let tested = run(person, 0, &["policy", "backtest", "baseline.cedar", "own.cedar"]);
         assert!(tested.contains("autonomous → blocked"), "{tested}");
         let activated = run(person, 0, &["policy", "activate", "baseline.cedar", "own.cedar"]);
         assert!(activated.contains("version 2 is active") && activated.contains("autonomous → blocked"), "{activated}");
@@ -397,7 +403,7 @@ fn from_skill_init_to_a_policy_that_denies() {
         assert!(run(person, 0, &["freeze", "set", "skill", "notes", "--reason", "incident 7"]).contains("incident 7"));
         assert!(run(person, 0, &["freeze", "lift", "skill", "notes"]).contains("nothing is frozen"));
         assert!(run(person, 0, &["trust", "remove", "acme"]).contains("revoked notes 0.1.0"));
-        assert!(run(agent, 0, &["skill", "list", "--all"]).contains("revoked"));
+        assert!(run(person, 0, &["skill", "list", "--all"]).contains("revoked"));
         assert_eq!(run(agent, 0, &["policy", "template"]).lines().count(), policy::TEMPLATES.len() + 1);
     });
 }

@@ -11,24 +11,27 @@ use axum::{
 };
 use contracts::{
     Code, Problem, WorkspaceId,
+    access::CreateKey,
     event::{Actor, ActorKind},
-    limits::NAME_BYTES_MAX,
 };
-use edge::{Routes, Trace, authenticated, body_of, respond};
+use edge::{Routes, Trace, authenticated, body_of, respond, serve};
 use engine::{
-    Answer, Engine, NewKey,
+    Answer, Engine,
     access::{agent_grants, approver_grants},
 };
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-const GRANT_KEYS: &str = "control-plane.keys";
-
 /// Its routes: API keys.
 pub fn keys() -> Routes {
-    Routes::new()
-        .route("/v1/keys", get(list_keys).post(create_key))
-        .route("/v1/keys/{keyId}/revoke", post(revoke_key))
+    let routes = serve(
+        Routes::new(),
+        "key.create",
+        |engine, caller, request| async move { engine.create_key(&caller, request).await },
+    );
+    let routes =
+        serve(routes, "key.list", |engine, caller, request| async move { engine.list_keys(&caller, request).await });
+    serve(routes, "key.revoke", |engine, caller, request| async move { engine.revoke_key(&caller, request).await })
 }
 
 /// Its routes: subscriptions to stage events.
@@ -59,45 +62,12 @@ pub async fn task(engine: &Engine, payload: &Value) -> Answer<Value> {
 /// Makes a workspace if it is not there, and two new keys: of an agent backend, and of a person who approves.
 pub async fn create_workspace(engine: &Engine, workspace: &WorkspaceId) -> Answer<(String, String)> {
     engine.create_workspace(workspace).await?;
-    let key = |kind, id: &str, grants| NewKey { actor: Actor { kind, id: id.into() }, grants, expires_at: None };
+    let key = |kind, id: &str, grants| CreateKey { actor: Actor { kind, id: id.into() }, grants, expires_at: None };
     let agent = key(ActorKind::Agent, "dev-agent", agent_grants());
     let approver = key(ActorKind::Human, "dev-approver", approver_grants());
-    let (_, agent) = engine.create_key(workspace, agent).await?;
-    let (_, approver) = engine.create_key(workspace, approver).await?;
+    let (_, agent) = engine.deploy_key(workspace, agent).await?;
+    let (_, approver) = engine.deploy_key(workspace, approver).await?;
     Ok((agent, approver))
-}
-
-async fn operator(engine: &Engine, headers: &HeaderMap) -> Answer<WorkspaceId> {
-    let caller = authenticated(engine, headers).await?;
-    caller.require(GRANT_KEYS)?;
-    Ok(caller.workspace)
-}
-
-async fn list_keys(State(engine): State<Arc<Engine>>, headers: HeaderMap) -> Response {
-    let trace = Trace::of(&headers, &engine);
-    let answer = async { engine.list_keys(&operator(&engine, &headers).await?).await };
-    respond(answer.await.map(|items| json!({ "items": items })), 200, &trace, "keys.list")
-}
-
-async fn create_key(State(engine): State<Arc<Engine>>, headers: HeaderMap, body: Body) -> Response {
-    let trace = Trace::of(&headers, &engine);
-    let answer = async {
-        let workspace = operator(&engine, &headers).await?;
-        let new: NewKey = body_of(&headers, body).await?;
-        if new.actor.id.trim().is_empty() || new.actor.id.len() > NAME_BYTES_MAX {
-            let message = format!("an actor has an id of 1 to {NAME_BYTES_MAX} bytes");
-            return Err(Problem::new(Code::ValidationFailed, message));
-        }
-        let (key, secret) = engine.create_key(&workspace, new).await?;
-        Ok(json!({ "key": key, "apiKey": secret }))
-    };
-    respond(answer.await, 201, &trace, "keys.create")
-}
-
-async fn revoke_key(State(engine): State<Arc<Engine>>, Path(id): Path<String>, headers: HeaderMap) -> Response {
-    let trace = Trace::of(&headers, &engine);
-    let answer = async { engine.revoke_key(&operator(&engine, &headers).await?, &id).await };
-    respond(answer.await, 200, &trace, "keys.revoke")
 }
 
 async fn list_webhooks(State(engine): State<Arc<Engine>>, headers: HeaderMap) -> Response {

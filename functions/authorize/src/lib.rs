@@ -8,9 +8,6 @@ use serde_json::{Value, json};
 
 /// Routes beside the contract's table: method, path below the host, grant (with `control-plane.`).
 pub const OTHERS: &[(&str, &str, Option<&str>)] = &[
-    ("GET", "/v1/keys", Some("control-plane.keys")),
-    ("POST", "/v1/keys", Some("control-plane.keys")),
-    ("POST", "/v1/keys/{keyId}/revoke", Some("control-plane.keys")),
     ("GET", "/v1/webhooks", Some("control-plane.webhooks")),
     ("POST", "/v1/webhooks", Some("control-plane.webhooks")),
     ("POST", "/v1/webhooks/{webhookId}/remove", Some("control-plane.webhooks")),

@@ -42,6 +42,8 @@ pub fn routes() -> Routes {
             |engine, caller, request| async move { engine.shadow(&caller, request).await },
         );
     let routes =
+        serve(routes, "deciders.get", |engine, caller, request| async move { engine.deciders(&caller, request).await });
+    let routes =
         serve(routes, "trust.get", |engine, caller, request| async move { engine.trust(&caller, request).await });
     let routes =
         serve(routes, "freeze.list", |engine, caller, request| async move { engine.freezes(&caller, request).await });

@@ -13,6 +13,12 @@ pub fn routes() -> Routes {
     let routes = serve(routes, "skill.disable", |engine, caller, request| async move {
         engine.disable_skill(&caller, request).await
     });
+    let routes = serve(routes, "skill.enable", |engine, caller, request| async move {
+        engine.enable_skill(&caller, request).await
+    });
+    let routes = serve(routes, "deciders.set", |engine, caller, request| async move {
+        engine.set_deciders(&caller, request).await
+    });
     let routes =
         serve(routes, "trust.set", |engine, caller, request| async move { engine.set_trust(&caller, request).await });
     let routes =

@@ -37,6 +37,9 @@ pub struct SubmitIntent {
     /// Refused unless it is the authenticated one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workspace_id: Option<String>,
+    /// The subject: the person or account that the actor acts for. Grants nothing; a subject does not decide.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_behalf_of: Option<String>,
 }
 
 /// A playbook and its inputs.
@@ -76,6 +79,7 @@ pub struct CompilePlan {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PlanCompiledAnswer {
+    pub execution_id: ExecutionId,
     pub plan_id: PlanId,
     pub compiled_at: Timestamp,
     pub step_count: u32,
@@ -84,6 +88,8 @@ pub struct PlanCompiledAnswer {
     pub plan: Plan,
     /// Empty: a plan with diagnostics is refused with 422 and they are its issues.
     pub diagnostics: Vec<Issue>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<RunId>,
 }
 
 /// controlPlane.plan.verify
@@ -100,6 +106,7 @@ pub struct VerifyPlan {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PlanVerifiedAnswer {
+    pub execution_id: ExecutionId,
     pub verdict: Verdict,
     pub risk_tier: RiskTier,
     pub requires_approval: bool,
@@ -108,6 +115,8 @@ pub struct PlanVerifiedAnswer {
     pub verified_at: Timestamp,
     pub policy_version: String,
     pub steps: Vec<StepVerdictAnswer>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<RunId>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -133,6 +142,7 @@ pub struct StartExecution {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ExecutionStartedAnswer {
+    pub execution_id: ExecutionId,
     pub run_id: RunId,
     pub status: String,
     pub started_at: Timestamp,
@@ -164,6 +174,8 @@ pub struct ExecutionApproved {
     pub approved_by: String,
     /// Steps that still wait for approval.
     pub remaining: Vec<StepId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<RunId>,
 }
 
 /// controlPlane.execution.reject
@@ -185,6 +197,8 @@ pub struct ExecutionRejected {
     pub status: String,
     pub rejected_at: Timestamp,
     pub rejected_by: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<RunId>,
 }
 
 /// controlPlane.execution.cancel
@@ -207,6 +221,8 @@ pub struct ExecutionCancelledAnswer {
     pub status: String,
     pub cancelled_at: Timestamp,
     pub cancelled_by: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<RunId>,
 }
 
 /// controlPlane.execution.pause, resume, abort
@@ -236,6 +252,8 @@ pub struct ExecutionSteeredAnswer {
     pub execution_id: ExecutionId,
     pub status: String,
     pub at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<RunId>,
 }
 
 /// controlPlane.execution.resolve
@@ -256,6 +274,8 @@ pub struct StepResolvedAnswer {
     pub execution_id: ExecutionId,
     pub step_id: StepId,
     pub status: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<RunId>,
 }
 
 /// controlPlane.execution.evidence.export
@@ -286,6 +306,9 @@ pub struct InstallSkill {
     pub artifact: Option<ArtifactSource>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Metadata>,
+    /// A person's word that a version below the highest that ever was installed may come.
+    #[serde(default, skip_serializing_if = "crate::is_false")]
+    pub allow_downgrade: bool,
 }
 
 /// Where the bytes of an artifact are.
@@ -339,6 +362,32 @@ pub struct SkillDisabledAnswer {
     pub disabled_by: String,
     /// Steps of open executions that pin it and had not started: they will not.
     pub voided_steps: u32,
+    /// There were more open executions than were counted.
+    #[serde(default, skip_serializing_if = "crate::is_false")]
+    pub voided_steps_partial: bool,
+}
+
+/// controlPlane.skill.enable
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EnableSkill {
+    pub skill_key: String,
+    /// Absent: the skill as a whole, and every version that was disabled with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SkillEnabledAnswer {
+    pub skill_key: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    pub status: String,
+    pub enabled_at: Timestamp,
+    pub enabled_by: String,
 }
 
 /// controlPlane.policy.activate

@@ -21,6 +21,18 @@ pub enum ActorKind {
     Tool,
 }
 
+impl ActorKind {
+    /// Name on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Human => "human",
+            Self::Service => "service",
+            Self::Agent => "agent",
+            Self::Tool => "tool",
+        }
+    }
+}
+
 /// Who acts. Comes from authentication, never from a body.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -91,6 +103,8 @@ pub enum Event {
     SkillRejected(SkillRejected),
     #[serde(rename = "controlPlane.skill.disabled")]
     SkillDisabled(SkillDisabled),
+    #[serde(rename = "controlPlane.skill.enabled")]
+    SkillEnabled(SkillEnabled),
     #[serde(rename = "controlPlane.policy.activated")]
     PolicyActivated(PolicyActivated),
     #[serde(rename = "controlPlane.governance.changed")]
@@ -129,6 +143,7 @@ impl Event {
             Self::SkillInstalled(_) => "controlPlane.skill.installed",
             Self::SkillRejected(_) => "controlPlane.skill.rejected",
             Self::SkillDisabled(_) => "controlPlane.skill.disabled",
+            Self::SkillEnabled(_) => "controlPlane.skill.enabled",
             Self::PolicyActivated(_) => "controlPlane.policy.activated",
             Self::GovernanceChanged(_) => "controlPlane.governance.changed",
             Self::EvidenceExported(_) => "controlPlane.evidence.exported",
@@ -162,6 +177,7 @@ impl Event {
             | Self::SkillInstalled(_)
             | Self::SkillRejected(_)
             | Self::SkillDisabled(_)
+            | Self::SkillEnabled(_)
             | Self::PolicyActivated(_)
             | Self::GovernanceChanged(_)
             | Self::EvidenceExported(_) => None,
@@ -189,6 +205,18 @@ pub struct IntentReceived {
     pub intent_id: IntentId,
     pub received_at: Timestamp,
     pub actor_id: String,
+    /// Absent from traces of before it was recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor_kind: Option<ActorKind>,
+    /// The API key that asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_id: Option<String>,
+    /// Who made that key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_made_by: Option<String>,
+    /// Whom the requester acts for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_behalf_of: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channel_key: Option<String>,
     pub mode: SubmitMode,
@@ -208,6 +236,9 @@ pub struct PlanCompiled {
     pub draft_digest: Digest,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub planner_model: Option<String>,
+    /// Who gave the draft, where it did not come with the intent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drafted_by: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -545,6 +576,9 @@ pub struct SkillInstalled {
     pub manifest_digest: Digest,
     pub actor_id: String,
     pub verified: bool,
+    /// A person let a version come that is below the highest that ever was installed: the highest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub downgrade_from: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -561,6 +595,19 @@ pub struct SkillRejected {
     pub manifest_digest: Option<Digest>,
     pub issues: Vec<Issue>,
     pub actor_id: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SkillEnabled {
+    pub key: String,
+    /// Absent: the skill as a whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    pub at: Timestamp,
+    pub actor_id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

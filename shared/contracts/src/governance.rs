@@ -1,6 +1,6 @@
 //! What a workspace lets happen: whom it trusts, what is frozen, how much may be used, which policies hold.
 
-use crate::{Digest, Timestamp, draft::Budget, query::BacktestChange};
+use crate::{Digest, Issue, Timestamp, draft::Budget, query::BacktestChange};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -66,6 +66,12 @@ pub struct TrustAnswer {
     /// Steps of open executions that pin one of those and had not started: they will not.
     #[serde(default)]
     pub voided_steps: u32,
+    /// There were more open executions than were counted.
+    #[serde(default, skip_serializing_if = "crate::is_false")]
+    pub voided_steps_partial: bool,
+    /// What was accepted although nothing matches it yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Issue>,
 }
 
 /// A skill that a change of trust takes out of use.
@@ -119,6 +125,9 @@ pub struct SetFreeze {
     pub key: Option<String>,
     /// True freezes, false lifts.
     pub frozen: bool,
+    /// Freeze what does not exist (yet); the answer warns of it.
+    #[serde(default, skip_serializing_if = "crate::is_false")]
+    pub force: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -128,6 +137,9 @@ pub struct SetFreeze {
 #[serde(rename_all = "camelCase")]
 pub struct Freezes {
     pub items: Vec<Freeze>,
+    /// What was accepted although nothing matches it yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Issue>,
 }
 
 /// Whose usage a meter counts apart.
@@ -194,6 +206,9 @@ pub struct Budgets {
 pub struct SetBudgets {
     /// All of them; replaces those in force. Usage so far stays with a meter of the same id.
     pub budgets: Budgets,
+    /// Take meters of operations and skills that do not exist (yet); the answer warns of them.
+    #[serde(default, skip_serializing_if = "crate::is_false")]
+    pub force: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -204,6 +219,9 @@ pub struct SetBudgets {
 pub struct BudgetsAnswer {
     pub budgets: Budgets,
     pub usage: Vec<Usage>,
+    /// What was accepted although nothing matches it yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Issue>,
 }
 
 /// What is used of a meter within its window, in flight included.

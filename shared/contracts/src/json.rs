@@ -177,7 +177,7 @@ pub fn typed<T: serde::de::DeserializeOwned>(value: Value) -> Result<T, Problem>
             })
             .collect();
         Problem::new(Code::ValidationFailed, "the request does not have the form of its schema")
-            .issue(Issue::new(pointer, error.inner().to_string()))
+            .issue(Issue::new(pointer, crate::names::with_nearest(error.inner().to_string())))
     })
 }
 

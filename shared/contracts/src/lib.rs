@@ -3,17 +3,20 @@
 //! Other crates decide and store; this one only says what the words look like. Commands refuse unknown
 //! fields, events tolerate them. Everything that is generated (OpenAPI, event schemas) is generated from here.
 
+pub mod access;
 pub mod capability;
 pub mod code;
 pub mod command;
 pub mod draft;
 pub mod event;
 pub mod governance;
+pub mod grant;
 pub mod id;
 pub mod json;
 pub mod limits;
 pub mod manifest;
 pub mod openapi;
+pub mod names;
 pub mod plan;
 pub mod problem;
 pub mod query;

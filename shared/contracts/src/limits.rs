@@ -104,3 +104,11 @@ pub const SCHEMA_PATTERN_BYTES_MAX: usize = 512 * 1024;
 pub const SCHEMA_PATTERNS_MAX: usize = 100;
 /// Places of an input that policies can name, for one operation.
 pub const POLICY_INPUT_PLACES_MAX: usize = 500;
+/// Longest id of an actor, in bytes.
+pub const ACTOR_ID_BYTES_MAX: usize = 128;
+/// Grants of one key.
+pub const KEY_GRANTS_MAX: usize = 100;
+/// Services that decide like people.
+pub const DECIDERS_MAX: usize = 20;
+/// Open executions that a disable counts unstarted steps of; beyond, the count is partial.
+pub const VOIDED_EXECUTIONS_MAX: usize = 100;

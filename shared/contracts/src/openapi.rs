@@ -1,7 +1,7 @@
 //! Generates `infra/openapi.json` (OpenAPI 3.1) and `events/schema/*.json` (events, skill manifests) from the types and the route table.
 
 use crate::{
-    Code,
+    Code, access as a,
     capability::{CONTRACTS_VERSION, Capabilities},
     command as c,
     event::{CloudEvent, Event},
@@ -9,7 +9,7 @@ use crate::{
     manifest::{Envelope, Manifest},
     problem::Problem,
     query as q,
-    route::{COMMON, Method, ROUTES, Route, Side},
+    route::{COMMON, IDENTITY, Method, ROUTES, Route, Side},
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
@@ -77,6 +77,12 @@ fn shapes(name: &str) -> Option<(Shape, Shape)> {
         "execution.evidence.export" => (schema::<c::ExportEvidence>, schema::<c::EvidenceExportedAnswer>),
         "skill.install" => (schema::<c::InstallSkill>, schema::<c::SkillInstalledAnswer>),
         "skill.disable" => (schema::<c::DisableSkill>, schema::<c::SkillDisabledAnswer>),
+        "skill.enable" => (schema::<c::EnableSkill>, schema::<c::SkillEnabledAnswer>),
+        "key.create" => (schema::<a::CreateKey>, schema::<a::KeyCreated>),
+        "key.list" => (schema::<a::ListKeys>, schema::<a::KeyList>),
+        "key.revoke" => (schema::<a::RevokeKey>, schema::<a::ApiKey>),
+        "deciders.set" => (schema::<a::SetDeciders>, schema::<a::Deciders>),
+        "deciders.get" => (schema::<g::Look>, schema::<a::Deciders>),
         "policy.activate" => (schema::<c::ActivatePolicy>, schema::<c::PolicyActivatedAnswer>),
         "policy.shadow" => (schema::<g::ShadowPolicy>, schema::<g::Shadow>),
         "trust.set" => (schema::<g::SetTrust>, schema::<g::TrustAnswer>),
@@ -126,6 +132,13 @@ fn operation(
         }
     }
     if route.side == Side::Command {
+        // Every command takes them, and refuses what they say unless it is so.
+        if let Some(properties) = body.get_mut("properties").and_then(Value::as_object_mut) {
+            for (name, what) in IDENTITY {
+                let schema = json!({ "type": "string", "description": format!("refused unless it is {what}") });
+                properties.entry(*name).or_insert(schema);
+            }
+        }
         parameters.push(json!({ "name": "Idempotency-Key", "in": "header", "required": false,
             "description": "the same key and body have one effect and the same answer",
             "schema": { "type": "string", "minLength": 1, "maxLength": 128 } }));

@@ -4,7 +4,7 @@ use crate::{
     Digest, ExecutionId, IntentId, PlanId, RunId, StepId, Timestamp,
     command::StepVerdictAnswer,
     draft::Draft,
-    event::Requirement,
+    event::{ActorKind, Requirement},
     governance::DecidingPolicy,
     id::ApprovalId,
     plan::Plan,
@@ -41,6 +41,11 @@ pub struct ExecutionView {
     pub intent_id: IntentId,
     pub text: String,
     pub actor_id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor_kind: Option<ActorKind>,
+    /// Whom the actor acts for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_behalf_of: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan_id: Option<PlanId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -116,12 +121,63 @@ pub struct ApprovalView {
     pub expires_at: Timestamp,
 }
 
+/// Where an execution stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ExecutionStatus {
+    Received,
+    Compiled,
+    Rejected,
+    Verified,
+    Running,
+    Blocked,
+    Paused,
+    Cancelling,
+    Completed,
+    Failed,
+    Cancelled,
+}
+
+impl ExecutionStatus {
+    /// Every status that callers see.
+    pub const ALL: [Self; 11] = [
+        Self::Received,
+        Self::Compiled,
+        Self::Rejected,
+        Self::Verified,
+        Self::Running,
+        Self::Blocked,
+        Self::Paused,
+        Self::Cancelling,
+        Self::Completed,
+        Self::Failed,
+        Self::Cancelled,
+    ];
+
+    /// Name on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Received => "received",
+            Self::Compiled => "compiled",
+            Self::Rejected => "rejected",
+            Self::Verified => "verified",
+            Self::Running => "running",
+            Self::Blocked => "blocked",
+            Self::Paused => "paused",
+            Self::Cancelling => "cancelling",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
 /// controlPlane.execution.list
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ListExecutions {
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub status: Option<String>,
+    pub status: Option<ExecutionStatus>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actor_id: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -152,10 +208,14 @@ pub struct ExecutionSummary {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub risk_tier: Option<RiskTier>,
     pub actor_id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor_kind: Option<ActorKind>,
     /// The first 120 characters.
     pub text: String,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<RunId>,
 }
 
 /// controlPlane.trace.get
@@ -173,11 +233,14 @@ pub struct GetTrace {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Trace {
+    pub execution_id: ExecutionId,
     pub entries: Vec<TraceEntry>,
     pub head: TraceHead,
     /// With `includePayloads`: output of each completed step.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub payloads: Map<String, Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<RunId>,
 }
 
 /// One entry, with everything its hash covers in `event`.
@@ -221,10 +284,13 @@ pub struct ReplayTrace {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Replay {
+    pub execution_id: ExecutionId,
     pub matches: bool,
     pub differences: Vec<Difference>,
     /// What was compared.
     pub checked: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<RunId>,
 }
 
 /// The first difference of one comparison.

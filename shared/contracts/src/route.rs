@@ -115,6 +115,9 @@ const APPROVE: &[Code] = &[
     Code::NotAnApprover,
 ];
 
+/// Of decisions that are no approvals.
+const DECIDE: &[Code] = &[Code::SelfApproval, Code::NotAnApprover];
+
 /// What all rows share unless they say otherwise.
 const BASE: Route = Route {
     name: "",
@@ -131,6 +134,16 @@ const BASE: Route = Route {
     emits: &[],
     parameters: &[],
 };
+
+/// Fields that every command takes: what authentication says, said again. What says otherwise is refused with 403.
+pub const IDENTITY: &[(&str, &str)] = &[
+    ("workspaceId", "the authenticated workspace"),
+    ("actorId", "the authenticated actor"),
+    ("approvedBy", "the authenticated actor"),
+    ("rejectedBy", "the authenticated actor"),
+    ("cancelledBy", "the authenticated actor"),
+    ("disabledBy", "the authenticated actor"),
+];
 
 /// Every operation of the contract, commands first.
 pub const ROUTES: &[Route] = &[
@@ -231,6 +244,7 @@ pub const ROUTES: &[Route] = &[
         function: "control",
         grant: "execution.retry",
         summary: "Try failed or expired steps again",
+        codes: DECIDE,
         emits: &["execution.step.retried"],
         ..BASE
     },
@@ -249,6 +263,7 @@ pub const ROUTES: &[Route] = &[
         function: "control",
         grant: "execution.resolve",
         summary: "Say what became of a call whose outcome is not known",
+        codes: DECIDE,
         emits: &["execution.step.resolved"],
         ..BASE
     },
@@ -283,6 +298,16 @@ pub const ROUTES: &[Route] = &[
         capability: Capability::SkillRegistry,
         summary: "Disable a skill",
         emits: &["skill.disabled"],
+        ..BASE
+    },
+    Route {
+        name: "skill.enable",
+        path: "/v1/skills/{skillKey}/enable",
+        function: "skill",
+        grant: "skill-registry",
+        capability: Capability::SkillRegistry,
+        summary: "Lift a disable; people only",
+        emits: &["skill.enabled"],
         ..BASE
     },
     Route {
@@ -332,6 +357,33 @@ pub const ROUTES: &[Route] = &[
         function: "skill",
         grant: "budget",
         summary: "Say how much one plan, and a window of time, may touch",
+        emits: &["governance.changed"],
+        ..BASE
+    },
+    Route {
+        name: "key.create",
+        path: "/v1/keys",
+        function: "access",
+        grant: "keys",
+        success: 201,
+        summary: "Make an API key that may do no more than the one that makes it",
+        ..BASE
+    },
+    Route {
+        name: "key.revoke",
+        path: "/v1/keys/{keyId}/revoke",
+        function: "access",
+        grant: "keys",
+        summary: "Revoke an API key",
+        ..BASE
+    },
+    Route {
+        name: "deciders.set",
+        path: "/v1/deciders",
+        function: "skill",
+        grant: "keys",
+        capability: Capability::Approval,
+        summary: "Name the services that decide like people; people only",
         emits: &["governance.changed"],
         ..BASE
     },
@@ -451,6 +503,28 @@ pub const ROUTES: &[Route] = &[
         function: "query",
         grant: "audit",
         summary: "How much may be touched, and how much is used",
+        ..BASE
+    },
+    Route {
+        name: "key.list",
+        side: Side::Query,
+        method: Method::Get,
+        path: "/v1/keys",
+        function: "access",
+        grant: "keys",
+        summary: "API keys",
+        parameters: &[("limit", Parameter::Number)],
+        ..BASE
+    },
+    Route {
+        name: "deciders.get",
+        side: Side::Query,
+        method: Method::Get,
+        path: "/v1/deciders",
+        function: "query",
+        grant: "audit",
+        capability: Capability::Approval,
+        summary: "Services that decide like people",
         ..BASE
     },
     Route {

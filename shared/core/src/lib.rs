@@ -2,6 +2,7 @@
 //!
 //! **Architecture invariant:** no clock, randomness, environment, I/O or async in this crate; `now` is an argument.
 
+pub mod actor;
 pub mod artifact;
 pub mod canonical;
 pub mod currency;

@@ -64,6 +64,7 @@ impl Publisher {
             manifest: serde_json::to_value(&envelope).map_err(NotCanonical::from)?,
             artifact: (!bytes.is_empty()).then(|| ArtifactSource::Bytes(B64.encode(bytes))),
             metadata: None,
+            allow_downgrade: false,
         })
     }
 }

@@ -3,7 +3,7 @@
 //! INVARIANT (bounded-work): the distance of two names costs their lengths multiplied, for each known name. Names that
 //! nobody can have chosen get no suggestion, and one request gets a limited number.
 
-use contracts::limits::{NAME_BYTES_MAX, SUGGESTION_CANDIDATES_MAX, SUGGESTIONS_MAX};
+use contracts::limits::SUGGESTIONS_MAX;
 
 /// How many suggestions one request still gets.
 #[derive(Debug)]
@@ -36,17 +36,7 @@ impl Suggestions {
 /// `; did you mean ...?` for the nearest of the known names, or nothing. For one name of a request; see
 /// [`Suggestions`] for many.
 pub fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> String {
-    if name.len() > NAME_BYTES_MAX {
-        return String::new();
-    }
-    let apart = |other: &str| (other.len().max(name.len()) / 2).max(1);
-    known
-        .take(SUGGESTION_CANDIDATES_MAX)
-        .filter(|other| other.len() <= NAME_BYTES_MAX && other.len().abs_diff(name.len()) <= apart(other))
-        .map(|other| (strsim::damerau_levenshtein(name, other), other))
-        .filter(|(distance, other)| *distance <= apart(other))
-        .min()
-        .map_or_else(String::new, |(_, other)| format!("; did you mean `{other}`?"))
+    contracts::names::did_you_mean(name, known)
 }
 
 #[cfg(test)]

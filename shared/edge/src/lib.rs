@@ -20,6 +20,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use std::{collections::HashMap, future::Future, sync::Arc};
 
+mod identity;
+
 /// Routes of a function over the engine.
 pub type Routes = Router<Arc<Engine>>;
 
@@ -66,7 +68,14 @@ async fn request(
     let caller = caller(engine, route, headers, trace).await?;
     let value = match route.method {
         Method::Get => from_query(query.as_deref().unwrap_or_default(), route.parameters)?,
-        Method::Post => from_body(headers, body).await?,
+        Method::Post => {
+            refuse_query(query.as_deref().unwrap_or_default())?;
+            from_body(headers, body).await?
+        }
+    };
+    let value = match route.side {
+        Side::Command => identity::checked(value, &caller)?,
+        Side::Query => value,
     };
     Ok((caller, Value::Object(with_path(value, path)?)))
 }
@@ -176,6 +185,18 @@ fn with_path(mut map: Map<String, Value>, path: HashMap<String, String>) -> Answ
         map.insert(name, value);
     }
     Ok(map)
+}
+
+// A command says what it wants in its body: a parameter that nobody reads is not passed over in silence.
+fn refuse_query(query: &str) -> Answer<()> {
+    match url::form_urlencoded::parse(query.as_bytes()).next() {
+        None => Ok(()),
+        Some((name, _)) => {
+            let shown: String = name.chars().take(80).collect();
+            let issue = Issue::coded("UNKNOWN_NAME", "", format!("`?{shown}`: this operation takes its fields in its body"));
+            Err(Problem::new(Code::ValidationFailed, "a query parameter that does not exist").issue(issue))
+        }
+    }
 }
 
 fn from_query(query: &str, typed: &[(&str, Parameter)]) -> Answer<Map<String, Value>> {

@@ -4,22 +4,30 @@
 
 use crate::{
     Answer, Engine, bodies, keys,
-    ports::{Condition, Item, NotCommitted, Query, Write},
+    ports::{Condition, Fault, Item, Key, NotCommitted, Query, Write},
     records::{ActivePolicy, PolicyRecord, Settings},
+    skills::page,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD as B64};
 use contracts::{
-    Code, Digest, Problem, Timestamp, WorkspaceId,
+    Code, Digest, Issue, Problem, Timestamp, WorkspaceId,
+    access::{ApiKey, CreateKey, KeyCreated, KeyList, KeyMaker, ListKeys, RevokeKey},
     event::{Actor, ActorKind},
+    grant,
+    limits::{KEY_GRANTS_MAX, SUGGESTION_CANDIDATES_MAX, SUGGESTIONS_MAX},
+    names,
 };
-use cs_core::canonical;
-use serde::{Deserialize, Serialize};
+use cs_core::{
+    canonical,
+    execution::{Execution, duty::Requester},
+};
 use std::collections::BTreeSet;
 
 /// The beginning of every key.
 const KEY_PREFIX: &str = "csk_";
-/// Keys listed of one workspace.
-const KEYS_MAX: usize = 1_000;
+/// Field of a stored key: 1 once it is revoked. Claims check it.
+pub(crate) const REVOKED: &str = "revoked";
+const GRANT_KEYS: &str = "control-plane.keys";
 
 /// An authenticated caller, and the circumstances of the call.
 #[derive(Clone, Debug)]
@@ -27,6 +35,9 @@ pub struct Caller {
     pub workspace: WorkspaceId,
     pub actor: Actor,
     pub grants: BTreeSet<String>,
+    /// The API key that was used, and who made it.
+    pub key_id: Option<String>,
+    pub key_made_by: Option<String>,
     /// How the actor was authenticated, for example `api_key:ab12`.
     pub channel: String,
     /// W3C trace context of the request.
@@ -39,39 +50,71 @@ impl Caller {
     /// Refuses unless the caller has a grant (with `control-plane.`). `control-plane.approval` covers approve and
     /// reject.
     pub fn require(&self, grant: &str) -> Answer<()> {
-        let umbrella = matches!(grant, "control-plane.execution.approve" | "control-plane.execution.reject")
-            && self.grants.contains("control-plane.approval");
-        if umbrella || self.grants.contains(grant) {
+        if grant::covers(&self.grants, grant) {
             return Ok(());
         }
         Err(Problem::new(Code::Forbidden, format!("this needs the grant `{grant}`, which the key does not have")))
     }
+
+    /// Refuses unless the caller has a grant and is a person: for what no machine says, whatever its key may do.
+    pub fn require_person(&self, grant: &str) -> Answer<()> {
+        self.require(grant)?;
+        if self.actor.kind == ActorKind::Human {
+            return Ok(());
+        }
+        Err(Problem::new(Code::Forbidden, "only a person may do this, with a key of kind `human`"))
+    }
+
+    /// Whether the caller sees and steers only what it asked for itself: agents and tools without
+    /// `control-plane.execution.any`.
+    pub fn own_only(&self) -> bool {
+        match self.actor.kind {
+            ActorKind::Human | ActorKind::Service => false,
+            ActorKind::Agent | ActorKind::Tool => !self.grants.contains(grant::ANY_EXECUTION),
+        }
+    }
+
+    /// Refuses unless what the caller may do holds for this execution. Every use case that names an execution asks
+    /// this of what it loaded.
+    pub(crate) fn require_own(&self, state: &Execution) -> Answer<()> {
+        let own = state
+            .intent
+            .as_ref()
+            .is_some_and(|intent| intent.actor_id == self.actor.id && intent.actor_kind == Some(self.actor.kind));
+        if own || !self.own_only() {
+            return Ok(());
+        }
+        let message = format!("another actor's execution; an agent needs the grant `{}` for it", grant::ANY_EXECUTION);
+        Err(Problem::new(Code::Forbidden, message))
+    }
+
+    /// Refuses unless the caller may see what the workspace shows as a whole.
+    pub(crate) fn require_whole(&self, grant: &str) -> Answer<()> {
+        self.require(grant)?;
+        if !self.own_only() {
+            return Ok(());
+        }
+        let message = format!("this shows the whole workspace; an agent needs the grant `{}`", grant::ANY_EXECUTION);
+        Err(Problem::new(Code::Forbidden, message))
+    }
+
+    /// Who asks, as an intent records it.
+    pub(crate) fn requester(&self, on_behalf_of: Option<String>) -> Requester {
+        Requester {
+            actor: self.actor.clone(),
+            key_id: self.key_id.clone(),
+            key_made_by: self.key_made_by.clone(),
+            on_behalf_of,
+        }
+    }
 }
 
-/// A stored API key: everything but the secret.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ApiKey {
-    /// Names the key without telling it.
-    pub id: String,
-    pub workspace: WorkspaceId,
-    pub actor: Actor,
-    pub grants: BTreeSet<String>,
-    pub created_at: Timestamp,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expires_at: Option<Timestamp>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub revoked_at: Option<Timestamp>,
-}
-
-/// What a new key is to be.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct NewKey {
-    pub actor: Actor,
-    pub grants: BTreeSet<String>,
-    #[serde(default)]
-    pub expires_at: Option<Timestamp>,
+/// What a new key is to be, made canonical.
+struct NewKey {
+    actor: Actor,
+    grants: BTreeSet<String>,
+    made_by: Option<KeyMaker>,
+    expires_at: Option<Timestamp>,
 }
 
 fn hash(secret: &str) -> Digest {
@@ -92,7 +135,8 @@ impl Engine {
         let item = self.ports.table.get(&key).await?.ok_or_else(unknown)?;
         let record: ApiKey = bodies::decode(&key, &item.body)?;
         let expired = record.expires_at.is_some_and(|at| at <= self.now());
-        if expired || record.revoked_at.is_some() {
+        let revoked = item.fields.get(REVOKED).is_none_or(|revoked| *revoked != 0);
+        if expired || revoked || record.revoked_at.is_some() {
             return Err(unknown());
         }
         Ok(Caller {
@@ -100,13 +144,95 @@ impl Engine {
             actor: record.actor,
             grants: record.grants,
             channel: format!("api_key:{}", record.id),
+            key_id: Some(record.id),
+            key_made_by: record.made_by.map(|maker| maker.actor.id),
             traceparent: None,
             idempotency_key: None,
         })
     }
 
-    /// Makes a key. Returns its secret, which is stored nowhere.
-    pub async fn create_key(&self, workspace: &WorkspaceId, new: NewKey) -> Answer<(ApiKey, String)> {
+    /// controlPlane.key.create: a key, for somebody, that may do no more than its maker.
+    pub async fn create_key(&self, caller: &Caller, request: CreateKey) -> Answer<KeyCreated> {
+        caller.require(GRANT_KEYS)?;
+        let new = self.check_key(caller, &request).await?;
+        let (once, given) = self.once(caller, "key.create", &request).await?;
+        if let Some(given) = given {
+            return Ok(given);
+        }
+        let (key, secret, mut writes) = self.new_key(&caller.workspace, new)?;
+        let answer = KeyCreated { key, api_key: None };
+        writes.extend(once.as_ref().map(|once| self.once_write(once, &answer)).transpose()?);
+        self.write_keys(writes).await?;
+        Ok(KeyCreated { api_key: Some(secret), ..answer })
+    }
+
+    // Nobody hands on what he does not have, makes a person out of a machine, or grants what does not exist.
+    async fn check_key(&self, caller: &Caller, request: &CreateKey) -> Answer<NewKey> {
+        let invalid = |issues| Problem::new(Code::ValidationFailed, "the key is not valid").issues(issues);
+        let actor = cs_core::actor::canonical(&request.actor)
+            .map_err(|error| invalid(vec![Issue::new("/actor/id", error.to_string())]))?;
+        let mut known = grant::known();
+        if request.grants.iter().any(|grant| !known.contains(grant)) {
+            // What an installed operation asks of its requester's key is a grant, too.
+            let snapshot = self.snapshot(&caller.workspace).await?;
+            let skills = snapshot.registry.skills();
+            let operations = skills.flat_map(|skill| skill.operations().values());
+            known.extend(operations.flat_map(|operation| operation.spec.required_grants.iter().cloned()));
+        }
+        let mut issues = Vec::new();
+        if request.grants.len() > KEY_GRANTS_MAX {
+            issues.push(Issue::new("/grants", format!("at most {KEY_GRANTS_MAX} grants")));
+        }
+        for (index, grant) in request.grants.iter().take(KEY_GRANTS_MAX).enumerate() {
+            if grant.is_empty() || !known.contains(grant) {
+                let pointer = format!("/grants/{index}");
+                issues.push(names::unknown(&pointer, "grant", grant, known.iter().map(String::as_str)));
+            }
+            if issues.len() >= SUGGESTIONS_MAX as usize {
+                break;
+            }
+        }
+        if request.expires_at.is_some_and(|at| at <= self.now()) {
+            issues.push(Issue::new("/expiresAt", "a time in the future"));
+        }
+        if !issues.is_empty() {
+            return Err(invalid(issues));
+        }
+        let machine = caller.actor.kind != ActorKind::Human;
+        if machine && request.actor.kind == ActorKind::Human {
+            let message = "a key of kind `human` is made by a person: no machine makes people";
+            return Err(Problem::new(Code::Forbidden, message).issue(Issue::new("/actor/kind", message)));
+        }
+        let contract = |grant: &str| grant.starts_with(grant::PREFIX);
+        // What only a skill asks for is handed out by people; whoever may make keys says who has it.
+        let held = |grant: &str| grant::covers_whole(&caller.grants, grant) || (!machine && !contract(grant));
+        let beyond: Vec<Issue> = request
+            .grants
+            .iter()
+            .enumerate()
+            .filter(|(_, grant)| !held(grant))
+            .map(|(index, grant)| Issue::new(format!("/grants/{index}"), format!("your key does not have `{grant}`")))
+            .collect();
+        if !beyond.is_empty() {
+            let message = "a key may do no more than the one that makes it";
+            return Err(Problem::new(Code::Forbidden, message).issues(beyond));
+        }
+        let made_by = KeyMaker { actor: caller.actor.clone(), key_id: caller.key_id.clone() };
+        let (grants, expires_at) = (request.grants.clone(), request.expires_at);
+        Ok(NewKey { actor, grants, made_by: Some(made_by), expires_at })
+    }
+
+    /// Makes a key on the deployment's own authority. Returns its secret, which is stored nowhere.
+    pub async fn deploy_key(&self, workspace: &WorkspaceId, request: CreateKey) -> Answer<(ApiKey, String)> {
+        let actor = cs_core::actor::canonical(&request.actor)
+            .map_err(|error| Problem::new(Code::ValidationFailed, error.to_string()))?;
+        let new = NewKey { actor, grants: request.grants, made_by: None, expires_at: request.expires_at };
+        let (record, secret, writes) = self.new_key(workspace, new)?;
+        self.write_keys(writes).await?;
+        Ok((record, secret))
+    }
+
+    fn new_key(&self, workspace: &WorkspaceId, new: NewKey) -> Answer<(ApiKey, String, Vec<Write>)> {
         let secret = format!("{KEY_PREFIX}{}", hex::encode(self.ports.ids.secret()));
         let hash = hash(&secret);
         let record = ApiKey {
@@ -115,47 +241,81 @@ impl Engine {
             actor: new.actor,
             grants: new.grants,
             created_at: self.now(),
+            made_by: new.made_by,
             expires_at: new.expires_at,
             revoked_at: None,
         };
-        self.put_key(&hash, &record, Condition::NotExists).await?;
-        Ok((record, secret))
+        let mut writes = key_writes(&hash, &record, Condition::NotExists)?;
+        let known = bodies::item(1, &record.actor)?;
+        writes.push(Write::Put { key: keys::actor(workspace, &record.actor.id), item: known, condition: Condition::Any });
+        Ok((record, secret, writes))
     }
 
-    async fn put_key(&self, hash: &Digest, record: &ApiKey, condition: Condition) -> Answer<()> {
-        let mut listed = bodies::item(1, record)?;
-        listed.body = bodies::encode(&(record, hash))?;
-        let writes = vec![
-            Write::Put { key: keys::api_key(hash), item: bodies::item(1, record)?, condition: condition.clone() },
-            Write::Put { key: keys::api_key_of(&record.workspace, &record.id), item: listed, condition },
-        ];
+    async fn write_keys(&self, writes: Vec<Write>) -> Answer<()> {
         self.ports.table.transact(writes).await.map_err(|error| match error {
             NotCommitted::Condition(_) => Problem::new(Code::Conflict, "the key exists or is gone"),
             NotCommitted::Fault(fault) => fault.into(),
         })
     }
 
-    /// The keys of a workspace.
-    pub async fn list_keys(&self, workspace: &WorkspaceId) -> Answer<Vec<ApiKey>> {
-        let (partition, prefix) = keys::api_keys(workspace);
-        let items = self.ports.table.query(&Query::prefix(partition, prefix, KEYS_MAX)).await?;
-        let mut found = Vec::with_capacity(items.len());
-        for (key, item) in items {
-            let (record, _): (ApiKey, Digest) = bodies::decode(&key, &item.body)?;
-            found.push(record);
+    /// controlPlane.key.list: the keys of a workspace, page by page.
+    pub async fn list_keys(&self, caller: &Caller, request: ListKeys) -> Answer<KeyList> {
+        caller.require(GRANT_KEYS)?;
+        let limit = page(request.limit)?;
+        let (partition, prefix) = keys::api_keys(&caller.workspace);
+        let mut query = Query::prefix(partition, prefix, limit + 1);
+        if let Some(cursor) = &request.cursor {
+            let given = cursor.strip_prefix(prefix).is_some_and(|id| id.len() == 12 && id.bytes().all(|b| b.is_ascii_hexdigit()));
+            if !given {
+                let problem = Problem::new(Code::ValidationFailed, "the cursor is not one that was given out");
+                return Err(problem.issue(Issue::new("/cursor", "take `next` as it was given")));
+            }
+            query.from = format!("{cursor}\u{1}");
         }
-        Ok(found)
+        let mut found = self.ports.table.query(&query).await?;
+        let more = found.len() > limit;
+        found.truncate(limit);
+        let next = found.last().filter(|_| more).map(|(key, _)| key.sort.clone());
+        let read = |(key, item): &(Key, Item)| Ok(bodies::decode::<(ApiKey, Digest)>(key, &item.body)?.0);
+        Ok(KeyList { items: found.iter().map(read).collect::<Answer<_>>()?, next })
     }
 
-    /// Revokes a key by its id.
-    pub async fn revoke_key(&self, workspace: &WorkspaceId, id: &str) -> Answer<ApiKey> {
-        let key = keys::api_key_of(workspace, id);
-        let missing = || Problem::new(Code::NotFound, format!("there is no key `{id}` in this workspace"));
-        let item = self.ports.table.get(&key).await?.ok_or_else(missing)?;
+    /// Whether a workspace has any key.
+    pub async fn has_keys(&self, workspace: &WorkspaceId) -> Result<bool, Fault> {
+        let (partition, prefix) = keys::api_keys(workspace);
+        Ok(!self.ports.table.query(&Query::prefix(partition, prefix, 1)).await?.is_empty())
+    }
+
+    /// controlPlane.key.revoke: a kill switch. It contends with nothing: a revoked key is never another again.
+    pub async fn revoke_key(&self, caller: &Caller, request: RevokeKey) -> Answer<ApiKey> {
+        caller.require(GRANT_KEYS)?;
+        let key = keys::api_key_of(&caller.workspace, &request.key_id);
+        let Some(item) = self.ports.table.get(&key).await? else {
+            let (partition, prefix) = keys::api_keys(&caller.workspace);
+            let known = self.ports.table.query(&Query::prefix(partition, prefix, SUGGESTION_CANDIDATES_MAX)).await?;
+            let ids = known.iter().map(|(key, _)| key.sort.trim_start_matches(prefix));
+            let issue = names::unknown("/keyId", "key", &request.key_id, ids);
+            return Err(Problem::new(Code::NotFound, "there is no such key in this workspace").issue(issue));
+        };
         let (mut record, hash): (ApiKey, Digest) = bodies::decode(&key, &item.body)?;
         record.revoked_at = record.revoked_at.or(Some(self.now()));
-        self.put_key(&hash, &record, Condition::Exists).await?;
+        self.write_keys(key_writes(&hash, &record, Condition::Exists)?).await?;
         Ok(record)
+    }
+
+    /// Refuses an actor whom no key of the workspace names; its issue names the nearest.
+    pub(crate) async fn known_actor(&self, workspace: &WorkspaceId, pointer: &str, id: &str) -> Answer<Result<String, Issue>> {
+        let canonical = cs_core::actor::canonical_id(id).map_err(|error| Issue::new(pointer, error.to_string()));
+        if let Ok(canonical) = &canonical
+            && self.ports.table.get(&keys::actor(workspace, canonical)).await?.is_some()
+        {
+            return Ok(Ok(canonical.clone()));
+        }
+        let (partition, prefix) = keys::actors(workspace);
+        let items = self.ports.table.query(&Query::prefix(partition, prefix, SUGGESTION_CANDIDATES_MAX)).await?;
+        let known: Vec<Actor> =
+            items.iter().map(|(key, item)| Ok(bodies::decode(key, &item.body)?)).collect::<Answer<_>>()?;
+        Ok(Err(names::unknown(pointer, "actor", id, known.iter().map(|actor| actor.id.as_str()))))
     }
 
     /// Makes a workspace with the baseline policy set; nothing if it is there already.
@@ -192,49 +352,41 @@ impl Engine {
     }
 }
 
-/// Grants of an agent backend.
+// A key lies under its secret's hash, for who comes with it, and under its id, for listings and for claims.
+fn key_writes(hash: &Digest, record: &ApiKey, condition: Condition) -> Answer<Vec<Write>> {
+    let revoked = i64::from(record.revoked_at.is_some());
+    let mut by_hash = bodies::item(1, record)?;
+    let mut by_id = bodies::item(1, &(record, hash))?;
+    for item in [&mut by_hash, &mut by_id] {
+        item.fields.insert(REVOKED.into(), revoked);
+    }
+    let id = keys::api_key_of(&record.workspace, &record.id);
+    Ok(vec![
+        Write::Put { key: keys::api_key(hash), item: by_hash, condition: condition.clone() },
+        Write::Put { key: id, item: by_id, condition },
+    ])
+}
+
+/// Grants of an agent backend: it asks, starts, watches and cancels what it asked for, and no more.
 pub fn agent_grants() -> BTreeSet<String> {
     [
         "intent.submit",
-        "plan.compile",
-        "audit",
+        "execution.read",
         "execution.start",
         "execution.cancel",
-        "execution.pause",
-        "execution.resume",
-        "execution.retry",
-        "execution.abort",
-        "execution.resolve",
-        "execution.read",
         "execution.autonomous",
         "approval.request",
-        "skill-registry",
+        "audit",
     ]
     .iter()
-    .map(|grant| format!("control-plane.{grant}"))
+    .map(|grant| format!("{}{grant}", grant::PREFIX))
     .collect()
 }
 
-/// Grants of a person who approves and governs: what an agent may be trusted with is not an agent's to say.
+/// Grants of a person who decides and governs: every grant of the contract, so that he may hand any of them on. On what
+/// he asks himself, or a key that he made, others decide.
 pub fn approver_grants() -> BTreeSet<String> {
-    [
-        "approval",
-        "audit",
-        "execution.read",
-        "execution.cancel",
-        "execution.pause",
-        "execution.resume",
-        "execution.resolve",
-        "skill-registry",
-        "trust",
-        "policy.activate",
-        "budget",
-        "freeze",
-        "keys",
-    ]
-    .iter()
-    .map(|grant| format!("control-plane.{grant}"))
-    .collect()
+    grant::known()
 }
 
 /// An actor.

@@ -111,7 +111,7 @@ struct Batch {
 enum Check {
     Policy,
     Skill(usize),
-    /// Freezes, budgets, meters.
+    /// Freezes, budgets, meters, disabled skills.
     Governance,
 }
 
@@ -153,8 +153,9 @@ impl Engine {
             owner,
             settings: self.settings(workspace).await?,
             signer: self.ports().signer.ring().await?,
+            // The guard is looked at before what it guards.
+            governed: self.governed_for(workspace, id).await?,
             snapshot: self.snapshot(workspace).await?,
-            governed: self.governed(workspace).await?,
             metering: Metering::default(),
             engine: self.clone(),
             loaded,
@@ -516,7 +517,7 @@ impl Turn {
                 batch.writes.push(Write::Check { key, condition });
             }
         };
-        let (key, condition) = Engine::governance_check(workspace, &self.governed);
+        let (key, condition) = Engine::governance_check(&self.governed);
         check(Check::Governance, key, condition);
         let version = state.ruling.as_ref().and_then(|ruling| ruling.policy_version.parse().ok()).unwrap_or(0);
         check(Check::Policy, keys::policy_active(workspace), Condition::VersionIs(version));
@@ -614,8 +615,8 @@ impl Turn {
         if matches!(self.reload().await?, Committed::LeaseLost) {
             return Ok(Committed::LeaseLost);
         }
+        self.governed = self.engine.governed_for(&workspace, &self.loaded.state.id).await?;
         self.snapshot = self.engine.snapshot(&workspace).await?;
-        self.governed = self.engine.governed(&workspace).await?;
         let now = self.engine.now();
         let mut transition = Transition::begin(&self.loaded.state, now);
         let mut writes = Vec::new();

@@ -1,6 +1,6 @@
 //! controlPlane.execution.approve and reject. Who decides is the authenticated actor.
 
-use crate::{Answer, Caller, Engine, commit::status};
+use crate::{Answer, Caller, Engine, commit::{run_of, status}};
 use contracts::{
     Code, Issue, Problem,
     command::{ApproveExecution, ExecutionApproved, ExecutionRejected, RejectExecution},
@@ -13,6 +13,7 @@ impl Engine {
     pub async fn approve(&self, caller: &Caller, request: ApproveExecution) -> Answer<ExecutionApproved> {
         caller.require("control-plane.execution.approve")?;
         check_text("/note", request.note.as_deref())?;
+        let by = self.require_decider(caller).await?;
         self.update(
             caller,
             &request.execution_id,
@@ -20,7 +21,7 @@ impl Engine {
             &request,
             |_, _| {
                 Ok(vec![Command::Approve {
-                    actor: caller.actor.clone(),
+                    by: by.clone(),
                     step: request.step_id.clone(),
                     binding: request.binding_digest.clone(),
                     note: request.note.clone(),
@@ -30,6 +31,7 @@ impl Engine {
             |state, at| {
                 Ok(ExecutionApproved {
                     execution_id: state.id.clone(),
+                    run_id: run_of(state),
                     step_id: request.step_id.clone(),
                     status: status(state),
                     approved_at: at,
@@ -50,6 +52,7 @@ impl Engine {
             let issue = Issue::new("/reason", "say why, for those who asked");
             return Err(Problem::new(Code::ValidationFailed, "a rejection has a reason").issue(issue));
         }
+        let by = self.require_decider(caller).await?;
         self.update(
             caller,
             &request.execution_id,
@@ -57,7 +60,7 @@ impl Engine {
             &request,
             |_, _| {
                 Ok(vec![Command::Reject {
-                    actor: caller.actor.clone(),
+                    by: by.clone(),
                     step: request.step_id.clone(),
                     reason: request.reason.clone(),
                     channel: Some(caller.channel.clone()),
@@ -66,6 +69,7 @@ impl Engine {
             |state, at| {
                 Ok(ExecutionRejected {
                     execution_id: state.id.clone(),
+                    run_id: run_of(state),
                     step_id: request.step_id.clone(),
                     status: status(state),
                     rejected_at: at,

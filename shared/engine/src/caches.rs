@@ -122,12 +122,15 @@ impl Engine {
             return Ok(snapshot);
         }
         let (_, trust) = self.trust_policy(workspace).await?;
+        let (switches, _) = self.switches(workspace).await?;
         let mut all = HashMap::new();
         let mut until: Option<Timestamp> = None;
         for stored in self.stored_skills(workspace).await? {
             let (manifest, key) = (stored.manifest()?, &stored.key);
             // INVARIANT (fail-closed): signature, trust and validity are looked at again, not remembered.
+            let switch = switches.get(&manifest.skill.key);
             let against = match stored.state() {
+                _ if switch.is_some() => switch.map(|switch| format!("{} disabled it at {}", switch.actor_id, switch.at)),
                 0 => trust::examine(&stored.envelope, &trust, now).issues.into_iter().next().map(|(_, i)| i.message),
                 DISABLED => Some("it is disabled".to_owned()),
                 _ => Some("it is trusted no longer".to_owned()),

@@ -10,7 +10,7 @@ use crate::{
     refused,
 };
 use contracts::{
-    Code, Digest, ExecutionId, Problem, StepId, Timestamp, WorkspaceId,
+    Code, Digest, ExecutionId, Problem, RunId, StepId, Timestamp, WorkspaceId,
     event::{Actor, ActorKind, Event},
     limits::{NAME_BYTES_MAX, PLAN_STEPS_MAX},
     query::ExecutionSummary,
@@ -28,8 +28,9 @@ use std::collections::HashMap;
 
 /// Looks at an execution while a commit of it is being applied.
 const LOOKS_MAX: u32 = 8;
-/// Tries of one command against others that commit in between.
-const COMMIT_TRIES_MAX: u32 = 12;
+/// Tries of one command against others that commit in between: enough for a cancel to be heard among the commits of a
+/// worker that is busy, and pauses drawn at random in between.
+const COMMIT_TRIES_MAX: u32 = 64;
 
 /// How long the index of sealed traces is kept: 90 days.
 const SEALED_SECONDS: i64 = 90 * 86_400;
@@ -94,6 +95,13 @@ pub(crate) fn system() -> Actor {
 }
 
 impl Engine {
+    /// Loads an execution on which a caller may use its grants.
+    pub(crate) async fn load_for(&self, caller: &Caller, id: &ExecutionId) -> Answer<Loaded> {
+        let loaded = self.load(&caller.workspace, id).await?;
+        caller.require_own(&loaded.state)?;
+        Ok(loaded)
+    }
+
     /// Loads an execution with its plan.
     pub(crate) async fn load(&self, workspace: &WorkspaceId, id: &ExecutionId) -> Answer<Loaded> {
         let (version, head, steps) = self.load_records(workspace, id).await?;
@@ -276,7 +284,7 @@ impl Engine {
             return Err(Problem::new(Code::BadRequest, message));
         }
         let request = canonical::digest(request).map_err(crate::not_canonical)?;
-        let key = keys::once(&caller.workspace, &caller.actor.id, operation, given);
+        let key = keys::once(&caller.workspace, &caller.actor, operation, given);
         let once = Once { key, request };
         let answer = self.repeated(&once).await?;
         Ok((Some(once), answer))
@@ -323,8 +331,11 @@ impl Engine {
         if let Some(given) = given {
             return Ok(given);
         }
-        for _ in 0..COMMIT_TRIES_MAX {
-            let mut loaded = self.load(&caller.workspace, id).await?;
+        for attempt in 0..COMMIT_TRIES_MAX {
+            if attempt > 0 {
+                self.pause_before(attempt).await;
+            }
+            let mut loaded = self.load_for(caller, id).await?;
             let now = self.now();
             let mut transition = Transition::begin(&loaded.state, now);
             let decided = decide(&loaded, now).and_then(|commands| {
@@ -390,13 +401,20 @@ pub(crate) fn drive_name(id: &ExecutionId, drives: u32) -> String {
 pub(crate) fn summary(state: &Execution, title: &str) -> ExecutionSummary {
     ExecutionSummary {
         execution_id: state.id.clone(),
+        run_id: run_of(state),
         status: state.status.as_str().to_owned(),
         risk_tier: state.ruling.as_ref().map(|ruling| ruling.risk_tier),
         actor_id: state.intent.as_ref().map(|intent| intent.actor_id.clone()).unwrap_or_default(),
+        actor_kind: state.intent.as_ref().and_then(|intent| intent.actor_kind),
         text: title.to_owned(),
         created_at: state.created_at,
         updated_at: state.updated_at,
     }
+}
+
+/// The run, once there is one.
+pub(crate) fn run_of(state: &Execution) -> Option<RunId> {
+    state.run.as_ref().map(|run| run.run_id.clone())
 }
 
 /// The status on the wire.

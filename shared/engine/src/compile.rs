@@ -95,10 +95,10 @@ impl Engine {
                 let compiled = Arc::new(compiled);
                 let write = self.put_body(keys::body(workspace, id, "plan"), compiled.plan()).await?;
                 self.keep_plan(&compiled);
-                Ok((Command::Compile { outcome: Ok(compiled), draft_digest, planner_model }, Some(write)))
+                Ok((Command::Compile { outcome: Ok(compiled), draft_digest, planner_model, drafted_by: None }, Some(write)))
             }
             Err(Rejected::Diagnostics(issues)) => {
-                Ok((Command::Compile { outcome: Err(issues), draft_digest, planner_model }, None))
+                Ok((Command::Compile { outcome: Err(issues), draft_digest, planner_model, drafted_by: None }, None))
             }
             Err(Rejected::NotCanonical(error)) => Err(crate::not_canonical(error)),
         }
@@ -121,7 +121,7 @@ impl Engine {
         if let Some(given) = given {
             return Ok(given);
         }
-        let mut loaded = self.load(&caller.workspace, &id).await?;
+        let mut loaded = self.load_for(caller, &id).await?;
         let intent = loaded.state.intent.as_ref();
         if let (Some(wanted), Some(intent)) = (&request.intent_id, intent)
             && *wanted != intent.intent_id
@@ -133,6 +133,7 @@ impl Engine {
         }
         let workspace = caller.workspace.clone();
         let mut writes = Vec::new();
+        let drafted = request.draft.is_some();
         let compiling = match request.draft {
             Some(draft) => {
                 let compiling = self.seal_draft(&workspace, draft).await?;
@@ -144,8 +145,11 @@ impl Engine {
                 Problem::new(Code::ValidationFailed, "there is nothing to compile").issue(issue)
             })?,
         };
-        let (command, write) = self.compile_command(&workspace, &id, &compiling, request.planner_model).await?;
+        let (mut command, write) = self.compile_command(&workspace, &id, &compiling, request.planner_model).await?;
         writes.extend(write);
+        if let Command::Compile { drafted_by, .. } = &mut command {
+            *drafted_by = Some(caller.actor.id.clone()).filter(|_| drafted);
+        }
         let now = self.now();
         let mut transition = Transition::begin(&loaded.state, now);
         transition.apply(command).map_err(refused)?;
@@ -219,6 +223,8 @@ const SECRETS_MAX: usize = 50;
 fn compiled(state: &Execution) -> Answer<PlanCompiledAnswer> {
     match (&state.plan_facts, state.plan()) {
         (Some(facts), Some(plan)) => Ok(PlanCompiledAnswer {
+            execution_id: state.id.clone(),
+            run_id: crate::commit::run_of(state),
             plan_id: facts.plan_id.clone(),
             compiled_at: state.updated_at,
             step_count: plan.plan().steps.len() as u32,

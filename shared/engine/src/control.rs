@@ -3,7 +3,7 @@
 use crate::{
     Answer, Caller, Engine,
     approve::check_text,
-    commit::{CommitError, drive_name, status},
+    commit::{CommitError, drive_name, run_of, status},
     keys,
     ports::Write,
     refused,
@@ -66,6 +66,7 @@ impl Engine {
                 |state, at| {
                     let run = state.run.as_ref().map(|run| run.run_id.clone());
                     Ok(ExecutionStartedAnswer {
+                        execution_id: state.id.clone(),
                         run_id: run.unwrap_or_else(|| run_id.clone()),
                         status: status(state),
                         started_at: at,
@@ -82,7 +83,7 @@ impl Engine {
     // A plan that was verified under a policy set that is not active any more is verified again before it starts.
     async fn verify_again(&self, caller: &Caller, id: &ExecutionId) -> Answer<()> {
         for _ in 0..8 {
-            let mut loaded = self.load(&caller.workspace, id).await?;
+            let mut loaded = self.load_for(caller, id).await?;
             if loaded.state.status != Status::Verified || self.verified_under_active(&loaded).await? {
                 return Ok(());
             }
@@ -107,6 +108,7 @@ impl Engine {
             |state, at| {
                 Ok(ExecutionCancelledAnswer {
                     execution_id: state.id.clone(),
+                    run_id: run_of(state),
                     status: status(state),
                     cancelled_at: at,
                     cancelled_by: caller.actor.id.clone(),
@@ -154,14 +156,15 @@ impl Engine {
     pub async fn retry(&self, caller: &Caller, request: RetryExecution) -> Answer<ExecutionSteeredAnswer> {
         caller.require("control-plane.execution.retry")?;
         check_text("/reason", request.reason.as_deref())?;
+        let by = self.decider(caller).await?;
         self.update(
             caller,
             &request.execution_id,
             "execution.retry",
             &request,
             |_, _| {
-                let (actor, reason) = (caller.actor.clone(), request.reason.clone());
-                Ok(vec![Command::Retry { actor, step: request.step_id.clone(), reason }])
+                let (step, reason) = (request.step_id.clone(), request.reason.clone());
+                Ok(vec![Command::Retry { by: by.clone(), step, reason }])
             },
             steered,
             Vec::new(),
@@ -173,9 +176,10 @@ impl Engine {
     pub async fn resolve(&self, caller: &Caller, request: ResolveStep) -> Answer<StepResolvedAnswer> {
         caller.require("control-plane.execution.resolve")?;
         let (id, step) = (&request.execution_id, &request.step_id);
+        let by = self.require_decider(caller).await?;
         let (mut output, mut writes) = (None, Vec::new());
         if let (Resolution::Completed, Some(evidence)) = (request.outcome, &request.evidence) {
-            let loaded = self.load(&caller.workspace, id).await?;
+            let loaded = self.load_for(caller, id).await?;
             let (digest, stored) = self.output_writes(&loaded.state, step, evidence.clone()).await?;
             (output, writes) = (Some(digest), stored);
         }
@@ -186,7 +190,7 @@ impl Engine {
             &request,
             |_, _| {
                 Ok(vec![Command::Resolve {
-                    actor: caller.actor.clone(),
+                    by: by.clone(),
                     step: step.clone(),
                     outcome: request.outcome,
                     output: output.clone(),
@@ -195,6 +199,7 @@ impl Engine {
             |state, _| {
                 Ok(StepResolvedAnswer {
                     execution_id: state.id.clone(),
+                    run_id: run_of(state),
                     step_id: step.clone(),
                     status: state.step(step).map_or("unknown", |step| step.state.as_str()).to_owned(),
                 })
@@ -303,5 +308,5 @@ pub(crate) fn default_mode(state: &Execution) -> RunMode {
 
 fn steered(state: &Execution, at: Timestamp) -> Answer<ExecutionSteeredAnswer> {
     debug_assert_ne!(state.status, Status::New);
-    Ok(ExecutionSteeredAnswer { execution_id: state.id.clone(), status: status(state), at })
+    Ok(ExecutionSteeredAnswer { execution_id: state.id.clone(), run_id: run_of(state), status: status(state), at })
 }

@@ -1,21 +1,23 @@
 //! What a workspace lets happen beside its policies: freezes, budgets and meters, and the candidate that runs in shadow.
 //!
-//! One item holds all of it, and every claim checks its version: a freeze, a new limit or a lifted one holds for the
-//! very next claim (INVARIANT claim-is-one-transaction).
+//! Every claim checks one small guard item, which each change writes anew: a freeze, a new limit or a lifted one holds
+//! for the very next claim (INVARIANT claim-is-one-transaction). There are some guards, so that claims of different
+//! executions do not meet at one item.
 
 use crate::{
     Answer, Caller, Engine,
     approve::check_text,
     bodies, keys,
-    ports::{Condition, Fault, Key, Write},
+    ports::{Condition, Fault, Item, Key, Write},
 };
 use contracts::{
-    Code, Digest, Issue, Problem, WorkspaceId,
+    Code, Digest, ExecutionId, Issue, Problem, WorkspaceId,
     event::{BlockReason, Event, GovernanceChanged},
-    governance::{Budgets, BudgetsAnswer, Freeze, FreezeScope, Freezes, Look, Measure, Meter, SetBudgets, SetFreeze},
-    limits::{FREEZES_MAX, METER_WINDOW_SECONDS_MAX, METERS_MAX, NAME_BYTES_MAX},
+    governance::{Budgets, BudgetsAnswer, Freeze, FreezeScope, Look, Measure, Meter, SetBudgets},
+    limits::{METER_WINDOW_SECONDS_MAX, METERS_MAX, SUGGESTIONS_MAX},
 };
 use cs_core::canonical;
+use futures_util::future::try_join;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -25,11 +27,11 @@ const METER_WINDOW_SECONDS_MIN: u64 = 60;
 const METER_ONLY_MAX: usize = 100;
 const TRIES_MAX: u32 = 8;
 
-/// The stored record.
+/// The stored record. Freezes lie in one of their own, so that no change of budgets is in their way.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Governance {
-    #[serde(default)]
+    #[serde(skip)]
     pub freezes: Vec<Freeze>,
     #[serde(default)]
     pub budgets: Budgets,
@@ -38,16 +40,17 @@ pub struct Governance {
     pub shadow: Option<Digest>,
 }
 
-/// The record at one version; 0: there is none.
-#[derive(Clone, Debug, Default)]
+/// What is in force, and the guard that says whether it still is. Version 0: nothing was ever changed.
+#[derive(Clone, Debug)]
 pub(crate) struct Governed {
     pub(crate) record: Governance,
-    pub(crate) version: u64,
+    guard: Key,
+    version: u64,
 }
 
 impl Governed {
-    /// The record is still this one.
-    pub(crate) fn unchanged(&self) -> Condition {
+    /// The guard is still this one.
+    fn unchanged(&self) -> Condition {
         match self.version {
             0 => Condition::NotExists,
             version => Condition::VersionIs(version),
@@ -86,13 +89,50 @@ impl Governance {
 }
 
 impl Engine {
-    /// The record in force.
+    /// What is in force.
     pub(crate) async fn governed(&self, workspace: &WorkspaceId) -> Result<Governed, Fault> {
+        self.governed_by(workspace, keys::guard(workspace, 0)).await
+    }
+
+    /// What is in force for an execution, by the guard that its claims check.
+    pub(crate) async fn governed_for(&self, workspace: &WorkspaceId, id: &ExecutionId) -> Result<Governed, Fault> {
+        self.governed_by(workspace, keys::guard(workspace, keys::guard_of(id))).await
+    }
+
+    // The guard first: what is read after it is what it stands for, or newer.
+    async fn governed_by(&self, workspace: &WorkspaceId, guard: Key) -> Result<Governed, Fault> {
+        let version = self.ports.table.get(&guard).await?.map_or(0, |item| item.version);
+        let stored = self.stored_governance(workspace);
+        let ((mut record, _), (freezes, _)) = try_join(stored, self.stored_freezes(workspace)).await?;
+        record.freezes = freezes;
+        Ok(Governed { record, guard, version })
+    }
+
+    async fn stored_governance(&self, workspace: &WorkspaceId) -> Result<(Governance, u64), Fault> {
         let key = keys::governance(workspace);
         Ok(match self.ports.table.get(&key).await? {
-            Some(item) => Governed { record: bodies::decode(&key, &item.body)?, version: item.version },
-            None => Governed::default(),
+            Some(item) => (bodies::decode(&key, &item.body)?, item.version),
+            None => (Governance::default(), 0),
         })
+    }
+
+    /// Marks every guard as changed, in the transaction of the change. The new version is random and asks for nothing,
+    /// so that changes do not contend with one another.
+    pub(crate) fn guard_writes(&self, workspace: &WorkspaceId) -> Vec<Write> {
+        let version = self.fresh_version();
+        let put = |index| Write::Put {
+            key: keys::guard(workspace, index),
+            item: Item { version, ..Item::default() },
+            condition: Condition::Any,
+        };
+        (0..keys::GUARDS).map(put).collect()
+    }
+
+    /// A version that no item had before: random, and positive for every store.
+    pub(crate) fn fresh_version(&self) -> u64 {
+        let bytes = self.ports.ids.secret();
+        let number = bytes.iter().take(8).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+        (number >> 12).max(1)
     }
 
     /// Changes the record; the workspace's trace says who did. `extra` commits with it.
@@ -106,18 +146,19 @@ impl Engine {
     ) -> Answer<Governance> {
         let workspace = &caller.workspace;
         for _ in 0..TRIES_MAX {
-            let governed = self.governed(workspace).await?;
-            let mut record = governed.record.clone();
+            let (stored, version) = self.stored_governance(workspace).await?;
+            let mut record = stored.clone();
             change(&mut record)?;
-            if record == governed.record {
+            if record == stored {
                 return Ok(record);
             }
             let mut writes = extra.to_vec();
             writes.push(Write::Put {
                 key: keys::governance(workspace),
-                item: bodies::item(governed.version + 1, &record)?,
-                condition: governed.unchanged(),
+                item: bodies::item(version + 1, &record)?,
+                condition: if version == 0 { Condition::NotExists } else { Condition::VersionIs(version) },
             });
+            writes.extend(self.guard_writes(workspace));
             let event = Event::GovernanceChanged(GovernanceChanged {
                 key: what.to_owned(),
                 digest: canonical::digest(&record).map_err(crate::not_canonical)?,
@@ -132,66 +173,15 @@ impl Engine {
         Err(crate::busy())
     }
 
-    /// Freezes, or lifts a freeze.
-    pub async fn set_freeze(&self, caller: &Caller, request: SetFreeze) -> Answer<Freezes> {
-        caller.require("control-plane.freeze")?;
-        check_text("/reason", request.reason.as_deref())?;
-        let invalid = |pointer: &str, message: &str| {
-            Problem::new(Code::ValidationFailed, "the freeze is not valid").issue(Issue::new(pointer, message))
-        };
-        let key = request.key.as_deref().unwrap_or_default();
-        match request.scope {
-            FreezeScope::Workspace if !key.is_empty() => {
-                return Err(invalid("/key", "the workspace has no key here"));
-            }
-            FreezeScope::Operation if !key.contains('/') => return Err(invalid("/key", "`skill/operation`")),
-            FreezeScope::Skill | FreezeScope::Operation | FreezeScope::Actor
-                if key.is_empty() || key.len() > 2 * NAME_BYTES_MAX =>
-            {
-                return Err(invalid("/key", "what is frozen: a skill's key, `skill/operation`, or an actor's id"));
-            }
-            FreezeScope::Workspace | FreezeScope::Skill | FreezeScope::Operation | FreezeScope::Actor => {}
-        }
-        let (once, given) = self.once(caller, "freeze.set", &request).await?;
-        if let Some(given) = given {
-            return Ok(given);
-        }
-        let record = self
-            .govern(caller, "freezes", request.reason.clone(), &[], |record| {
-                let same = |freeze: &Freeze| freeze.scope == request.scope && freeze.key == request.key;
-                if !request.frozen {
-                    record.freezes.retain(|freeze| !same(freeze));
-                } else if !record.freezes.iter().any(same) {
-                    if record.freezes.len() >= FREEZES_MAX {
-                        return Err(invalid("", "too many freezes; lift some, or freeze the workspace"));
-                    }
-                    record.freezes.push(Freeze {
-                        scope: request.scope,
-                        key: request.key.clone(),
-                        reason: request.reason.clone(),
-                        since: self.now(),
-                        actor_id: caller.actor.id.clone(),
-                    });
-                }
-                Ok(())
-            })
-            .await?;
-        let answer = Freezes { items: record.freezes };
-        self.keep_answer(once.as_ref(), &answer).await?;
-        Ok(answer)
-    }
-
-    /// The freezes in force.
-    pub async fn freezes(&self, caller: &Caller, _: Look) -> Answer<Freezes> {
-        caller.require("control-plane.audit")?;
-        Ok(Freezes { items: self.governed(&caller.workspace).await?.record.freezes })
-    }
-
     /// Sets budgets and meters.
     pub async fn set_budgets(&self, caller: &Caller, request: SetBudgets) -> Answer<BudgetsAnswer> {
         caller.require("control-plane.budget")?;
         check_text("/reason", request.reason.as_deref())?;
         let mut issues = check_meters(&request.budgets.meters);
+        let mut warnings = self.check_only(&caller.workspace, &request.budgets.meters).await?;
+        if !request.force {
+            issues.append(&mut warnings);
+        }
         if issues.is_empty() {
             // A policy that reads a meter which is gone would block whatever it looks at.
             let snapshot = self.snapshot(&caller.workspace).await?;
@@ -218,21 +208,37 @@ impl Engine {
         };
         let record = self.govern(caller, "budgets", request.reason.clone(), &[], change).await?;
         let usage = self.usage(&caller.workspace, &record.budgets.meters).await?;
-        let answer = BudgetsAnswer { budgets: record.budgets, usage };
+        let answer = BudgetsAnswer { budgets: record.budgets, usage, warnings };
         self.keep_answer(once.as_ref(), &answer).await?;
         Ok(answer)
     }
 
     /// The budgets in force, and what is used of them.
     pub async fn budgets(&self, caller: &Caller, _: Look) -> Answer<BudgetsAnswer> {
-        caller.require("control-plane.audit")?;
+        caller.require_whole("control-plane.audit")?;
         let record = self.governed(&caller.workspace).await?.record;
         let usage = self.usage(&caller.workspace, &record.budgets.meters).await?;
-        Ok(BudgetsAnswer { budgets: record.budgets, usage })
+        Ok(BudgetsAnswer { budgets: record.budgets, usage, warnings: Vec::new() })
+    }
+
+    // A meter that counts what does not exist counts nothing.
+    async fn check_only(&self, workspace: &WorkspaceId, meters: &[Meter]) -> Answer<Vec<Issue>> {
+        let mut issues = Vec::new();
+        for (index, meter) in meters.iter().take(METERS_MAX).enumerate() {
+            for (place, name) in meter.only.iter().take(METER_ONLY_MAX).enumerate() {
+                let pointer = format!("/budgets/meters/{index}/only/{place}");
+                issues.extend(self.known_operation(workspace, &pointer, name).await?);
+                // Each looks for the nearest name: so many, and no more.
+                if issues.len() >= SUGGESTIONS_MAX as usize {
+                    return Ok(issues);
+                }
+            }
+        }
+        Ok(issues)
     }
 
     // Setting the same again changes nothing, so that the answer may be kept after the change.
-    async fn keep_answer<R: Serialize>(&self, once: Option<&crate::commit::Once>, answer: &R) -> Answer<()> {
+    pub(crate) async fn keep_answer<R: Serialize>(&self, once: Option<&crate::commit::Once>, answer: &R) -> Answer<()> {
         if let Some(once) = once {
             match self.ports.table.transact(vec![self.once_write(once, answer)?]).await {
                 Ok(()) | Err(crate::ports::NotCommitted::Condition(_)) => {}
@@ -243,8 +249,8 @@ impl Engine {
     }
 
     /// What the claim's transaction checks of the record.
-    pub(crate) fn governance_check(workspace: &WorkspaceId, governed: &Governed) -> (Key, Condition) {
-        (keys::governance(workspace), governed.unchanged())
+    pub(crate) fn governance_check(governed: &Governed) -> (Key, Condition) {
+        (governed.guard.clone(), governed.unchanged())
     }
 }
 

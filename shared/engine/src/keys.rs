@@ -1,7 +1,7 @@
 //! Where everything is stored. Every key but those of API keys begins with its workspace (INVARIANT tenant-walls).
 
 use crate::ports::Key;
-use contracts::{Digest, ExecutionId, StepId, Timestamp, WorkspaceId};
+use contracts::{Digest, ExecutionId, StepId, Timestamp, WorkspaceId, event::Actor};
 
 /// Shards of a day's listing.
 pub const LIST_SHARDS: u8 = 8;
@@ -71,6 +71,10 @@ pub fn list_sort(created: Timestamp, id: &str) -> String {
 pub fn open_partition(shard: u8) -> String {
     format!("open#{shard}")
 }
+/// Prefix of one workspace's among those.
+pub fn open_of(workspace: &WorkspaceId) -> String {
+    format!("{workspace}#")
+}
 /// An execution among those.
 pub fn open(workspace: &WorkspaceId, id: &ExecutionId) -> Key {
     key(open_partition(shard(id.as_str(), WORK_SHARDS)), format!("{workspace}#{id}"))
@@ -111,8 +115,9 @@ pub fn exported() -> Key {
 }
 
 /// A command's idempotency record; the parts are hashed with their lengths, so that no two collide.
-pub fn once(workspace: &WorkspaceId, actor: &str, operation: &str, idempotency_key: &str) -> Key {
-    let parts = [actor.as_bytes(), operation.as_bytes(), idempotency_key.as_bytes()];
+pub fn once(workspace: &WorkspaceId, actor: &Actor, operation: &str, idempotency_key: &str) -> Key {
+    // Two actors of one name and different kinds are two.
+    let parts = [actor.kind.as_str().as_bytes(), actor.id.as_bytes(), operation.as_bytes(), idempotency_key.as_bytes()];
     let digest = cs_core::canonical::digest_parts(&parts);
     key(format!("ws#{workspace}#once#{}", digest.hex().get(..2).unwrap_or("00")), digest.hex())
 }
@@ -133,9 +138,27 @@ pub fn policy(workspace: &WorkspaceId, digest: &Digest) -> Key {
 pub fn registry(workspace: &WorkspaceId) -> Key {
     key(format!("ws#{workspace}"), "registry")
 }
-/// Freezes, budgets and meters.
+/// Guards of a workspace: copies of one small item that every change of freezes, budgets and disabled skills writes.
+pub const GUARDS: u8 = 8;
+/// A guard.
+pub fn guard(workspace: &WorkspaceId, index: u8) -> Key {
+    key(format!("ws#{workspace}#guard#{index}"), "guard")
+}
+/// The guard that the claims of an execution check.
+pub fn guard_of(id: &ExecutionId) -> u8 {
+    shard(id.as_str(), GUARDS)
+}
+/// What is frozen.
+pub fn freezes(workspace: &WorkspaceId) -> Key {
+    key(format!("ws#{workspace}"), "freezes")
+}
+/// Budgets and meters.
 pub fn governance(workspace: &WorkspaceId) -> Key {
     key(format!("ws#{workspace}"), "governance")
+}
+/// Services that decide like people.
+pub fn deciders(workspace: &WorkspaceId) -> Key {
+    key(format!("ws#{workspace}"), "deciders")
 }
 /// Whose skills may be installed.
 pub fn trust(workspace: &WorkspaceId) -> Key {
@@ -185,6 +208,14 @@ pub fn envelope(workspace: &WorkspaceId, skill: &str, version: &str) -> Key {
 }
 /// Prefix of envelopes in the partition of skills.
 pub const ENVELOPE: &str = "b#";
+/// Skills that are disabled as a whole, whatever their versions.
+pub fn switches(workspace: &WorkspaceId) -> Key {
+    key(format!("ws#{workspace}"), "switches")
+}
+/// The highest version of a skill that ever was installed.
+pub fn skill_highest(workspace: &WorkspaceId, skill: &str) -> Key {
+    key(skills(workspace).0, format!("h#{skill}"))
+}
 /// Head of the workspace's own trace.
 pub fn journal_head(workspace: &WorkspaceId) -> Key {
     key(format!("ws#{workspace}#journal"), "a#head")
@@ -225,6 +256,15 @@ pub fn api_key(hash: &Digest) -> Key {
 pub fn api_keys(workspace: &WorkspaceId) -> (String, &'static str) {
     (format!("ws#{workspace}#keys"), "k#")
 }
+/// Partition and prefix of the actors that any key of a workspace names.
+pub fn actors(workspace: &WorkspaceId) -> (String, &'static str) {
+    (format!("ws#{workspace}#actors"), "a#")
+}
+/// An actor among those, by its canonical id.
+pub fn actor(workspace: &WorkspaceId, id: &str) -> Key {
+    // Hashed: sort keys are ASCII.
+    key(actors(workspace).0, format!("a#{}", cs_core::canonical::digest_bytes(id.as_bytes()).hex()))
+}
 /// A workspace's API key, by its id.
 pub fn api_key_of(workspace: &WorkspaceId, id: &str) -> Key {
     key(api_keys(workspace).0, format!("k#{id}"))
@@ -251,7 +291,8 @@ mod tests {
                 for other in words {
                     for third in ["x", "#x", "x#"] {
                         let from = format!("{workspace}|once|{}|{one:?}|{other:?}|{third:?}", words.len());
-                        take(once(workspace, one, other, third), from);
+                        let actor = Actor { kind: contracts::event::ActorKind::Agent, id: one.to_owned() };
+                        take(once(workspace, &actor, other, third), from);
                     }
                     take(usage(workspace, "m", one), format!("{workspace}|usage|m|{one:?}"));
                     take(usage(workspace, "mm", one), format!("{workspace}|usage|mm|{one:?}"));

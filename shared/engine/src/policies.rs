@@ -133,7 +133,7 @@ impl Engine {
                 item: bodies::item(version + 1, &ActivePolicy { digest: digest.clone() })?,
                 condition: Condition::VersionIs(version),
             };
-            let (governance, unchanged) = Self::governance_check(workspace, &governed);
+            let (governance, unchanged) = Self::governance_check(&governed);
             let mut writes = vec![
                 write,
                 self.put_body(keys::policy(workspace, &digest), &record).await?,
@@ -157,7 +157,7 @@ impl Engine {
 
     /// What would have been another under a set, within a window.
     pub async fn backtest(&self, caller: &Caller, request: BacktestPolicy) -> Answer<Backtest> {
-        caller.require("control-plane.audit")?;
+        caller.require_whole("control-plane.audit")?;
         let span = request.to.ms() - request.from.ms();
         if !(0..=i64::from(BACKTEST_DAYS_MAX) * DAY_MS).contains(&span) {
             let issue = Issue::new("/from", format!("before `to`, at most {BACKTEST_DAYS_MAX} days"));
@@ -228,7 +228,7 @@ impl Engine {
 
     /// The active policy set and those before it.
     pub async fn policy_sets(&self, caller: &Caller, _: Look) -> Answer<PolicySets> {
-        caller.require("control-plane.audit")?;
+        caller.require_whole("control-plane.audit")?;
         let workspace = &caller.workspace;
         let (version, digest) = self.active(workspace).await?;
         let active = self.policy_set(workspace, &digest).await?;
@@ -285,7 +285,7 @@ impl Engine {
 
     /// What the candidate would have changed.
     pub async fn shadow(&self, caller: &Caller, _: Look) -> Answer<Shadow> {
-        let looks = caller.require("control-plane.audit");
+        let looks = caller.require_whole("control-plane.audit");
         looks.or_else(|_| caller.require("control-plane.policy.activate"))?;
         let Some(digest) = self.governed(&caller.workspace).await?.record.shadow else {
             return Ok(Shadow::default());

@@ -1,8 +1,14 @@
 //! Queries: execution.get, execution.list, trace.get, policy.explain. They change nothing (INVARIANT get-never-mutates).
 
 use crate::{
-    Answer, Caller, Engine, bodies, commit::Loaded, compile::check_draft, keys, ports::Query, records::PolicyRecord,
-    skills::page, verify::step_answer,
+    Answer, Caller, Engine, bodies,
+    commit::{Loaded, run_of},
+    compile::check_draft,
+    keys,
+    ports::Query,
+    records::PolicyRecord,
+    skills::page,
+    verify::step_answer,
 };
 use contracts::{
     Code, ExecutionId, Issue, Problem, Timestamp,
@@ -48,7 +54,7 @@ impl Engine {
             let left = (until.ms() - self.now().ms()).max(0) as u64;
             let mut changed = self.ports.notifier.idle(&request.execution_id, left);
             let pending = (&mut changed).now_or_never().is_none();
-            let loaded = self.load(&caller.workspace, &request.execution_id).await?;
+            let loaded = self.load_for(caller, &request.execution_id).await?;
             if left == 0 || loaded.state.idle() {
                 return Ok(ExecutionAnswer { execution: self.view(&loaded, request.include_plan).await? });
             }
@@ -113,6 +119,8 @@ impl Engine {
             intent_id: intent.intent_id.clone(),
             text: loaded.title.clone(),
             actor_id: intent.actor_id.clone(),
+            actor_kind: intent.actor_kind,
+            on_behalf_of: intent.on_behalf_of.clone(),
             plan_id: state.plan_facts.as_ref().map(|facts| facts.plan_id.clone()),
             plan_digest: state.plan_facts.as_ref().map(|facts| facts.digest.clone()),
             run_id: state.run.as_ref().map(|run| run.run_id.clone()),
@@ -135,6 +143,14 @@ impl Engine {
     pub async fn list(&self, caller: &Caller, request: ListExecutions) -> Answer<ExecutionList> {
         caller.require("control-plane.execution.read")?;
         let limit = page(request.limit)?;
+        let own = |summary: &ExecutionSummary| {
+            !caller.own_only()
+                || (summary.actor_id == caller.actor.id && summary.actor_kind == Some(caller.actor.kind))
+        };
+        let actor = match &request.actor_id {
+            Some(id) => Some(self.listed_actor(caller, id).await?),
+            None => None,
+        };
         let now = self.now();
         let newest = request.created_before.unwrap_or(now.plus_ms(1));
         let oldest = request.created_after.unwrap_or(newest.plus_ms(-LIST_DAYS_DEFAULT * DAY_MS));
@@ -166,8 +182,9 @@ impl Engine {
             found.sort_by(|(left, _), (right, _)| right.cmp(left));
             for (sort, summary) in found {
                 scanned += 1;
-                let fits = request.status.as_ref().is_none_or(|status| *status == summary.status)
-                    && request.actor_id.as_ref().is_none_or(|actor| *actor == summary.actor_id);
+                let fits = request.status.is_none_or(|status| status.as_str() == summary.status)
+                    && actor.as_ref().is_none_or(|actor| *actor == summary.actor_id)
+                    && own(&summary);
                 if fits {
                     items.push(summary);
                 }
@@ -179,6 +196,16 @@ impl Engine {
             day = Timestamp::from_ms(day.ms().div_euclid(DAY_MS) * DAY_MS - 1);
         }
         Ok(ExecutionList { items, next: None })
+    }
+
+    // INVARIANT (unknown-names-are-refused): nobody asks for what an actor did that does not exist and is told: nothing.
+    async fn listed_actor(&self, caller: &Caller, id: &str) -> Answer<String> {
+        if caller.own_only() && caller.actor.id != id {
+            let message = "an agent lists what it asked for itself";
+            return Err(Problem::new(Code::Forbidden, message).issue(Issue::new("/actorId", message)));
+        }
+        let known = self.known_actor(&caller.workspace, "/actorId", id).await?;
+        known.map_err(|issue| Problem::new(Code::ValidationFailed, "there is no such actor").issue(issue))
     }
 
     fn read_cursor(&self, cursor: &str) -> Answer<String> {
@@ -222,7 +249,7 @@ impl Engine {
     /// The trace of an execution.
     pub async fn trace(&self, caller: &Caller, request: GetTrace) -> Answer<Trace> {
         caller.require("control-plane.audit")?;
-        let loaded = self.load(&caller.workspace, &request.execution_id).await?;
+        let loaded = self.load_for(caller, &request.execution_id).await?;
         let entries = self.entries(&loaded, request.from_seq.unwrap_or(1)).await?;
         let mut payloads = Map::new();
         if request.include_payloads {
@@ -234,6 +261,8 @@ impl Engine {
             }
         }
         Ok(Trace {
+            execution_id: loaded.state.id.clone(),
+            run_id: run_of(&loaded.state),
             entries: entries.into_iter().map(entry).collect(),
             head: TraceHead {
                 seq: loaded.chain.seq,
@@ -249,7 +278,7 @@ impl Engine {
         caller.require("control-plane.audit")?;
         let mut verdict = match (&request.execution_id, request.draft) {
             (Some(id), None) => {
-                let loaded = self.load(&caller.workspace, id).await?;
+                let loaded = self.load_for(caller, id).await?;
                 let stored = self.stored_verdict(&caller.workspace, &loaded.state.id).await?;
                 stored.ok_or_else(|| Problem::new(Code::Conflict, "the plan has not been verified"))?
             }

@@ -61,6 +61,12 @@ pub struct IntentRecord {
     pub text: String,
     pub mode: SubmitMode,
     pub actor: Actor,
+    /// The API key that asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_id: Option<String>,
+    /// Whom the actor acts for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_behalf_of: Option<String>,
     pub grants: std::collections::BTreeSet<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channel_key: Option<String>,

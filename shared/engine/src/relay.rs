@@ -118,6 +118,21 @@ impl Engine {
         self.owners(keys::open_partition).await
     }
 
+    /// So many of one workspace's executions that have not ended: work that does not grow with other tenants'.
+    pub(crate) async fn open_of(&self, workspace: &WorkspaceId, limit: usize) -> Result<Vec<ExecutionId>, Fault> {
+        let mut found = Vec::new();
+        for shard in 0..keys::WORK_SHARDS {
+            let left = limit.saturating_sub(found.len());
+            if left == 0 {
+                break;
+            }
+            let query = Query::prefix(keys::open_partition(shard), &keys::open_of(workspace), left);
+            let items = self.ports.table.query(&query).await?;
+            found.extend(items.iter().filter_map(|(key, _)| keys::owner(&key.sort)).map(|(_, id)| id));
+        }
+        Ok(found)
+    }
+
     // By their keys: what cannot be read hides nothing else.
     async fn owners(&self, partition: fn(u8) -> String) -> Result<BTreeSet<(WorkspaceId, ExecutionId)>, Fault> {
         let mut found = BTreeSet::new();

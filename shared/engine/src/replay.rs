@@ -27,7 +27,7 @@ impl Engine {
     /// Replays a trace.
     pub async fn replay(&self, caller: &Caller, request: ReplayTrace) -> Answer<Replay> {
         caller.require("control-plane.audit")?;
-        let loaded = self.load(&caller.workspace, &request.execution_id).await?;
+        let loaded = self.load_for(caller, &request.execution_id).await?;
         let entries = self.entries(&loaded, 1).await?;
         let mut checked = vec!["chain".to_owned(), "state".to_owned()];
         let mut differences = Vec::new();
@@ -42,7 +42,8 @@ impl Engine {
                 differences.extend(self.check_verdict(&loaded, &plan, &snapshot).await?);
             }
         }
-        Ok(Replay { matches: differences.is_empty(), differences, checked })
+        let (execution_id, run_id) = (loaded.state.id.clone(), crate::commit::run_of(&loaded.state));
+        Ok(Replay { execution_id, run_id, matches: differences.is_empty(), differences, checked })
     }
 
     // Recompiles the stored draft against the very skills the plan pinned, disabled or not.

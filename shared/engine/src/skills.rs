@@ -1,4 +1,4 @@
-//! controlPlane.skill.install, verify, disable and list. The workspace's own trace records each.
+//! controlPlane.skill.install, verify and list. The workspace's own trace records each.
 
 use crate::{
     Answer, Caller, Engine, bodies, busy, keys,
@@ -8,8 +8,8 @@ use crate::{
 use base64::{Engine as _, engine::general_purpose::STANDARD as B64};
 use contracts::{
     Code, Digest, Issue, Problem, Timestamp, WorkspaceId,
-    command::{ArtifactSource, DisableSkill, InstallSkill, SkillDisabledAnswer, SkillInstalledAnswer},
-    event::{Event, SkillDisabled, SkillInstalled, SkillRejected},
+    command::{ArtifactSource, InstallSkill, SkillInstalledAnswer},
+    event::{ActorKind, Event, SkillInstalled, SkillRejected},
     governance::TrustPolicy,
     id::InstallationId,
     limits::{ARTIFACT_BYTES_MAX, NAME_BYTES_MAX, PAGE_ITEMS_DEFAULT, PAGE_ITEMS_MAX},
@@ -63,11 +63,17 @@ pub(crate) const DISABLED: i64 = 1;
 /// By the trust policy; installing it again, once it is trusted again, takes it into use.
 pub(crate) const REVOKED: i64 = 2;
 
-/// Versions of one skill that one transaction disables.
-const DISABLED_AT_ONCE: usize = 50;
 /// Skills of one workspace.
 const SKILLS_MAX: usize = 5_000;
 const TRIES_MAX: u32 = 8;
+
+/// What an installation does to the highest version that ever was installed.
+struct Downgrade {
+    write: Write,
+    /// The highest, where the installation is below it.
+    from: Option<String>,
+    refused: Option<(Code, Issue)>,
+}
 
 /// Everything that was found of a skill as it came.
 struct Admission {
@@ -97,6 +103,10 @@ impl Engine {
             let mut found = self.admit(&request, &bytes, &trust, now);
             if found.issues.is_empty() {
                 found.issues.extend(self.rollback(caller, &request, &trust).await?);
+            }
+            let downgrade = self.downgrade(caller, &request).await?;
+            if found.issues.is_empty() {
+                found.issues.extend(downgrade.refused.clone());
             }
             let Some(skill) = found.skill.take().filter(|_| found.issues.is_empty()) else {
                 let problem = refusal(&found);
@@ -147,6 +157,7 @@ impl Engine {
                 manifest_digest: record.manifest_digest.clone(),
                 actor_id: caller.actor.id.clone(),
                 verified: true,
+                downgrade_from: downgrade.from.clone(),
             });
             if !bytes.is_empty() {
                 self.ports.blobs.put(&request.artifact_digest, &bytes).await?;
@@ -158,6 +169,7 @@ impl Engine {
                 Write::Put { key, item, condition },
                 self.put_body(envelope_key, &request.manifest).await?,
                 Self::trust_unchanged(workspace, trust_version),
+                downgrade.write,
             ];
             writes.extend(once.as_ref().map(|once| self.once_write(once, &response)).transpose()?);
             if self.journal(caller, vec![event], writes, true).await? {
@@ -175,6 +187,7 @@ impl Engine {
         let mut found = self.admit(&request, &bytes, &trust, self.now());
         if found.issues.is_empty() {
             found.issues.extend(self.rollback(caller, &request, &trust).await?);
+            found.issues.extend(self.downgrade(caller, &request).await?.refused);
         }
         let key = keys::skill(&caller.workspace, &request.skill_key, &request.version);
         if let Some(item) = self.ports.table.get(&key).await? {
@@ -278,6 +291,42 @@ impl Engine {
         found
     }
 
+    // No way back below a version that was revoked, or, but by a person who says so, below the highest that ever was
+    // installed. What is there and enabled may be signed anew.
+    async fn downgrade(&self, caller: &Caller, request: &InstallSkill) -> Answer<Downgrade> {
+        let key = keys::skill_highest(&caller.workspace, &request.skill_key);
+        let stored = self.ports.table.get(&key).await?;
+        let version = stored.as_ref().map_or(0, |item| item.version);
+        let highest: Option<Version> = match &stored {
+            Some(item) => Some(bodies::decode(&key, &item.body)?),
+            None => None,
+        };
+        let condition = if version == 0 { Condition::NotExists } else { Condition::VersionIs(version) };
+        let Ok(wanted) = Version::parse(&request.version) else {
+            return Ok(Downgrade { write: Write::Check { key, condition }, from: None, refused: None });
+        };
+        let Some(highest) = highest.filter(|highest| wanted <= *highest) else {
+            let item = bodies::item(version + 1, &wanted)?;
+            return Ok(Downgrade { write: Write::Put { key, item, condition }, from: None, refused: None });
+        };
+        let write = Write::Check { key, condition };
+        let there = keys::skill(&caller.workspace, &request.skill_key, &request.version);
+        let there = self.ports.table.get(&there).await?;
+        let enabled = there.is_some_and(|item| item.fields.get("disabled").copied().unwrap_or(0) == 0);
+        if wanted == highest || enabled {
+            return Ok(Downgrade { write, from: None, refused: None });
+        }
+        let person = caller.actor.kind == ActorKind::Human;
+        let refused = (!(request.allow_downgrade && person)).then(|| {
+            let message = format!(
+                "{highest} of `{}` was installed before; a person may let an older version come with `allowDowngrade`",
+                request.skill_key
+            );
+            (Code::RollbackRefused, Issue::coded("ROLLBACK_REFUSED", "/version", message))
+        });
+        Ok(Downgrade { write, from: Some(highest.to_string()), refused })
+    }
+
     // No way back below a version that was revoked.
     async fn rollback(
         &self,
@@ -347,102 +396,6 @@ impl Engine {
         Ok(found)
     }
 
-    /// Disables a skill, at one version or at all.
-    pub async fn disable_skill(&self, caller: &Caller, request: DisableSkill) -> Answer<SkillDisabledAnswer> {
-        caller.require("control-plane.skill-registry")?;
-        crate::approve::check_text("/reason", request.reason.as_deref())?;
-        let (once, given) = self.once(caller, "skill.disable", &request).await?;
-        if let Some(given) = given {
-            return Ok(given);
-        }
-        let workspace = &caller.workspace;
-        let mut tries = 0;
-        while tries < TRIES_MAX {
-            let (partition, _) = keys::skills(workspace);
-            let prefix = match &request.version {
-                Some(version) => format!("s#{}@{version}", request.skill_key),
-                None => format!("s#{}@", request.skill_key),
-            };
-            let mut items = self.ports.table.query(&Query::prefix(partition, &prefix, SKILLS_MAX)).await?;
-            if request.version.is_some() {
-                items.retain(|(key, _)| key.sort == prefix);
-            }
-            if items.is_empty() {
-                let message = format!("no skill `{}` is installed at that version", request.skill_key);
-                return Err(Problem::new(Code::NotFound, message));
-            }
-            items.retain(|(_, item)| item.fields.get("disabled") != Some(&DISABLED));
-            // What one transaction cannot hold is disabled before the rest, so that an end in between errs on the safe side.
-            let whole = items.len() <= DISABLED_AT_ONCE;
-            items.truncate(DISABLED_AT_ONCE);
-            let now = self.now();
-            let named = |key: &str, version: &str| {
-                key == request.skill_key && request.version.as_deref().is_none_or(|wanted| wanted == version)
-            };
-            let voided_steps = self.count_pinned(workspace, named).await?;
-            let response = SkillDisabledAnswer {
-                skill_key: request.skill_key.clone(),
-                version: request.version.clone(),
-                status: "disabled".into(),
-                disabled_at: now,
-                disabled_by: caller.actor.id.clone(),
-                voided_steps,
-            };
-            let mut writes: Vec<Write> = items
-                .into_iter()
-                .map(|(key, item)| {
-                    let condition = Condition::VersionIs(item.version);
-                    let mut item = Item { version: item.version + 1, ..item };
-                    item.fields.insert("disabled".into(), DISABLED);
-                    Write::Put { key, item, condition }
-                })
-                .collect();
-            if whole {
-                writes.extend(once.as_ref().map(|once| self.once_write(once, &response)).transpose()?);
-            }
-            let event = Event::SkillDisabled(SkillDisabled {
-                key: request.skill_key.clone(),
-                version: request.version.clone(),
-                at: now,
-                actor_id: caller.actor.id.clone(),
-                reason: request.reason.clone(),
-            });
-            match self.journal(caller, vec![event], writes, true).await? {
-                true if whole => return Ok(response),
-                true => {}
-                false => tries += 1,
-            }
-        }
-        Err(busy())
-    }
-
-    /// Unstarted steps of open executions that pin one of the skills. The claim's own check is what stops them.
-    pub(crate) async fn count_pinned(
-        &self,
-        workspace: &WorkspaceId,
-        named: impl Fn(&str, &str) -> bool,
-    ) -> Answer<u32> {
-        let mut count = 0;
-        for (owner, id) in self.open_executions().await? {
-            if owner != *workspace {
-                continue;
-            }
-            let Ok(loaded) = self.load(workspace, &id).await else {
-                continue;
-            };
-            let Some(plan) = loaded.state.plan() else {
-                continue;
-            };
-            for (place, step) in loaded.state.steps.iter().enumerate().filter(|(_, step)| step.state.unstarted()) {
-                let pin = loaded.state.planned(place).and_then(|planned| plan.plan().skills.get(planned.call.skill));
-                let pinned = pin.is_some_and(|pin| named(&pin.key, &pin.version));
-                count += u32::from(pinned);
-                tracing::trace!(step = %step.id, pinned, "looked at");
-            }
-        }
-        Ok(count)
-    }
-
     /// Installed skills, by key and version.
     pub async fn list_skills(&self, caller: &Caller, request: ListSkills) -> Answer<SkillList> {
         caller.require("control-plane.skill-registry")?;
@@ -456,11 +409,14 @@ impl Engine {
             None => "",
         };
         let now = self.now();
+        let (switches, _) = self.switches(&caller.workspace).await?;
         let mut items = Vec::new();
         let mut next = None;
         for stored in self.stored_skills(&caller.workspace).await? {
             let manifest = stored.manifest()?;
-            let status = status(stored.state(), &manifest, now);
+            let switched = switches.contains_key(&manifest.skill.key);
+            let state = if switched { stored.state().max(DISABLED) } else { stored.state() };
+            let status = status(state, &manifest, now);
             if stored.key.sort.as_str() <= after || (status != "enabled" && !request.include_disabled) {
                 continue;
             }

@@ -32,6 +32,7 @@ impl Engine {
     pub async fn submit(&self, caller: &Caller, request: SubmitIntent) -> Answer<IntentSubmitted> {
         caller.require("control-plane.intent.submit")?;
         check(caller, &request)?;
+        let on_behalf_of = subject(request.on_behalf_of.as_deref())?;
         let (once, given) = self.once(caller, "intent.submit", &request).await?;
         if let Some(given) = given {
             return Ok(given);
@@ -66,6 +67,8 @@ impl Engine {
             text: request.text,
             mode: request.mode,
             actor: caller.actor.clone(),
+            key_id: caller.key_id.clone(),
+            on_behalf_of: on_behalf_of.clone(),
             grants: caller.grants.clone(),
             channel_key: request.channel_key,
             metadata: request.metadata,
@@ -77,7 +80,7 @@ impl Engine {
         let mut writes = vec![self.put_body(keys::body(&workspace, &id, "intent"), &intent).await?];
         let receive = Command::Receive {
             intent_id: intent_id.clone(),
-            actor_id: caller.actor.id.clone(),
+            requester: caller.requester(on_behalf_of),
             channel_key: intent.channel_key.clone(),
             mode: intent.mode,
             digest: canonical::digest(&intent).map_err(crate::not_canonical)?,
@@ -97,7 +100,8 @@ impl Engine {
             Some(Err(issues)) => {
                 let outcome = Err(issues);
                 let draft_digest = contracts::Digest::zero();
-                transition.apply(Command::Compile { outcome, draft_digest, planner_model: None }).map_err(refused)?;
+                let compile = Command::Compile { outcome, draft_digest, planner_model: None, drafted_by: None };
+                transition.apply(compile).map_err(refused)?;
             }
             None => {}
         }
@@ -128,6 +132,15 @@ impl Engine {
         }
         Ok(response)
     }
+}
+
+// A subject is an actor's id, canonical like those of keys, so that nobody decides on what is done for himself.
+fn subject(id: Option<&str>) -> Answer<Option<String>> {
+    let canonical = id.map(cs_core::actor::canonical_id).transpose();
+    canonical.map_err(|error| {
+        let issue = Issue::new("/onBehalfOf", error.to_string());
+        Problem::new(Code::ValidationFailed, "the intent is not valid").issue(issue)
+    })
 }
 
 fn check(caller: &Caller, request: &SubmitIntent) -> Answer<()> {

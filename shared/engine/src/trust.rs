@@ -7,11 +7,13 @@ use crate::{
     keys,
     ports::{Condition, Fault, Item, Write},
     skills::REVOKED,
+    switches::Counted,
 };
 use contracts::{
-    Code, Problem, Timestamp, WorkspaceId,
+    Code, Issue, Problem, Timestamp, WorkspaceId,
     event::{Event, GovernanceChanged, SkillDisabled},
     governance::{Look, RevokedSkill, SetTrust, TrustAnswer, TrustPolicy},
+    names,
 };
 use cs_core::{canonical, trust};
 use std::collections::BTreeSet;
@@ -19,6 +21,8 @@ use std::collections::BTreeSet;
 const TRIES_MAX: u32 = 8;
 /// Skills taken out of use in one transaction.
 const REVOKED_AT_ONCE: usize = 40;
+/// Warnings of one answer.
+const WARNINGS_MAX: usize = 20;
 
 impl Engine {
     /// The trust policy in force and its version; 0: none was ever set, which trusts nothing.
@@ -49,20 +53,23 @@ impl Engine {
             return Ok(given);
         }
         let workspace = &caller.workspace;
+        let warnings = self.unmatched(workspace, &request.trust).await?;
         for _ in 0..TRIES_MAX {
             let (version, _) = self.trust_policy(workspace).await?;
             if request.expected_version.is_some_and(|expected| expected != version) {
                 let message = format!("version {version} is in force; look at it, then decide");
                 return Err(Problem::new(Code::PreconditionFailed, message));
             }
-            let (revoked, voided_steps) = self.revoke_untrusted(caller, &request.trust).await?;
+            let (revoked, counted) = self.revoke_untrusted(caller, &request.trust).await?;
             let digest = canonical::digest(&request.trust).map_err(crate::not_canonical)?;
             let answer = TrustAnswer {
                 version: version + 1,
                 digest: digest.clone(),
                 trust: request.trust.clone(),
                 revoked,
-                voided_steps,
+                voided_steps: counted.steps,
+                voided_steps_partial: counted.partial,
+                warnings: warnings.clone(),
             };
             let mut write = self.put_body(keys::trust(workspace), &request.trust).await?;
             if let Write::Put { item, condition, .. } = &mut write {
@@ -86,7 +93,11 @@ impl Engine {
     }
 
     // Takes out of use what a trust policy does not trust.
-    async fn revoke_untrusted(&self, caller: &Caller, policy: &TrustPolicy) -> Answer<(Vec<RevokedSkill>, u32)> {
+    async fn revoke_untrusted(
+        &self,
+        caller: &Caller,
+        policy: &TrustPolicy,
+    ) -> Answer<(Vec<RevokedSkill>, Counted)> {
         let now = self.now();
         let mut found = Vec::new();
         for stored in self.stored_skills(&caller.workspace).await? {
@@ -125,7 +136,7 @@ impl Engine {
         let gone: BTreeSet<(String, String)> =
             found.iter().map(|(_, _, skill)| (skill.skill_key.clone(), skill.version.clone())).collect();
         let voided = if gone.is_empty() {
-            0
+            Counted::default()
         } else {
             self.count_pinned(&caller.workspace, |key, version| gone.contains(&(key.to_owned(), version.to_owned())))
                 .await?
@@ -133,12 +144,21 @@ impl Engine {
         Ok((found.into_iter().map(|(_, _, skill)| skill).collect(), voided))
     }
 
+    // What a policy names that is not installed: said, not refused, for a policy comes before what it lets in.
+    async fn unmatched(&self, workspace: &WorkspaceId, policy: &TrustPolicy) -> Answer<Vec<Issue>> {
+        let known = self.skill_keys(workspace).await?;
+        let absent = policy.minimum_versions.keys().filter(|key| !known.contains(*key));
+        let pointer = |key: &str| format!("/trust/minimumVersions/{}", contracts::json::escape(key));
+        let issue = |key: &String| names::unknown(&pointer(key), "skill", key, known.iter().map(String::as_str));
+        Ok(absent.take(WARNINGS_MAX).map(issue).collect())
+    }
+
     /// The trust policy.
     pub async fn trust(&self, caller: &Caller, _: Look) -> Answer<TrustAnswer> {
-        caller.require("control-plane.audit")?;
+        caller.require_whole("control-plane.audit")?;
         let (version, trust) = self.trust_policy(&caller.workspace).await?;
         let digest = canonical::digest(&trust).map_err(crate::not_canonical)?;
-        Ok(TrustAnswer { version, digest, trust, revoked: Vec::new(), voided_steps: 0 })
+        Ok(TrustAnswer { version, digest, trust, revoked: Vec::new(), voided_steps: 0, voided_steps_partial: false, warnings: Vec::new() })
     }
 }
 

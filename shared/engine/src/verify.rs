@@ -20,7 +20,7 @@ use contracts::{
 use cs_core::{
     canonical,
     execution::{
-        Ruling, Status,
+        Execution, Ruling, Status,
         decide::{Command, Transition},
     },
     trace::Stamp,
@@ -36,9 +36,8 @@ impl Engine {
         if let Some(given) = given {
             return Ok(given);
         }
-        let workspace = &caller.workspace;
         loop {
-            let mut loaded = self.load(workspace, &request.execution_id).await?;
+            let mut loaded = self.load_for(caller, &request.execution_id).await?;
             let facts = loaded.state.plan_facts.as_ref();
             if facts.is_none_or(|facts| facts.plan_id != request.plan_id) {
                 return Err(Problem::new(Code::PreconditionFailed, "the execution has another plan, or none")
@@ -50,7 +49,7 @@ impl Engine {
             let answer =
                 self.verify_once(&mut loaded, &caller.actor, caller.traceparent.clone(), once.as_ref()).await?;
             if let Some((verdict, at)) = answer {
-                return Ok(to_answer(&verdict, at));
+                return Ok(to_answer(&loaded.state, &verdict, at));
             }
         }
     }
@@ -75,7 +74,7 @@ impl Engine {
         }
         let at = loaded.state.ruling.as_ref().map_or(loaded.state.updated_at, |ruling| ruling.verified_at);
         let stored = self.stored_verdict(workspace, &loaded.state.id).await?;
-        Ok(stored.map(|verdict| to_answer(&verdict, at)))
+        Ok(stored.map(|verdict| to_answer(&loaded.state, &verdict, at)))
     }
 
     /// The Verify task. Idempotent; says what is next.
@@ -113,7 +112,7 @@ impl Engine {
         let (state, events) = transition.into_parts();
         let traceparent = traceparent.or_else(|| loaded.traceparent.clone());
         let stamp = Stamp { at: now, actor: actor.clone(), traceparent };
-        let once = once.map(|once| self.once_write(once, &to_answer(&verdict, now))).transpose()?;
+        let once = once.map(|once| self.once_write(once, &to_answer(&loaded.state, &verdict, now))).transpose()?;
         match self.commit(loaded, state, events, &stamp, writes, once).await {
             Ok(()) => Ok(Some((verdict, now))),
             Err(CommitError::Fault(fault)) => Err(fault.into()),
@@ -214,9 +213,11 @@ impl Engine {
 }
 
 /// The verdict as callers see it.
-pub(crate) fn to_answer(verdict: &PlanVerdict, at: Timestamp) -> PlanVerifiedAnswer {
+pub(crate) fn to_answer(state: &Execution, verdict: &PlanVerdict, at: Timestamp) -> PlanVerifiedAnswer {
     let blocked = verdict.steps.iter().filter(|step| step.verdict == Verdict::Blocked);
     PlanVerifiedAnswer {
+        execution_id: state.id.clone(),
+        run_id: crate::commit::run_of(state),
         verdict: verdict.verdict,
         risk_tier: verdict.risk_tier,
         requires_approval: verdict.verdict == Verdict::Assist,

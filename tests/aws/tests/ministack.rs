@@ -33,7 +33,7 @@ async fn the_door_and_the_roles() {
     let (status, answer) = house.agent.get("/v1/keys").await;
     assert_eq!(status, 403, "{answer}");
     assert!(answer.get("code").is_none(), "it was the gateway that refused, not the function: {answer}");
-    assert_eq!(house.agent.get("/v1/skills").await.0, 200);
+    assert_eq!(house.approver.get("/v1/skills").await.0, 200);
     assert_eq!(Client::new(&house.url(), "").get("/healthz").await.0, 200);
     let reader = json!({ "actor": { "kind": "agent", "id": "reader" }, "grants": ["control-plane.execution.read"] });
     let (_, key) = house.approver.post("/v1/keys", &reader).await;
@@ -56,13 +56,13 @@ async fn the_door_and_the_roles() {
     let mut manifest = house.tools.manifests().unwrap().remove(0);
     manifest["skill"]["key"] = json!("crm2");
     wear(&stack, "skill", &other);
-    let (status, answer) = house.agent.post("/v1/skills", &install_body(&manifest)).await;
+    let (status, answer) = house.approver.post("/v1/skills", &install_body(&manifest)).await;
     assert_eq!((status, &answer["code"]), (500, &json!("INTERNAL_ERROR")), "a function outside its role is refused");
     let group = format!("/aws/lambda/{STACK}-skill");
     let log = stack.cloud.aws(&["logs", "filter-log-events", "--log-group-name", &group]).to_string();
     assert!(log.contains("AccessDenied") && log.contains("dynamodb:"), "by the cloud, and the log says so: {log}");
     wear(&stack, "skill", &own);
-    let (status, answer) = house.agent.post("/v1/skills", &install_body(&manifest)).await;
+    let (status, answer) = house.approver.post("/v1/skills", &install_body(&manifest)).await;
     assert_eq!(status, 201, "nothing was installed before: {answer}");
     // `authorize` sees keys and nothing else.
     wear(&stack, "query", &role(&stack, "authorize"));

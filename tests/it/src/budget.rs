@@ -21,7 +21,7 @@ pub async fn nobody_overspends(table: Arc<dyn Table>) {
         only: Vec::new(),
     };
     let meters = vec![meter("all", MeterScope::Workspace, Some(LIMIT)), meter("each", MeterScope::Operation, None)];
-    let budgets = SetBudgets { budgets: Budgets { plan: None, meters }, reason: None };
+    let budgets = SetBudgets { budgets: Budgets { plan: None, meters }, force: false, reason: None };
     desk.engine.set_budgets(&desk.agent, budgets).await.unwrap();
     let mut ids = Vec::new();
     for _ in 0..WORKERS {

@@ -111,6 +111,8 @@ impl Desk {
             workspace,
             actor: actor(ActorKind::Agent, "agent"),
             grants,
+            key_id: None,
+            key_made_by: None,
             channel: "test".into(),
             traceparent: None,
             idempotency_key: None,

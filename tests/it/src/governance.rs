@@ -80,7 +80,7 @@ pub(crate) async fn policies_are_governed(house: &House) {
         "{dry}"
     );
     let (_, window) = house
-        .agent
+        .approver
         .post(
             "/v1/policies/backtest",
             &json!({ "policies": text, "from": now().plus_ms(-DAY_MS), "to": now().plus_ms(DAY_MS) }),
@@ -92,7 +92,7 @@ pub(crate) async fn policies_are_governed(house: &House) {
     assert_eq!(status, 200, "{shadow}");
     let id = house.submit(json!([send("m", json!("x"))])).await;
     assert_eq!(house.until(&id, "completed").await["verdict"], "autonomous");
-    let (_, shadow) = house.agent.get("/v1/policies/shadow").await;
+    let (_, shadow) = house.approver.get("/v1/policies/shadow").await;
     assert_eq!(
         (&shadow["changed"][0]["executionId"], &shadow["changed"][0]["would"]),
         (&json!(id), &json!("blocked")),
@@ -114,7 +114,7 @@ pub(crate) async fn policies_are_governed(house: &House) {
         "{why}"
     );
     house.proven(&id).await;
-    let (_, sets) = house.agent.get("/v1/policies").await;
+    let (_, sets) = house.approver.get("/v1/policies").await;
     assert_eq!((&sets["policyVersion"], sets["history"].as_array().unwrap().len()), (&json!("2"), 2), "{sets}");
 }
 
@@ -166,9 +166,9 @@ pub(crate) async fn attack_skill_swapped_after_approval(house: &House) {
     let mut evil = manifest_of(house, 1);
     evil["operations"][2]["binding"]["url"] = json!(format!("{}/mail/message.send", house.tools.url()));
     let swapped = install_body(&evil);
-    assert_eq!(code(&house.agent.post("/v1/skills", &swapped).await), (409, "VERSION_CONFLICT".into()));
+    assert_eq!(code(&house.approver.post("/v1/skills", &swapped).await), (409, "VERSION_CONFLICT".into()));
     evil["skill"]["version"] = json!("2.9.0");
-    house.install(&house.agent, &evil).await;
+    house.install(&house.approver, &evil).await;
     let disable = json!({ "version": "2.1.0", "reason": "swapped" });
     let (_, disabled) = house.approver.post("/v1/skills/payments/disable", &disable).await;
     assert_eq!(disabled["voidedSteps"], 1, "{disabled}");
@@ -239,7 +239,7 @@ pub(crate) async fn attack_budget_split_over_many_small_steps(house: &House) {
         let usage = answer["usage"].as_array().unwrap().iter().filter(|usage| usage["meter"] == meter);
         usage.map(|usage| usage["used"].as_u64().unwrap()).sum::<u64>()
     };
-    let (_, answer) = house.agent.get("/v1/budgets").await;
+    let (_, answer) = house.approver.get("/v1/budgets").await;
     assert_eq!((used(&answer, "mails"), used(&answer, "perOperation")), (3, 3), "{answer}");
     house.proven(&id).await;
 
@@ -266,7 +266,7 @@ pub(crate) async fn attack_budget_split_over_many_small_steps(house: &House) {
         house.until(&id, "failed").await;
         house.proven(&id).await;
     }
-    let (_, answer) = house.agent.get("/v1/budgets").await;
+    let (_, answer) = house.approver.get("/v1/budgets").await;
     assert_eq!(used(&answer, "looks"), 0, "{answer}");
     let id = house.submit(json!([find("a", "a@x.org"), find("b", "b@x.org"), find("c", "c@x.org")])).await;
     waits_for(house, &id, "c", "usage_exceeded").await;
@@ -308,7 +308,7 @@ pub(crate) async fn freezes_hold_for_the_next_claim(house: &House) {
         let id = house.submit(json!([send("m", json!("x"))])).await;
         let held = waits_for(house, &id, "m", reason).await;
         assert!(held["message"].as_str().unwrap().contains("incident 7"), "{held}");
-        let (_, list) = house.agent.get("/v1/freezes").await;
+        let (_, list) = house.approver.get("/v1/freezes").await;
         assert_eq!(
             (list["items"].as_array().unwrap().len(), &list["items"][0]["actorId"]),
             (1, &json!("dev-approver"))
@@ -348,7 +348,7 @@ async fn suite(house: &House) {
             operation("share.publish", "low", json!({ "refuses": ["untrusted"] }), "mail/message.send"),
             operation("note.keep", "low", json!({ "accepts": ["untrusted"] }), "mail/message.send"),
         ] });
-    house.install(&house.agent, &manifest).await;
+    house.install(&house.approver, &manifest).await;
 }
 
 async fn judged(house: &House, steps: Value) -> Value {
@@ -433,7 +433,7 @@ pub(crate) async fn tools_take_warrants_and_nothing_else(house: &House) {
     // A manifest that sends a step to a tool of another operation gains nothing: the warrant names the operation.
     let mut evil = manifest_of(house, 2);
     evil["skill"]["key"] = json!("post");
-    house.install(&house.agent, &evil).await;
+    house.install(&house.approver, &evil).await;
     let id = house
         .submit(json!([{ "id": "m", "use": "post/message.send", "with": { "to": ["a@x.org"], "subject": "hi", "body": "x" } }]))
         .await;

@@ -98,7 +98,7 @@ impl House {
         house.tools.trust(&house.url());
         house.trust(&demo_tools::trust_policy()).await;
         for manifest in house.tools.manifests().unwrap() {
-            house.install(&house.agent, &manifest).await;
+            house.install(&house.approver, &manifest).await;
         }
         house
     }
@@ -106,6 +106,19 @@ impl House {
     /// The control plane's URL.
     pub fn url(&self) -> String {
         self.plane.url()
+    }
+
+    /// Another key of the agent, with which it may do more than with that of `dev`.
+    pub async fn agent_and_more(&self) -> Client {
+        let grants: Vec<String> = ["plan.compile", "execution.pause", "execution.resume", "execution.retry"]
+            .iter()
+            .map(|grant| format!("control-plane.{grant}"))
+            .chain(engine::access::agent_grants())
+            .collect();
+        let body = json!({ "actor": { "kind": "agent", "id": "dev-agent" }, "grants": grants });
+        let (status, answer) = self.approver.post("/v1/keys", &body).await;
+        assert_eq!(status, 201, "{answer}");
+        Client::new(&self.url(), answer["apiKey"].as_str().unwrap())
     }
 
     /// Another workspace beside this one.

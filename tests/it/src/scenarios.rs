@@ -252,7 +252,7 @@ async fn a_failed_step_fails_what_depends_on_it_and_can_be_tried_again(house: &H
         (&json!("failed"), &json!("TOOL_404"), &json!("DEPENDENCY_FAILED")),
         "{view}"
     );
-    let (status, answer) = house.agent.post(&format!("/v1/executions/{id}/retry"), &json!({})).await;
+    let (status, answer) = house.agent_and_more().await.post(&format!("/v1/executions/{id}/retry"), &json!({})).await;
     assert_eq!(status, 200, "{answer}");
     house.until(&id, "completed").await;
     house.proven(&id).await;
@@ -264,15 +264,15 @@ async fn pause_resume_cancel_and_abort(house: &House) {
     let id = house.submit(steps.clone()).await;
     house.until(&id, "running").await;
     let path = |verb: &str| format!("/v1/executions/{id}/{verb}");
-    assert_eq!(house.agent.post(&path("pause"), &json!({ "reason": "wait" })).await.0, 200);
+    assert_eq!(house.approver.post(&path("pause"), &json!({ "reason": "wait" })).await.0, 200);
     tokio::time::sleep(std::time::Duration::from_millis(3_000)).await;
     let view = house.settled(&id).await;
     assert_eq!(
         (&view["status"], &step(&view, "a")["status"], &step(&view, "b")["status"]),
         (&json!("paused"), &json!("completed"), &json!("ready"))
     );
-    assert_eq!(house.agent.post(&path("pause"), &json!({})).await.0, 409);
-    assert_eq!(house.agent.post(&path("resume"), &json!({})).await.0, 200);
+    assert_eq!(house.approver.post(&path("pause"), &json!({})).await.0, 409);
+    assert_eq!(house.approver.post(&path("resume"), &json!({})).await.0, 200);
     house.until(&id, "completed").await;
     assert_eq!(house.agent.post(&path("cancel"), &json!({})).await.1["code"], "CONFLICT");
     house.proven(&id).await;
@@ -291,7 +291,7 @@ async fn pause_resume_cancel_and_abort(house: &House) {
 
     let id = house.submit(json!([pay("p")])).await;
     house.settled(&id).await;
-    let (_, answer) = house.agent.post(&format!("/v1/executions/{id}/abort"), &json!({})).await;
+    let (_, answer) = house.approver.post(&format!("/v1/executions/{id}/abort"), &json!({})).await;
     assert_eq!(answer["status"], "failed");
     house.proven(&id).await;
 }
@@ -363,7 +363,7 @@ async fn manual_and_dry_runs_start_nothing(house: &House) {
     let id = answer["executionId"].as_str().unwrap().to_owned();
     let path = |verb: &str| format!("/v1/executions/{id}/{verb}");
     let (status, plan) =
-        house.agent.post(&path("plan/compile"), &json!({ "draft": { "steps": steps }, "plannerModel": "m-1" })).await;
+        house.agent_and_more().await.post(&path("plan/compile"), &json!({ "draft": { "steps": steps }, "plannerModel": "m-1" })).await;
     assert_eq!((status, &plan["stepCount"]), (200, &json!(1)), "{plan}");
     let (status, verdict) = house.agent.post(&path("plan/verify"), &json!({ "planId": plan["planId"] })).await;
     assert_eq!((status, &verdict["verdict"]), (200, &json!("autonomous")), "{verdict}");
@@ -382,7 +382,7 @@ async fn manual_and_dry_runs_start_nothing(house: &House) {
 async fn a_disabled_skill_stops_what_has_not_begun(house: &House) {
     let id = house.submit(json!([pay("p")])).await;
     house.settled(&id).await;
-    let (status, answer) = house.agent.post("/v1/skills/payments/disable", &json!({ "reason": "audit" })).await;
+    let (status, answer) = house.approver.post("/v1/skills/payments/disable", &json!({ "reason": "audit" })).await;
     assert_eq!((status, &answer["voidedSteps"]), (200, &json!(1)), "{answer}");
     house.approve(&id).await;
     let view = house.until(&id, "blocked").await;
@@ -397,7 +397,7 @@ async fn a_disabled_skill_stops_what_has_not_begun(house: &House) {
     let (_, answer) =
         house.agent.post("/v1/intents", &json!({ "text": "x", "draft": { "steps": [pay("p")] } })).await;
     assert_eq!(answer["status"], "rejected", "new plans cannot use it");
-    let (_, list) = house.agent.get("/v1/skills?includeDisabled=true").await;
+    let (_, list) = house.approver.get("/v1/skills?includeDisabled=true").await;
     assert!(
         list["items"]
             .as_array()
@@ -430,8 +430,11 @@ async fn listings_page_newest_first_and_filter(house: &House) {
     assert_eq!(found, ids);
     let (_, none) = house.agent.get("/v1/executions?status=failed").await;
     assert_eq!(none["items"], json!([]));
-    let (_, none) = house.agent.get("/v1/executions?actorId=nobody").await;
-    assert_eq!(none["items"], json!([]));
+    let (_, all) = house.approver.get("/v1/executions?actorId=dev-agent").await;
+    assert_eq!(all["items"].as_array().unwrap().len(), 7);
+    let (status, none) = house.approver.get("/v1/executions?actorId=dev-agnet").await;
+    assert_eq!(status, 422, "{none}");
+    assert!(none["issues"][0]["message"].as_str().unwrap().contains("did you mean `dev-agent`?"), "{none}");
 }
 
 async fn tenant_walls(house: &House) {
@@ -448,7 +451,7 @@ async fn tenant_walls(house: &House) {
     assert_eq!(foreign_approver.post(&format!("/v1/executions/{id}/approve"), &body).await.0, 404);
     assert_eq!(stranger.post(&format!("/v1/executions/{id}/cancel"), &json!({})).await.0, 404);
     assert_eq!(stranger.get("/v1/executions").await.1["items"], json!([]));
-    assert_eq!(stranger.get("/v1/skills").await.1["items"], json!([]));
+    assert_eq!(foreign_approver.get("/v1/skills").await.1["items"], json!([]));
     let named =
         json!({ "text": "x", "workspaceId": house.identity.workspace, "draft": { "steps": [find("c", "a@x.org")] } });
     assert_eq!(stranger.post("/v1/intents", &named).await.0, 403);
@@ -531,7 +534,7 @@ fn cases() -> Vec<Case> {
         case("path and body disagree", cancel, r#"{"executionId":"exe_11111111111111111111111111111111"}"#, 422, "VALIDATION_FAILED", Some("/executionId")),
         case("malformed digest", approve, r#"{"bindingDigest":"sha256:1"}"#, 422, "VALIDATION_FAILED", Some("/bindingDigest")),
         case("approval without a digest", approve, "{}", 422, "VALIDATION_FAILED", Some("")),
-        case("an identity in the body", approve, format!(r#"{{"bindingDigest":"{digest}","approvedBy":"ceo"}}"#), 422, "VALIDATION_FAILED", Some("/approvedBy")),
+        case("an identity in the body", approve, format!(r#"{{"bindingDigest":"{digest}","approvedBy":"ceo"}}"#), 403, "FORBIDDEN", Some("/approvedBy")),
         case("no such route", "/v1/nothing", "{}", 404, "NOT_FOUND", None),
         case("not offered", "/v1/executions/exe_00000000000000000000000000000000/evidence", "{}", 404, "CAPABILITY_MISSING", None),
         case("policies without the grant", "/v1/policies", r#"{"policies":""}"#, 403, "FORBIDDEN", None),
@@ -554,7 +557,8 @@ async fn every_case_is_a_clear_problem_and_writes_nothing(house: &House) {
             continue;
         }
         let before = commits();
-        let client = if case.path.ends_with("/approve") { &house.approver } else { &house.agent };
+        let governs = ["/approve", "/v1/skills", "/backtest"].iter().any(|end| case.path.ends_with(end));
+        let client = if governs { &house.approver } else { &house.agent };
         let (status, problem) = client.raw(case.path, case.body).await;
         assert_eq!((status, problem["code"].as_str()), (case.status, Some(case.code)), "{}: {problem}", case.name);
         for field in ["type", "title", "detail"] {
@@ -608,7 +612,12 @@ async fn credentials(house: &House) {
         );
     }
     let past = json!({ "actor": { "kind": "agent", "id": "old" }, "grants": ["control-plane.execution.read"], "expiresAt": "2020-01-01T00:00:00Z" });
-    let (_, key) = house.approver.post("/v1/keys", &past).await;
+    let refused = house.approver.post("/v1/keys", &past).await;
+    assert_eq!((refused.0, &refused.1["issues"][0]["pointer"]), (422, &json!("/expiresAt")), "{}", refused.1);
+    let mut soon = past;
+    soon["expiresAt"] = json!(crate::now().plus_ms(1_500));
+    let (_, key) = house.approver.post("/v1/keys", &soon).await;
+    tokio::time::sleep(std::time::Duration::from_millis(1_600)).await;
     let expired = Client::new(&url, key["apiKey"].as_str().unwrap());
     assert_eq!(code(expired.get("/v1/executions").await).0, 401);
     let reader = json!({ "actor": { "kind": "agent", "id": "reader" }, "grants": ["control-plane.execution.read"] });

@@ -150,26 +150,26 @@ pub(crate) async fn refused_skills_never_occupy_the_version(house: &House) {
     ];
     let refused = cases.len();
     for (status, wanted, body) in cases {
-        let verified = house.agent.post("/v1/skills/verify", &body).await;
+        let verified = house.approver.post("/v1/skills/verify", &body).await;
         assert_eq!((verified.0, &verified.1["verified"]), (200, &json!(false)), "{wanted}: {}", verified.1);
         let listed = verified.1["issues"].as_array().unwrap().iter().any(|issue| issue["code"] == wanted);
         assert!(listed, "{wanted}: {}", verified.1);
-        let answer = house.agent.post("/v1/skills", &body).await;
+        let answer = house.approver.post("/v1/skills", &body).await;
         assert_eq!(code(&answer), (status, wanted.to_owned()), "{}", answer.1);
         assert!(!answer.1["issues"].as_array().unwrap().is_empty(), "{}", answer.1);
     }
     let good = signed_by(&publisher(), &manifest, &packed);
-    let (_, looked) = house.agent.post("/v1/skills/verify", &good).await;
+    let (_, looked) = house.approver.post("/v1/skills/verify", &good).await;
     assert_eq!(looked["verified"], true, "{looked}");
-    let (_, list) = house.agent.get("/v1/skills").await;
+    let (_, list) = house.approver.get("/v1/skills").await;
     assert!(!list.to_string().contains("\"post\""), "looking installs nothing, and nothing refused is there: {list}");
-    let (status, first) = house.agent.post("/v1/skills", &good).await;
+    let (status, first) = house.approver.post("/v1/skills", &good).await;
     assert_eq!(
         (status, &first["verified"], &first["signatureVerified"]),
         (201, &json!(true), &json!(true)),
         "{first}"
     );
-    let (_, again) = house.agent.post("/v1/skills", &good).await;
+    let (_, again) = house.approver.post("/v1/skills", &good).await;
     assert_eq!(again["installationId"], first["installationId"], "the same content again is the same installation");
     // Same version, other bytes; and the same bytes, signed anew.
     let other = signed_by(
@@ -177,8 +177,8 @@ pub(crate) async fn refused_skills_never_occupy_the_version(house: &House) {
         &manifest,
         &artifact::pack(&BTreeMap::from([("README.md".to_owned(), b"changed".to_vec())])).unwrap(),
     );
-    assert_eq!(code(&house.agent.post("/v1/skills", &other).await), (409, "VERSION_CONFLICT".into()));
-    let (_, renewed) = house.agent.post("/v1/skills", &signed_by(&publisher(), &manifest, &packed)).await;
+    assert_eq!(code(&house.approver.post("/v1/skills", &other).await), (409, "VERSION_CONFLICT".into()));
+    let (_, renewed) = house.approver.post("/v1/skills", &signed_by(&publisher(), &manifest, &packed)).await;
     assert_eq!(renewed["installationId"], first["installationId"], "{renewed}");
     // Rollback: below a minimum, and below what is revoked.
     let mut trust = trust_policy();
@@ -187,18 +187,18 @@ pub(crate) async fn refused_skills_never_occupy_the_version(house: &House) {
     older["skill"]["version"] = json!("1.5.0");
     house.trust(&trust).await;
     let older = signed_by(&publisher(), &older, b"");
-    assert_eq!(code(&house.agent.post("/v1/skills", &older).await), (409, "ROLLBACK_REFUSED".into()));
+    assert_eq!(code(&house.approver.post("/v1/skills", &older).await), (409, "ROLLBACK_REFUSED".into()));
     trust.minimum_versions.clear();
     trust.revoked_digests = vec![first["manifestDigest"].as_str().unwrap().parse().unwrap()];
     house.trust(&trust).await;
-    assert_eq!(code(&house.agent.post("/v1/skills", &good).await), (409, "ROLLBACK_REFUSED".into()), "revoked");
+    assert_eq!(code(&house.approver.post("/v1/skills", &good).await), (409, "ROLLBACK_REFUSED".into()), "revoked");
     let mut lower = manifest.clone();
     lower["skill"]["version"] = json!("0.1.0");
     let lower = signed_by(&publisher(), &lower, b"");
-    assert_eq!(code(&house.agent.post("/v1/skills", &lower).await), (409, "ROLLBACK_REFUSED".into()), "below it");
+    assert_eq!(code(&house.approver.post("/v1/skills", &lower).await), (409, "ROLLBACK_REFUSED".into()), "below it");
     trust.revoked_digests = vec![good["artifactDigest"].as_str().unwrap().parse().unwrap()];
     house.trust(&trust).await;
-    assert_eq!(code(&house.agent.post("/v1/skills", &lower).await), (409, "ROLLBACK_REFUSED".into()), "by its files");
+    assert_eq!(code(&house.approver.post("/v1/skills", &lower).await), (409, "ROLLBACK_REFUSED".into()), "by its files");
     let Some(node) = house.embedded() else { return };
     let trace = node.engine().workspace_trace(&house.identity.workspace).await.unwrap();
     let mut verifier = cs_core::trace::Verifier::default();
@@ -236,12 +236,12 @@ pub(crate) async fn what_is_trusted_no_longer_is_no_longer_used(house: &House) {
     let (_, answer) =
         house.agent.post("/v1/policies/explain", &json!({ "draft": { "steps": [find("c", "ada@x.org")] } })).await;
     assert_eq!(answer["issues"][0]["code"], "UNKNOWN_SKILL", "{answer}");
-    let (_, list) = house.agent.get("/v1/skills?includeDisabled=true").await;
+    let (_, list) = house.approver.get("/v1/skills?includeDisabled=true").await;
     assert!(list["items"].as_array().unwrap().iter().all(|item| item["status"] == "revoked"), "{list}");
     house.trust(&trust_policy()).await;
     for manifest in house.tools.manifests().unwrap() {
-        house.install(&house.agent, &manifest).await;
+        house.install(&house.approver, &manifest).await;
     }
-    let (_, list) = house.agent.get("/v1/skills").await;
+    let (_, list) = house.approver.get("/v1/skills").await;
     assert_eq!(list["items"].as_array().unwrap().len(), 3, "installed again: {list}");
 }

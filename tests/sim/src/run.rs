@@ -147,6 +147,8 @@ pub(crate) fn caller(world: &World, kind: ActorKind, id: &str, key: Option<Strin
         workspace: world.workspace.clone(),
         actor: actor(kind, id),
         grants,
+        key_id: None,
+        key_made_by: None,
         channel: "sim".into(),
         traceparent: None,
         idempotency_key: key,
@@ -165,7 +167,6 @@ impl World {
 async fn setup(world: Arc<World>, count: usize) {
     while world.engine.create_workspace(&world.workspace).await.is_err() {}
     hurry(&world).await;
-    let agent = caller(&world, ActorKind::Agent, "agent", Some("install".into()));
     let publisher = Publisher::from_secret(&[9; 32]);
     let person = caller(&world, ActorKind::Human, "person", Some("trust".into()));
     let trusted = TrustedPublisher {
@@ -181,7 +182,7 @@ async fn setup(world: Arc<World>, count: usize) {
     let manifest: Manifest = serde_json::from_value(manifest()).unwrap();
     let now = world.engine.now();
     let request = publisher.sign(manifest, b"", now.plus_ms(-1_000), now.plus_ms(400 * 86_400_000)).unwrap();
-    while let Err(problem) = world.engine.install_skill(&agent, request.clone()).await {
+    while let Err(problem) = world.engine.install_skill(&person, request.clone()).await {
         assert!(problem.status >= 500 || problem.retryable, "{problem:?}");
     }
     let meter = Meter {
@@ -192,7 +193,7 @@ async fn setup(world: Arc<World>, count: usize) {
         limit: Some(METER_LIMIT),
         only: Vec::new(),
     };
-    let budgets = SetBudgets { budgets: Budgets { plan: None, meters: vec![meter] }, reason: None };
+    let budgets = SetBudgets { budgets: Budgets { plan: None, meters: vec![meter] }, force: false, reason: None };
     while let Err(problem) = world.engine.set_budgets(&person, budgets.clone()).await {
         assert!(problem.status >= 500 || problem.retryable, "{problem:?}");
     }
@@ -235,6 +236,7 @@ async fn submit(world: Arc<World>, index: usize) {
         metadata: None,
         trace_id: None,
         workspace_id: None,
+        on_behalf_of: None,
     };
     // INVARIANT same-command-twice: repeated until it answers, and once more.
     let mut answers = Vec::new();
@@ -280,7 +282,7 @@ async fn freezer(world: Arc<World>) {
         let person = caller(&world, ActorKind::Human, "operator", None);
         // Whatever is frozen is thawed in time.
         for frozen in [true, false] {
-            let request = SetFreeze { scope, key: key.clone(), frozen, reason: None };
+            let request = SetFreeze { scope, key: key.clone(), frozen, force: true, reason: None };
             while world.engine.set_freeze(&person, request.clone()).await.is_err() {
                 world.shared.sleep(1_000).await;
             }

@@ -3,12 +3,13 @@
 use super::{
     Approval, ApprovalState, StepInput,
     decide::{Refusal, Transition},
+    duty::Decider,
     step,
 };
 use crate::canonical;
 use contracts::{
     Code, Digest, StepId,
-    event::{Actor, ActorKind, ApprovalDecided, ApprovalRequested, Event, Requirement},
+    event::{Actor, ApprovalDecided, ApprovalRequested, Event, Requirement},
     id::ApprovalId,
 };
 
@@ -24,7 +25,6 @@ impl Transition {
             return;
         };
         let life = self.state.ruling.as_ref().map_or(0, |ruling| ruling.approval_life_ms);
-        let requester = self.state.intent.as_ref().map(|intent| intent.actor_id.clone());
         self.emit(Event::ApprovalRequested(ApprovalRequested {
             execution_id: self.state.id.clone(),
             step_id: step.cloned(),
@@ -33,7 +33,7 @@ impl Transition {
             at: self.now,
             expires_at: self.now.plus_ms(life),
             requirement: vec![Requirement { group: "approvers".into(), count: 1 }],
-            excludes: requester.into_iter().collect(),
+            excludes: self.state.excluded().into_keys().collect(),
             reason: Some(reason.to_owned()),
         }));
     }
@@ -58,17 +58,8 @@ impl Transition {
     }
 
     // The open request that a decision on the plan or on one step answers.
-    fn open_request(&self, actor: &Actor, step: Option<&StepId>) -> Result<Approval, Refusal> {
-        match actor.kind {
-            ActorKind::Human | ActorKind::Service => {}
-            ActorKind::Agent | ActorKind::Tool => {
-                return Err(Refusal::new(Code::NotAnApprover, "approval is a decision of people"));
-            }
-        }
-        let requester = self.state.intent.as_ref().map(|intent| intent.actor_id.as_str());
-        if requester == Some(&actor.id) {
-            return Err(Refusal::new(Code::SelfApproval, "who submitted the intent may not decide on it"));
-        }
+    fn open_request(&self, by: &Decider, step: Option<&StepId>) -> Result<Approval, Refusal> {
+        by.may_decide(&self.state)?;
         if let Some(step) = step {
             let record = self.record(step)?;
             if record.approval.is_some() || self.state.grant_for(step).is_some() {
@@ -106,27 +97,27 @@ impl Transition {
 
     pub(super) fn approve(
         &mut self,
-        actor: &Actor,
+        by: &Decider,
         step: Option<&StepId>,
         binding: &Digest,
         note: Option<String>,
         channel: Option<String>,
     ) -> Result<(), Refusal> {
-        let request = self.open_request(actor, step)?;
+        let request = self.open_request(by, step)?;
         let current = self.state.binding(step);
         if current.as_ref() != Some(binding) {
             let message = "the digest is not that of the current plan, policy and skills; look again, then decide";
             return Err(Refusal::new(Code::BindingStale, message));
         }
         let granted = if request.step.as_ref() == step {
-            self.decided(&request, Some(actor), channel, note)
+            self.decided(&request, Some(&by.actor), channel, note)
         } else {
             // One step out of a request for the whole plan.
             ApprovalDecided {
                 step_id: step.cloned(),
                 approval_id: self.approval_id(),
                 binding_digest: binding.clone(),
-                ..self.decided(&request, Some(actor), channel, note)
+                ..self.decided(&request, Some(&by.actor), channel, note)
             }
         };
         self.emit(Event::ApprovalGranted(granted));
@@ -135,14 +126,14 @@ impl Transition {
 
     pub(super) fn reject(
         &mut self,
-        actor: &Actor,
+        by: &Decider,
         step: Option<&StepId>,
         reason: String,
         channel: Option<String>,
     ) -> Result<(), Refusal> {
-        let request = self.open_request(actor, step)?;
+        let request = self.open_request(by, step)?;
         let own = request.step.as_ref() == step;
-        let mut rejected = self.decided(&request, Some(actor), channel, Some(reason.clone()));
+        let mut rejected = self.decided(&request, Some(&by.actor), channel, Some(reason.clone()));
         if !own {
             let binding = self.state.binding(step);
             rejected.step_id = step.cloned();

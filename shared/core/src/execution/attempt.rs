@@ -3,13 +3,14 @@
 use super::{
     Approval, ApprovalState, Status, StepInput, StepState,
     decide::{Outcome, Refusal, Transition},
+    duty::Decider,
 };
 use crate::canonical;
 use contracts::{
     Code, Digest, StepId, Timestamp,
     draft::OnFailure,
     event::{
-        Actor, BlockReason, Event, Purpose, Reserved, Resolution, StepBlocked, StepCompleted, StepResolved,
+        BlockReason, Event, Purpose, Reserved, Resolution, StepBlocked, StepCompleted, StepResolved,
         StepRetried, StepStarted,
     },
     limits::STEP_ATTEMPTS_MAX,
@@ -20,7 +21,7 @@ use contracts::{
 impl Transition {
     pub(super) fn retry(
         &mut self,
-        actor: &Actor,
+        by: &Decider,
         step: Option<&StepId>,
         reason: Option<String>,
     ) -> Result<(), Refusal> {
@@ -69,6 +70,7 @@ impl Transition {
             return Err(Refusal::new(Code::Conflict, "no step failed or waits for an approval whose time is over"));
         }
         let run_id = self.run()?;
+        self.may_retry(by, &steps)?;
         for id in steps {
             let attempt = self.record(&id)?.attempt;
             self.emit(Event::StepRetried(StepRetried {
@@ -80,7 +82,7 @@ impl Transition {
                 retry_at: self.now,
                 code: None,
                 message: reason.clone(),
-                actor_id: Some(actor.id.clone()),
+                actor_id: Some(by.actor.id.clone()),
             }));
         }
         let open = self.state.approvals.iter().any(|approval| approval.state == ApprovalState::Requested);
@@ -90,9 +92,21 @@ impl Transition {
         Ok(())
     }
 
+    // What needed people needs them to be tried again, too; what ran on its own is its requester's affair.
+    fn may_retry(&self, by: &Decider, steps: &[StepId]) -> Result<(), Refusal> {
+        let assisted = |id: &&StepId| self.state.step(id).is_none_or(|step| self.state.needs_approval(step));
+        match steps.iter().find(assisted) {
+            None => Ok(()),
+            Some(id) => by.may_decide(&self.state).map_err(|refusal| Refusal {
+                message: format!("step `{id}` needs people: {}", refusal.message),
+                ..refusal
+            }),
+        }
+    }
+
     pub(super) fn resolve(
         &mut self,
-        actor: &Actor,
+        by: &Decider,
         id: &StepId,
         outcome: Resolution,
         output: Option<Digest>,
@@ -110,13 +124,14 @@ impl Transition {
             return Err(Refusal::new(Code::ValidationFailed, "`completed` needs `evidence`: the step's output"));
         }
         let run_id = self.run()?;
+        by.may_decide(&self.state)?;
         self.emit(Event::StepResolved(StepResolved {
             execution_id: self.state.id.clone(),
             run_id,
             step_id: id.clone(),
             at: self.now,
             outcome,
-            actor_id: actor.id.clone(),
+            actor_id: by.actor.id.clone(),
             output_digest: output,
         }));
         Ok(())

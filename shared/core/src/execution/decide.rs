@@ -1,5 +1,6 @@
 //! What a command does to an execution: the events it causes, or why it is refused. Pure.
 
+use super::duty::{Decider, Requester};
 use super::gate::{Kind, allows};
 use super::{
     Approval, ApprovalState, Execution, Ruling, Status, StepInput, StepState, evolve::DEPENDENCY_FAILED, step,
@@ -22,7 +23,7 @@ use std::sync::Arc;
 pub enum Command {
     Receive {
         intent_id: IntentId,
-        actor_id: String,
+        requester: Requester,
         channel_key: Option<String>,
         mode: SubmitMode,
         digest: Digest,
@@ -31,6 +32,8 @@ pub enum Command {
         outcome: Result<Arc<Compiled>, Vec<Issue>>,
         draft_digest: Digest,
         planner_model: Option<String>,
+        /// Who gave the draft, where it did not come with the intent.
+        drafted_by: Option<String>,
     },
     Verify {
         ruling: Ruling,
@@ -41,14 +44,14 @@ pub enum Command {
         mode: RunMode,
     },
     Approve {
-        actor: Actor,
+        by: Decider,
         step: Option<StepId>,
         binding: Digest,
         note: Option<String>,
         channel: Option<String>,
     },
     Reject {
-        actor: Actor,
+        by: Decider,
         step: Option<StepId>,
         reason: String,
         channel: Option<String>,
@@ -69,7 +72,7 @@ pub enum Command {
         reason: Option<String>,
     },
     Retry {
-        actor: Actor,
+        by: Decider,
         step: Option<StepId>,
         reason: Option<String>,
     },
@@ -78,7 +81,7 @@ pub enum Command {
         reason: Option<String>,
     },
     Resolve {
-        actor: Actor,
+        by: Decider,
         step: StepId,
         outcome: Resolution,
         output: Option<Digest>,
@@ -213,27 +216,31 @@ impl Transition {
     pub fn apply(&mut self, command: Command) -> Result<(), Refusal> {
         self.allowed(&command)?;
         match command {
-            Command::Receive { intent_id, actor_id, channel_key, mode, digest } => {
+            Command::Receive { intent_id, requester, channel_key, mode, digest } => {
                 self.emit(Event::IntentReceived(IntentReceived {
                     execution_id: self.state.id.clone(),
                     intent_id,
                     received_at: self.now,
-                    actor_id,
+                    actor_id: requester.actor.id,
+                    actor_kind: Some(requester.actor.kind),
+                    key_id: requester.key_id,
+                    key_made_by: requester.key_made_by,
+                    on_behalf_of: requester.on_behalf_of,
                     channel_key,
                     mode,
                     intent_digest: digest,
                 }));
             }
-            Command::Compile { outcome, draft_digest, planner_model } => {
-                self.compile(outcome, draft_digest, planner_model);
+            Command::Compile { outcome, draft_digest, planner_model, drafted_by } => {
+                self.compile(outcome, draft_digest, (planner_model, drafted_by));
             }
             Command::Verify { ruling, reasons } => self.verify(ruling, reasons),
             Command::Start { run_id, mode } => self.start(run_id, mode),
-            Command::Approve { actor, step, binding, note, channel } => {
-                self.approve(&actor, step.as_ref(), &binding, note, channel)?;
+            Command::Approve { by, step, binding, note, channel } => {
+                self.approve(&by, step.as_ref(), &binding, note, channel)?;
             }
-            Command::Reject { actor, step, reason, channel } => {
-                self.reject(&actor, step.as_ref(), reason, channel)?;
+            Command::Reject { by, step, reason, channel } => {
+                self.reject(&by, step.as_ref(), reason, channel)?;
             }
             Command::Expire => self.expire(),
             Command::Cancel { actor, reason, compensate } => {
@@ -260,12 +267,12 @@ impl Transition {
                 let steered = self.steered(actor, reason);
                 self.emit(Event::ExecutionResumed(steered));
             }
-            Command::Retry { actor, step, reason } => self.retry(&actor, step.as_ref(), reason)?,
+            Command::Retry { by, step, reason } => self.retry(&by, step.as_ref(), reason)?,
             Command::Abort { actor, reason } => {
                 let message = reason.unwrap_or_else(|| format!("aborted by {}", actor.id));
                 self.fail("ABORTED", message);
             }
-            Command::Resolve { actor, step, outcome, output } => self.resolve(&actor, &step, outcome, output)?,
+            Command::Resolve { by, step, outcome, output } => self.resolve(&by, &step, outcome, output)?,
             Command::Claim { step, purpose, fence, input, spend, reserved } => {
                 self.claim(&step, purpose, fence, input, (spend, reserved))?;
             }
@@ -372,7 +379,12 @@ impl Transition {
         }
     }
 
-    fn compile(&mut self, outcome: Result<Arc<Compiled>, Vec<Issue>>, draft: Digest, model: Option<String>) {
+    fn compile(
+        &mut self,
+        outcome: Result<Arc<Compiled>, Vec<Issue>>,
+        draft: Digest,
+        (model, drafted_by): (Option<String>, Option<String>),
+    ) {
         match outcome {
             Ok(plan) => {
                 let (plan_id, plan_digest) = (plan.id(), plan.digest().clone());
@@ -386,6 +398,7 @@ impl Transition {
                     plan_digest,
                     draft_digest: draft,
                     planner_model: model,
+                    drafted_by,
                 }));
             }
             Err(reasons) => self.emit(Event::PlanRejected(PlanRejected {

@@ -28,6 +28,10 @@ impl Execution {
                 self.intent = Some(IntentFacts {
                     intent_id: data.intent_id.clone(),
                     actor_id: data.actor_id.clone(),
+                    actor_kind: data.actor_kind,
+                    key_id: data.key_id.clone(),
+                    key_made_by: data.key_made_by.clone(),
+                    on_behalf_of: data.on_behalf_of.clone(),
                     channel_key: data.channel_key.clone(),
                     mode: data.mode,
                     digest: data.intent_digest.clone(),
@@ -39,6 +43,7 @@ impl Execution {
                     plan_id: data.plan_id.clone(),
                     digest: data.plan_digest.clone(),
                     draft_digest: data.draft_digest.clone(),
+                    drafted_by: data.drafted_by.clone(),
                 });
                 if let Some(plan) = self.plan.as_ref().filter(|plan| *plan.digest() == data.plan_digest) {
                     self.steps = plan.plan().steps.iter().map(|step| Step::new(step.id.clone())).collect();
@@ -189,6 +194,7 @@ impl Execution {
             Event::SkillInstalled(_)
             | Event::SkillRejected(_)
             | Event::SkillDisabled(_)
+            | Event::SkillEnabled(_)
             | Event::PolicyActivated(_)
             | Event::GovernanceChanged(_)
             | Event::EvidenceExported(_) => {}

@@ -10,6 +10,7 @@
 mod approval;
 mod attempt;
 pub mod decide;
+pub mod duty;
 mod evolve;
 pub mod gate;
 pub mod step;
@@ -18,7 +19,7 @@ use crate::{canonical, plan::Compiled};
 use contracts::{
     Digest, ExecutionId, IntentId, Issue, PlanId, RunId, StepId, Timestamp, WorkspaceId,
     draft::OnFailure,
-    event::{BlockReason, Requirement, SubmitMode},
+    event::{ActorKind, BlockReason, Requirement, SubmitMode},
     id::ApprovalId,
     plan::Radius,
     verdict::{RiskTier, RunMode, Verdict},
@@ -124,6 +125,11 @@ impl Status {
 pub struct IntentFacts {
     pub intent_id: IntentId,
     pub actor_id: String,
+    pub actor_kind: Option<ActorKind>,
+    /// The API key that asked, and who made that key.
+    pub key_id: Option<String>,
+    pub key_made_by: Option<String>,
+    pub on_behalf_of: Option<String>,
     pub channel_key: Option<String>,
     pub mode: SubmitMode,
     pub digest: Digest,
@@ -136,6 +142,8 @@ pub struct PlanFacts {
     pub plan_id: PlanId,
     pub digest: Digest,
     pub draft_digest: Digest,
+    /// Who gave the draft, where it did not come with the intent.
+    pub drafted_by: Option<String>,
 }
 
 /// Facts of the verdict.

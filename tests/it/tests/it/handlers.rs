@@ -4,11 +4,12 @@ use crate::generated::root;
 use async_trait::async_trait;
 use contracts::{
     WorkspaceId,
+    access::CreateKey,
     event::{ActorKind, CloudEvent},
 };
 use countersign_it::desk::Desk;
 use engine::{
-    NewKey, access,
+    access,
     memory::MemoryTable,
     ports::{Fault, Publisher},
 };
@@ -45,8 +46,8 @@ impl Publisher for Queue {
 async fn the_door_opens_what_the_grants_cover_and_nothing_to_strangers() {
     let desk = desk().await;
     let grants = ["control-plane.execution.read".to_owned()].into();
-    let new = NewKey { actor: access::actor(ActorKind::Agent, "reader"), grants, expires_at: None };
-    let (_, key) = desk.engine.create_key(&desk.agent.workspace, new).await.unwrap();
+    let new = CreateKey { actor: access::actor(ActorKind::Agent, "reader"), grants, expires_at: None };
+    let (_, key) = desk.engine.deploy_key(&desk.agent.workspace, new).await.unwrap();
     let mut event = sample("authorize/request.json");
     assert_eq!(fn_authorize::authorize(&desk.engine, &event).await.unwrap(), None, "an unknown key");
     event["headers"] = json!({ "authorization": format!("bearer {key}") });

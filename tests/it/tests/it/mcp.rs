@@ -90,7 +90,7 @@ async fn a_pinned_tool_is_called_and_one_that_drifted_is_not() {
             "inputSchema": *tools[0].input_schema, "outputSchema": { "type": "object", "required": ["content"] },
             "timeoutSeconds": 10, "labels": { "output": ["untrusted"] },
             "binding": { "kind": "mcp", "url": url, "tool": "borrowBook", "schemaDigest": digest } }] });
-    house.install(&house.agent, &manifest).await;
+    house.install(&house.approver, &manifest).await;
     let borrow = json!([{ "id": "b", "use": "library/borrow-book", "with": { "title": "Dune", "copies": 1 } }]);
     let id = house.submit(borrow.clone()).await;
     house.until(&id, "completed").await;

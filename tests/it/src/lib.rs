@@ -138,14 +138,14 @@ impl House {
 
     /// The traces of every execution of the workspace, oldest first, without what differs between two runs of the same.
     pub async fn traces(&self) -> Vec<Vec<String>> {
-        let (status, list) = self.agent.get("/v1/executions?limit=200").await;
+        let (status, list) = self.approver.get("/v1/executions?limit=200").await;
         assert_eq!(status, 200, "{list}");
         let items = list["items"].as_array().unwrap().iter();
         let mut ids: Vec<&str> = items.map(|item| item["executionId"].as_str().unwrap()).collect();
         ids.sort_unstable();
         let mut traces = Vec::new();
         for id in ids {
-            let (status, trace) = self.agent.get(&format!("/v1/executions/{id}/trace")).await;
+            let (status, trace) = self.approver.get(&format!("/v1/executions/{id}/trace")).await;
             assert_eq!(status, 200, "{trace}");
             traces.push(normal::normal(trace["entries"].as_array().unwrap()));
         }
@@ -175,7 +175,7 @@ impl House {
 
     /// An execution, once nothing of it moves on its own.
     pub async fn settled(&self, id: &str) -> Value {
-        let (status, answer) = self.agent.get(&format!("/v1/executions/{id}?waitSeconds=20")).await;
+        let (status, answer) = self.approver.get(&format!("/v1/executions/{id}?waitSeconds=20")).await;
         assert_eq!(status, 200, "{answer}");
         answer["execution"].clone()
     }
@@ -183,13 +183,13 @@ impl House {
     /// An execution once it has a status; panics after a while.
     pub async fn until(&self, id: &str, wanted: &str) -> Value {
         for _ in 0..2_400 {
-            let (_, answer) = self.agent.get(&format!("/v1/executions/{id}")).await;
+            let (_, answer) = self.approver.get(&format!("/v1/executions/{id}")).await;
             if answer["execution"]["status"] == wanted {
                 return answer["execution"].clone();
             }
             tokio::time::sleep(std::time::Duration::from_millis(25)).await;
         }
-        panic!("{id} never became {wanted}: {}", self.agent.get(&format!("/v1/executions/{id}")).await.1);
+        panic!("{id} never became {wanted}: {}", self.approver.get(&format!("/v1/executions/{id}")).await.1);
     }
 
     /// Approves the whole plan by what is shown now.
@@ -202,13 +202,13 @@ impl House {
 
     /// The chain verifies and the execution replays.
     pub async fn proven(&self, id: &str) {
-        let (_, replay) = self.agent.get(&format!("/v1/executions/{id}/replay")).await;
+        let (_, replay) = self.approver.get(&format!("/v1/executions/{id}/replay")).await;
         assert_eq!(replay["matches"], true, "{replay}");
     }
 
     /// Types of a trace's events, without `controlPlane.`.
     pub async fn events(&self, id: &str) -> Vec<String> {
-        let (_, trace) = self.agent.get(&format!("/v1/executions/{id}/trace")).await;
+        let (_, trace) = self.approver.get(&format!("/v1/executions/{id}/trace")).await;
         let entries = trace["entries"].as_array().unwrap();
         entries
             .iter()

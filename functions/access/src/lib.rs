@@ -24,11 +24,9 @@ use std::sync::Arc;
 
 /// Its routes: API keys.
 pub fn keys() -> Routes {
-    let routes = serve(
-        Routes::new(),
-        "key.create",
-        |engine, caller, request| async move { engine.create_key(&caller, request).await },
-    );
+    let routes = serve(Routes::new(), "key.create", |engine, caller, request| async move {
+        engine.create_key(&caller, request).await
+    });
     let routes =
         serve(routes, "key.list", |engine, caller, request| async move { engine.list_keys(&caller, request).await });
     serve(routes, "key.revoke", |engine, caller, request| async move { engine.revoke_key(&caller, request).await })

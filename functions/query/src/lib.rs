@@ -42,7 +42,11 @@ pub fn routes() -> Routes {
             |engine, caller, request| async move { engine.shadow(&caller, request).await },
         );
     let routes =
-        serve(routes, "deciders.get", |engine, caller, request| async move { engine.deciders(&caller, request).await });
+        serve(
+            routes,
+            "deciders.get",
+            |engine, caller, request| async move { engine.deciders(&caller, request).await },
+        );
     let routes =
         serve(routes, "trust.get", |engine, caller, request| async move { engine.trust(&caller, request).await });
     let routes =

@@ -193,7 +193,8 @@ fn refuse_query(query: &str) -> Answer<()> {
         None => Ok(()),
         Some((name, _)) => {
             let shown: String = name.chars().take(80).collect();
-            let issue = Issue::coded("UNKNOWN_NAME", "", format!("`?{shown}`: this operation takes its fields in its body"));
+            let issue =
+                Issue::coded("UNKNOWN_NAME", "", format!("`?{shown}`: this operation takes its fields in its body"));
             Err(Problem::new(Code::ValidationFailed, "a query parameter that does not exist").issue(issue))
         }
     }

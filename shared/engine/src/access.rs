@@ -84,7 +84,8 @@ impl Caller {
         if own || !self.own_only() {
             return Ok(());
         }
-        let message = format!("another actor's execution; an agent needs the grant `{}` for it", grant::ANY_EXECUTION);
+        let message =
+            format!("another actor's execution; an agent needs the grant `{}` for it", grant::ANY_EXECUTION);
         Err(Problem::new(Code::Forbidden, message))
     }
 
@@ -247,7 +248,11 @@ impl Engine {
         };
         let mut writes = key_writes(&hash, &record, Condition::NotExists)?;
         let known = bodies::item(1, &record.actor)?;
-        writes.push(Write::Put { key: keys::actor(workspace, &record.actor.id), item: known, condition: Condition::Any });
+        writes.push(Write::Put {
+            key: keys::actor(workspace, &record.actor.id),
+            item: known,
+            condition: Condition::Any,
+        });
         Ok((record, secret, writes))
     }
 
@@ -265,7 +270,9 @@ impl Engine {
         let (partition, prefix) = keys::api_keys(&caller.workspace);
         let mut query = Query::prefix(partition, prefix, limit + 1);
         if let Some(cursor) = &request.cursor {
-            let given = cursor.strip_prefix(prefix).is_some_and(|id| id.len() == 12 && id.bytes().all(|b| b.is_ascii_hexdigit()));
+            let given = cursor
+                .strip_prefix(prefix)
+                .is_some_and(|id| id.len() == 12 && id.bytes().all(|b| b.is_ascii_hexdigit()));
             if !given {
                 let problem = Problem::new(Code::ValidationFailed, "the cursor is not one that was given out");
                 return Err(problem.issue(Issue::new("/cursor", "take `next` as it was given")));
@@ -304,7 +311,12 @@ impl Engine {
     }
 
     /// Refuses an actor whom no key of the workspace names; its issue names the nearest.
-    pub(crate) async fn known_actor(&self, workspace: &WorkspaceId, pointer: &str, id: &str) -> Answer<Result<String, Issue>> {
+    pub(crate) async fn known_actor(
+        &self,
+        workspace: &WorkspaceId,
+        pointer: &str,
+        id: &str,
+    ) -> Answer<Result<String, Issue>> {
         let canonical = cs_core::actor::canonical_id(id).map_err(|error| Issue::new(pointer, error.to_string()));
         if let Ok(canonical) = &canonical
             && self.ports.table.get(&keys::actor(workspace, canonical)).await?.is_some()

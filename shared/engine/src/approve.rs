@@ -1,6 +1,9 @@
 //! controlPlane.execution.approve and reject. Who decides is the authenticated actor.
 
-use crate::{Answer, Caller, Engine, commit::{run_of, status}};
+use crate::{
+    Answer, Caller, Engine,
+    commit::{run_of, status},
+};
 use contracts::{
     Code, Issue, Problem,
     command::{ApproveExecution, ExecutionApproved, ExecutionRejected, RejectExecution},

@@ -130,7 +130,9 @@ impl Engine {
             // INVARIANT (fail-closed): signature, trust and validity are looked at again, not remembered.
             let switch = switches.get(&manifest.skill.key);
             let against = match stored.state() {
-                _ if switch.is_some() => switch.map(|switch| format!("{} disabled it at {}", switch.actor_id, switch.at)),
+                _ if switch.is_some() => {
+                    switch.map(|switch| format!("{} disabled it at {}", switch.actor_id, switch.at))
+                }
                 0 => trust::examine(&stored.envelope, &trust, now).issues.into_iter().next().map(|(_, i)| i.message),
                 DISABLED => Some("it is disabled".to_owned()),
                 _ => Some("it is trusted no longer".to_owned()),

@@ -95,7 +95,10 @@ impl Engine {
                 let compiled = Arc::new(compiled);
                 let write = self.put_body(keys::body(workspace, id, "plan"), compiled.plan()).await?;
                 self.keep_plan(&compiled);
-                Ok((Command::Compile { outcome: Ok(compiled), draft_digest, planner_model, drafted_by: None }, Some(write)))
+                Ok((
+                    Command::Compile { outcome: Ok(compiled), draft_digest, planner_model, drafted_by: None },
+                    Some(write),
+                ))
             }
             Err(Rejected::Diagnostics(issues)) => {
                 Ok((Command::Compile { outcome: Err(issues), draft_digest, planner_model, drafted_by: None }, None))

@@ -119,12 +119,17 @@ impl Engine {
     }
 
     // The name as it is stored, if there is something of it.
-    async fn frozen_name(&self, workspace: &WorkspaceId, request: &SetFreeze) -> Answer<Result<Option<String>, Issue>> {
+    async fn frozen_name(
+        &self,
+        workspace: &WorkspaceId,
+        request: &SetFreeze,
+    ) -> Answer<Result<Option<String>, Issue>> {
         let key = request.key.clone().unwrap_or_default();
         Ok(match request.scope {
             FreezeScope::Workspace => Ok(None),
             FreezeScope::Actor => self.known_actor(workspace, "/key", &key).await?.map(Some),
-            FreezeScope::Skill | FreezeScope::Operation => match self.known_operation(workspace, "/key", &key).await? {
+            FreezeScope::Skill | FreezeScope::Operation => match self.known_operation(workspace, "/key", &key).await?
+            {
                 None => Ok(Some(key)),
                 Some(issue) => Err(issue),
             },

@@ -238,7 +238,11 @@ impl Engine {
     }
 
     // Setting the same again changes nothing, so that the answer may be kept after the change.
-    pub(crate) async fn keep_answer<R: Serialize>(&self, once: Option<&crate::commit::Once>, answer: &R) -> Answer<()> {
+    pub(crate) async fn keep_answer<R: Serialize>(
+        &self,
+        once: Option<&crate::commit::Once>,
+        answer: &R,
+    ) -> Answer<()> {
         if let Some(once) = once {
             match self.ports.table.transact(vec![self.once_write(once, answer)?]).await {
                 Ok(()) | Err(crate::ports::NotCommitted::Condition(_)) => {}

@@ -117,7 +117,8 @@ pub fn exported() -> Key {
 /// A command's idempotency record; the parts are hashed with their lengths, so that no two collide.
 pub fn once(workspace: &WorkspaceId, actor: &Actor, operation: &str, idempotency_key: &str) -> Key {
     // Two actors of one name and different kinds are two.
-    let parts = [actor.kind.as_str().as_bytes(), actor.id.as_bytes(), operation.as_bytes(), idempotency_key.as_bytes()];
+    let parts =
+        [actor.kind.as_str().as_bytes(), actor.id.as_bytes(), operation.as_bytes(), idempotency_key.as_bytes()];
     let digest = cs_core::canonical::digest_parts(&parts);
     key(format!("ws#{workspace}#once#{}", digest.hex().get(..2).unwrap_or("00")), digest.hex())
 }

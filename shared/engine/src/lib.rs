@@ -38,10 +38,10 @@ mod verify;
 mod webhooks;
 
 pub use access::Caller;
-pub use contracts::access::ApiKey;
 pub use advance::{Next, Step as NextStep};
 pub use caches::Snapshot;
 pub use compile::Compiling;
+pub use contracts::access::ApiKey;
 pub use export::{Exported, Manifest};
 pub use governance::Governance;
 pub use records::{ActivePolicy, HeadRecord, OutboxRecord, PolicyRecord, Settings};

@@ -93,11 +93,7 @@ impl Engine {
     }
 
     // Takes out of use what a trust policy does not trust.
-    async fn revoke_untrusted(
-        &self,
-        caller: &Caller,
-        policy: &TrustPolicy,
-    ) -> Answer<(Vec<RevokedSkill>, Counted)> {
+    async fn revoke_untrusted(&self, caller: &Caller, policy: &TrustPolicy) -> Answer<(Vec<RevokedSkill>, Counted)> {
         let now = self.now();
         let mut found = Vec::new();
         for stored in self.stored_skills(&caller.workspace).await? {
@@ -158,7 +154,15 @@ impl Engine {
         caller.require_whole("control-plane.audit")?;
         let (version, trust) = self.trust_policy(&caller.workspace).await?;
         let digest = canonical::digest(&trust).map_err(crate::not_canonical)?;
-        Ok(TrustAnswer { version, digest, trust, revoked: Vec::new(), voided_steps: 0, voided_steps_partial: false, warnings: Vec::new() })
+        Ok(TrustAnswer {
+            version,
+            digest,
+            trust,
+            revoked: Vec::new(),
+            voided_steps: 0,
+            voided_steps_partial: false,
+            warnings: Vec::new(),
+        })
     }
 }
 

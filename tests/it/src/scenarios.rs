@@ -362,8 +362,11 @@ async fn manual_and_dry_runs_start_nothing(house: &House) {
     assert_eq!(answer["status"], "received");
     let id = answer["executionId"].as_str().unwrap().to_owned();
     let path = |verb: &str| format!("/v1/executions/{id}/{verb}");
-    let (status, plan) =
-        house.agent_and_more().await.post(&path("plan/compile"), &json!({ "draft": { "steps": steps }, "plannerModel": "m-1" })).await;
+    let (status, plan) = house
+        .agent_and_more()
+        .await
+        .post(&path("plan/compile"), &json!({ "draft": { "steps": steps }, "plannerModel": "m-1" }))
+        .await;
     assert_eq!((status, &plan["stepCount"]), (200, &json!(1)), "{plan}");
     let (status, verdict) = house.agent.post(&path("plan/verify"), &json!({ "planId": plan["planId"] })).await;
     assert_eq!((status, &verdict["verdict"]), (200, &json!("autonomous")), "{verdict}");

@@ -198,7 +198,11 @@ pub(crate) async fn refused_skills_never_occupy_the_version(house: &House) {
     assert_eq!(code(&house.approver.post("/v1/skills", &lower).await), (409, "ROLLBACK_REFUSED".into()), "below it");
     trust.revoked_digests = vec![good["artifactDigest"].as_str().unwrap().parse().unwrap()];
     house.trust(&trust).await;
-    assert_eq!(code(&house.approver.post("/v1/skills", &lower).await), (409, "ROLLBACK_REFUSED".into()), "by its files");
+    assert_eq!(
+        code(&house.approver.post("/v1/skills", &lower).await),
+        (409, "ROLLBACK_REFUSED".into()),
+        "by its files"
+    );
     let Some(node) = house.embedded() else { return };
     let trace = node.engine().workspace_trace(&house.identity.workspace).await.unwrap();
     let mut verifier = cs_core::trace::Verifier::default();

@@ -10,8 +10,8 @@ use contracts::{
     Code, Digest, StepId, Timestamp,
     draft::OnFailure,
     event::{
-        BlockReason, Event, Purpose, Reserved, Resolution, StepBlocked, StepCompleted, StepResolved,
-        StepRetried, StepStarted,
+        BlockReason, Event, Purpose, Reserved, Resolution, StepBlocked, StepCompleted, StepResolved, StepRetried,
+        StepStarted,
     },
     limits::STEP_ATTEMPTS_MAX,
     plan::Radius,

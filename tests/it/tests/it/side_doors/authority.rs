@@ -93,8 +93,11 @@ async fn authority_a_person_whom_the_requester_made_does_not_decide() {
     let id = submit(&house.approver, json!({ "text": "pay", "draft": { "steps": [pay("p")] } })).await;
     let answer = approve(&house, &sock, &id).await;
     assert_eq!(code(&answer), (403, "SELF_APPROVAL"), "{}", answer.1);
-    let id = submit(&house.agent, json!({ "text": "pay", "onBehalfOf": "Dev-Approver", "draft": { "steps": [pay("p")] } }))
-        .await;
+    let id = submit(
+        &house.agent,
+        json!({ "text": "pay", "onBehalfOf": "Dev-Approver", "draft": { "steps": [pay("p")] } }),
+    )
+    .await;
     for by in [&house.approver, &sock] {
         let answer = approve(&house, by, &id).await;
         assert_eq!(code(&answer), (403, "SELF_APPROVAL"), "the subject: {}", answer.1);
@@ -120,7 +123,8 @@ async fn authority_who_gave_the_draft_does_not_decide() {
 #[tokio::test]
 async fn authority_a_new_key_may_do_no_more_than_its_maker() {
     let house = House::start().await;
-    let clerk = key(&house, &house.approver, "service", "clerk", &["keys", "execution.read", "execution.approve"]).await;
+    let clerk =
+        key(&house, &house.approver, "service", "clerk", &["keys", "execution.read", "execution.approve"]).await;
     let answer = try_key(&clerk, "agent", "x", &["execution.read", "policy.activate"]).await;
     assert_eq!(code(&answer), (403, "FORBIDDEN"), "{}", answer.1);
     assert!(says(&answer, "`control-plane.policy.activate`"), "{}", answer.1);
@@ -144,7 +148,12 @@ async fn authority_one_person_is_one_id_however_it_is_written() {
     let id = submit(&mallory, json!({ "text": "pay", "draft": { "steps": [pay("p")] } })).await;
     for text in ["mallory ", " mallory", "mal lory", "mallory\u{200b}", "mallory\u{0}", "mallory\n", ""] {
         let answer = try_key(&house.approver, "human", text, &["approval"]).await;
-        assert_eq!((answer.0, &answer.1["issues"][0]["pointer"]), (422, &json!("/actor/id")), "{text:?}: {}", answer.1);
+        assert_eq!(
+            (answer.0, &answer.1["issues"][0]["pointer"]),
+            (422, &json!("/actor/id")),
+            "{text:?}: {}",
+            answer.1
+        );
     }
     for text in ["Mallory", "MALLORY", "ｍａｌｌｏｒｙ"] {
         let (status, answer) = try_key(&house.approver, "human", text, &["approval", "execution.read"]).await;
@@ -217,7 +226,8 @@ async fn authority_resolving_and_retrying_what_needed_people_are_decisions_of_pe
     let bot = key(&house, &house.approver, "agent", "bot", &names).await;
     house.tools.behave("payments/payout.create", local::demo_tools::Behaviour::Fail { status: 422 });
     let id = submit(&bot, json!({ "text": "pay", "draft": { "steps": [pay("p")] } })).await;
-    let grace = key(&house, &house.approver, "human", "grace", &["approval", "execution.read", "execution.retry"]).await;
+    let grace =
+        key(&house, &house.approver, "human", "grace", &["approval", "execution.read", "execution.retry"]).await;
     assert_eq!(approve(&house, &grace, &id).await.0, 200);
     house.until(&id, "failed").await;
     let path = format!("/v1/executions/{id}/retry");
@@ -295,7 +305,10 @@ async fn authority_the_narrow_key_installs_disables_resolves_and_tests_nothing()
         (format!("{exe}/retry"), json!({})),
         ("/v1/freezes".to_owned(), json!({ "scope": "workspace", "frozen": true })),
         ("/v1/keys".to_owned(), json!({ "actor": { "kind": "agent", "id": "x" }, "grants": [] })),
-        ("/v1/policies/backtest".to_owned(), json!({ "policies": "", "from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z" })),
+        (
+            "/v1/policies/backtest".to_owned(),
+            json!({ "policies": "", "from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z" }),
+        ),
     ] {
         let answer = house.agent.post(&path, &body).await;
         assert_eq!(code(&answer), (403, "FORBIDDEN"), "{path}: {}", answer.1);
@@ -379,9 +392,9 @@ async fn authority_no_way_back_below_the_highest_version_without_a_person() {
     let (status, answer) = house.approver.post("/v1/skills", &asked).await;
     assert_eq!(status, 201, "{answer}");
     let trace = house.node().engine().workspace_trace(&house.identity.workspace).await.unwrap();
-    let recorded = trace.iter().any(|entry| {
-        entry["type"] == "controlPlane.skill.installed" && entry["data"]["downgradeFrom"] == "2.0.0"
-    });
+    let recorded = trace
+        .iter()
+        .any(|entry| entry["type"] == "controlPlane.skill.installed" && entry["data"]["downgradeFrom"] == "2.0.0");
     assert!(recorded, "who let it, and from where, is on record");
 }
 
@@ -500,7 +513,8 @@ async fn unknown_names_are_refused_in_queries_and_commands() {
         assert_eq!(code(&answer), (422, "VALIDATION_FAILED"), "{query}: {}", answer.1);
         assert!(says(&answer, near), "{query}: {}", answer.1);
     }
-    let (status, answer) = house.approver.post("/v1/intents?mode=dryRun", &json!({ "text": "x", "mode": "manual" })).await;
+    let (status, answer) =
+        house.approver.post("/v1/intents?mode=dryRun", &json!({ "text": "x", "mode": "manual" })).await;
     assert_eq!(status, 422, "a parameter that nobody reads: {answer}");
     for (path, body, near) in [
         ("/v1/keys", json!({ "actor": { "kind": "humn", "id": "x" }, "grants": [] }), "did you mean `human`?"),
@@ -521,12 +535,14 @@ async fn unknown_names_are_refused_in_queries_and_commands() {
 #[tokio::test]
 async fn authority_who_decides_is_who_is_authenticated() {
     let house = House::start().await;
-    let id = submit(&house.agent, json!({ "text": "pay", "draft": { "steps": [pay("p")] }, "actorId": "dev-agent" })).await;
+    let id = submit(&house.agent, json!({ "text": "pay", "draft": { "steps": [pay("p")] }, "actorId": "dev-agent" }))
+        .await;
     let waits = house.until(&id, "blocked").await;
     let path = |verb: &str| format!("/v1/executions/{id}/{verb}");
     let mut body = json!({ "bindingDigest": waits["bindingDigest"], "approvedBy": "ceo" });
     assert_eq!(code(&house.approver.post(&path("approve"), &body).await), (403, "FORBIDDEN"));
-    for (verb, field) in [("cancel", "cancelledBy"), ("reject", "rejectedBy"), ("pause", "actorId"), ("abort", "workspaceId")]
+    for (verb, field) in
+        [("cancel", "cancelledBy"), ("reject", "rejectedBy"), ("pause", "actorId"), ("abort", "workspaceId")]
     {
         let answer = house.approver.post(&path(verb), &json!({ "reason": "x", field: "somebody" })).await;
         assert_eq!(code(&answer), (403, "FORBIDDEN"), "{verb}: {}", answer.1);

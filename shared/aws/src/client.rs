@@ -3,7 +3,7 @@
 //! Region and credentials come from the environment, as Lambda gives them: nothing is looked up, so nothing is called
 //! before the first request.
 
-use crate::Bucket;
+use crate::{Bucket, kms::KmsVaultKeys, s3::Signing};
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use aws_smithy_async::{
     rt::sleep::{AsyncSleep, SharedAsyncSleep},
@@ -87,6 +87,12 @@ impl Aws {
     pub fn bucket(&self, name: &str) -> Bucket {
         let region = self.config.region().map(ToString::to_string).unwrap_or_default();
         Bucket::new(self.credentials.clone(), region, self.config.endpoint_url(), name)
+    }
+    /// The keeper of the vault's key, by the key's ARN.
+    pub fn vault_keys(&self, key: String) -> KmsVaultKeys {
+        let region = self.config.region().map(ToString::to_string).unwrap_or_default();
+        let signing = Signing { credentials: self.credentials.clone(), region };
+        KmsVaultKeys::new(signing, self.config.endpoint_url(), key)
     }
     /// Step Functions.
     pub fn sfn(&self) -> aws_sdk_sfn::Client {

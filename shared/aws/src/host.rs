@@ -44,7 +44,7 @@ pub struct Host {
 }
 
 impl Host {
-    /// Reads `TABLE_NAME`, `BLOB_BUCKET`, `STATE_MACHINE_ARN`, `SIGNING_SECRET_ARN`, `PUBLIC_URL`,
+    /// Reads `TABLE_NAME`, `BLOB_BUCKET`, `STATE_MACHINE_ARN`, `SIGNING_SECRET_ARN`, `VAULT_KEY_ARN`, `PUBLIC_URL`,
     /// `ALLOW_PRIVATE_TARGETS`, and Lambda's own. What a function does not use may be absent; using it says so.
     pub fn from_env() -> Result<Self, Misconfigured> {
         Self::with(Arc::new(NoTools))
@@ -71,6 +71,7 @@ impl Host {
             clock,
             ids,
             signer: Arc::new(SecretSigner::new(aws.secrets(), text("SIGNING_SECRET_ARN"))),
+            vault_keys: Arc::new(aws.vault_keys(text("VAULT_KEY_ARN"))),
         };
         let config = Config {
             allow_private_targets: on("ALLOW_PRIVATE_TARGETS"),

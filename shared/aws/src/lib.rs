@@ -6,6 +6,7 @@
 mod client;
 mod dynamodb;
 mod host;
+mod kms;
 mod lambda;
 mod s3;
 mod secret;
@@ -17,6 +18,7 @@ mod transport;
 pub use client::Aws;
 pub use dynamodb::{Budget, DynamoTable, Units};
 pub use host::{Host, Misconfigured, run_budget_ms, schedule_budget_ms};
+pub use kms::KmsVaultKeys;
 pub use lambda::{Error, Task, calls, http, serve, tasks, unauthorized};
 pub use s3::Bucket;
 pub use secret::SecretSigner;

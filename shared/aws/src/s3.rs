@@ -13,8 +13,7 @@ use aws_sigv4::{
     sign::v4,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD as B64};
-use contracts::Digest;
-use engine::ports::{Archive, Blobs, Fault};
+use engine::ports::{Archive, BlobName, Blobs, Fault};
 use reqwest::{Client, Method, Response, StatusCode};
 use sha2::{Digest as _, Sha256};
 use std::time::SystemTime;
@@ -22,8 +21,7 @@ use std::time::SystemTime;
 /// A bucket: blobs by digest, exports by name.
 pub struct Bucket {
     http: Result<Client, String>,
-    credentials: Credentials,
-    region: String,
+    signing: Signing,
     /// URL of the bucket, without a slash at the end.
     url: String,
 }
@@ -36,7 +34,7 @@ impl Bucket {
             Some(endpoint) => format!("{}/{name}", endpoint.trim_end_matches('/')),
             None => format!("https://{name}.s3.{region}.{suffix}"),
         };
-        Self { http: crate::transport::http(), credentials, region, url }
+        Self { http: crate::transport::http(), signing: Signing { credentials, region }, url }
     }
 
     /// The bytes of an object.
@@ -84,6 +82,31 @@ impl Bucket {
                 ("x-amz-checksum-sha256", checksum.as_str()),
             ]);
         }
+        let signed = self.signing.sign(("s3", method.as_str()), &url, &headers, body)?;
+        let http = self.http.as_ref().map_err(|why| Fault::Unavailable(why.clone()))?;
+        let mut request = http.request(method, url).timeout(TRY).body(body.to_vec());
+        for (name, value) in signed {
+            request = request.header(name, value);
+        }
+        request.send().await.map_err(unreachable)
+    }
+}
+
+/// What signs requests of a service without its SDK.
+pub(crate) struct Signing {
+    pub(crate) credentials: Credentials,
+    pub(crate) region: String,
+}
+
+impl Signing {
+    /// The headers of a request, signed.
+    pub(crate) fn sign(
+        &self,
+        (service, method): (&str, &str),
+        url: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Result<Vec<(String, String)>, Fault> {
         let mut settings = SigningSettings::default();
         settings.percent_encoding_mode = PercentEncodingMode::Single;
         settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
@@ -92,26 +115,21 @@ impl Bucket {
         let params = v4::SigningParams::builder()
             .identity(&identity)
             .region(&self.region)
-            .name("s3")
+            .name(service)
             .time(SystemTime::now())
             .settings(settings)
             .build()
             .map_err(unsigned)?;
-        let signable =
-            SignableRequest::new(method.as_str(), &url, headers.iter().copied(), SignableBody::Bytes(body))
-                .map_err(unsigned)?;
+        let signable = SignableRequest::new(method, url, headers.iter().copied(), SignableBody::Bytes(body))
+            .map_err(unsigned)?;
         let (signature, _) = sign(signable, &params.into()).map_err(unsigned)?.into_parts();
-        let http = self.http.as_ref().map_err(|why| Fault::Unavailable(why.clone()))?;
-        let mut request = http.request(method, url).timeout(TRY).body(body.to_vec());
-        for (name, value) in headers.into_iter().chain(signature.headers()) {
-            request = request.header(name, value);
-        }
-        request.send().await.map_err(unreachable)
+        let all = headers.iter().copied().chain(signature.headers());
+        Ok(all.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
     }
 }
 
 fn unsigned(error: impl std::fmt::Display) -> Fault {
-    Fault::Unavailable(format!("S3: the request cannot be signed: {error}"))
+    Fault::Unavailable(format!("the request cannot be signed: {error}"))
 }
 
 fn unreachable(error: reqwest::Error) -> Fault {
@@ -127,17 +145,18 @@ fn found(response: Response) -> Result<Option<Response>, Fault> {
     }
 }
 
-fn blob(digest: &Digest) -> String {
-    format!("blobs/{}", digest.hex())
+// `=` in a path is not told from `%3D` by every signer.
+fn blob(name: &BlobName) -> String {
+    format!("blobs/{}", name.path().replace('=', "."))
 }
 
 #[async_trait]
 impl Blobs for Bucket {
-    async fn put(&self, digest: &Digest, bytes: &[u8]) -> Result<(), Fault> {
-        self.store(&blob(digest), "application/json", bytes).await
+    async fn put(&self, name: &BlobName, bytes: &[u8]) -> Result<(), Fault> {
+        self.store(&blob(name), "application/octet-stream", bytes).await
     }
-    async fn get(&self, digest: &Digest) -> Result<Option<Vec<u8>>, Fault> {
-        self.object(&blob(digest)).await
+    async fn get(&self, name: &BlobName) -> Result<Option<Vec<u8>>, Fault> {
+        self.object(&blob(name)).await
     }
 }
 

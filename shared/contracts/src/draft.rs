@@ -55,14 +55,19 @@ pub struct Condition {
     #[serde(default)]
     pub path: String,
     /// Holds when the value there is this one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub equals: Option<Value>,
     /// Holds when the value there is another or absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub not_equals: Option<Value>,
     /// Holds when there is a value (true) or none (false).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exists: Option<bool>,
+}
+
+// `null` is a value to compare with, not an absent one.
+fn given<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
 }
 
 /// What to do with completed steps when a later one fails.

@@ -104,19 +104,19 @@ impl<'de> Visitor<'de> for Strict<'_> {
     }
     fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<Value, E> {
         if value.unsigned_abs() > SAFE_INTEGER_MAX {
-            return Err(E::custom(format!("the number {value} is outside ±(2^53-1)")));
+            return Err(E::custom("a number is outside ±(2^53-1)"));
         }
         Ok(Value::Number(value.into()))
     }
     fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Value, E> {
         if value > SAFE_INTEGER_MAX {
-            return Err(E::custom(format!("the number {value} is outside ±(2^53-1)")));
+            return Err(E::custom("a number is outside ±(2^53-1)"));
         }
         Ok(Value::Number(value.into()))
     }
     fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
         if value.fract() == 0.0 && value.abs() > SAFE_INTEGER_MAX as f64 {
-            return Err(E::custom(format!("the number {value} is outside ±(2^53-1)")));
+            return Err(E::custom("a number is outside ±(2^53-1)"));
         }
         if value.fract() == 0.0 {
             return Ok(Value::Number((value as i64).into())); // 1.0 and 1 are one number (RFC 8785)
@@ -177,8 +177,25 @@ pub fn typed<T: serde::de::DeserializeOwned>(value: Value) -> Result<T, Problem>
             })
             .collect();
         Problem::new(Code::ValidationFailed, "the request does not have the form of its schema")
-            .issue(Issue::new(pointer, crate::names::with_nearest(error.inner().to_string())))
+            .issue(Issue::new(pointer, wanted(&crate::names::with_nearest(error.inner().to_string()))))
     })
+}
+
+/// What serde says was wanted, without what was found: only its kind. INVARIANT (no-secrets-in-evidence).
+pub fn wanted(message: &str) -> String {
+    // `invalid type: string "...", expected a map`; names of fields and variants are the caller's, values are not told.
+    for (prefix, says) in [("invalid type: ", "wrong type"), ("invalid value: ", "wrong value")] {
+        if let Some(rest) = message.strip_prefix(prefix) {
+            let kind = rest.split([' ', '`', '"', ',']).next().unwrap_or_default();
+            let expected = rest.rsplit_once(", expected ").map_or("another", |(_, expected)| expected);
+            return format!("{says}: {kind}, expected {expected}");
+        }
+    }
+    if let Some(rest) = message.strip_prefix("unknown variant ") {
+        let expected = rest.rsplit_once("`, expected ").map_or("another", |(_, expected)| expected);
+        return format!("unknown variant, expected {expected}");
+    }
+    message.to_owned()
 }
 
 /// Cuts a list of issues at [`ISSUES_MAX`] and [`EVENT_ISSUES_BYTES_MAX`], saying how many were cut.
@@ -242,6 +259,36 @@ mod tests {
         let clipped = super::clip_issues((0..1_000).map(issue).collect());
         assert!(serde_json::to_vec(&clipped).unwrap().len() <= crate::limits::EVENT_ISSUES_BYTES_MAX + 200);
         assert!(clipped.last().unwrap().message.starts_with("and "));
+    }
+
+    #[test]
+    fn no_secrets_in_evidence() {
+        #[derive(Debug, serde::Deserialize)]
+        #[expect(dead_code, reason = "only read")]
+        struct Form {
+            n: u8,
+            map: std::collections::BTreeMap<String, u8>,
+            kind: Kind,
+        }
+        #[derive(Debug, serde::Deserialize)]
+        enum Kind {
+            One,
+        }
+        let ok = serde_json::json!({ "n": 1, "map": {}, "kind": "One" });
+        for (key, wrong) in [
+            ("n", serde_json::json!("4111")),
+            ("n", serde_json::json!(4111)),
+            ("n", serde_json::json!("4111, expected u8")),
+            ("map", serde_json::json!("4111")),
+            ("map", serde_json::json!({ "a": "4111" })),
+            ("kind", serde_json::json!("4111`, expected `x")),
+        ] {
+            let mut value = ok.clone();
+            value[key] = wrong;
+            let problem = super::typed::<Form>(value).unwrap_err();
+            assert!(!problem.issues[0].message.contains("4111"), "{problem:?}");
+            assert!(problem.issues[0].message.contains("expected"), "{problem:?}");
+        }
     }
 
     #[test]

@@ -112,3 +112,7 @@ pub const KEY_GRANTS_MAX: usize = 100;
 pub const DECIDERS_MAX: usize = 20;
 /// Open executions that a disable counts unstarted steps of; beyond, the count is partial.
 pub const VOIDED_EXECUTIONS_MAX: usize = 100;
+/// How long sensitive values are kept in the vault, in seconds: 30 days. What outlives them is evidence without values.
+pub const VAULT_SECONDS: i64 = 30 * 86_400;
+/// Longest text of a tool's own words that evidence takes, in characters.
+pub const TOOL_WORDS_CHARS_MAX: usize = 200;

@@ -52,12 +52,18 @@ pub struct PlanStep {
     pub id: StepId,
     #[serde(flatten)]
     pub call: Call,
-    /// The input with its wires in place.
+    /// The input; null where a value comes from another step (`wires`) or is sensitive (`seals`).
     pub input: Value,
+    /// Commitments to the sensitive values of the input, by JSON pointer.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub seals: BTreeMap<String, Digest>,
     /// Every step this one waits for, by id.
     pub after: Vec<StepId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when: Option<Condition>,
+    /// Commitments to sensitive values that the condition compares with, by JSON pointer into `when`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub when_seals: BTreeMap<String, Digest>,
     /// Where values come from.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub wires: Vec<Wire>,

@@ -13,6 +13,7 @@ use crate::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 
 /// controlPlane.execution.get
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -239,6 +240,9 @@ pub struct Trace {
     /// With `includePayloads`: output of each completed step.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub payloads: Map<String, Value>,
+    /// Commitments to the sensitive values of those outputs, by JSON pointer; the outputs are null there.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub seals: BTreeMap<String, BTreeMap<String, Digest>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_id: Option<RunId>,
 }

@@ -13,6 +13,7 @@ pub mod publisher;
 pub mod schema;
 mod schema_cost;
 pub mod seal;
+pub mod sensitive;
 pub mod skill;
 pub mod suggest;
 pub mod text;

@@ -1,12 +1,13 @@
 //! Playbooks: a signed draft with holes, filled with checked inputs. A plan that needs no language model.
 
 use crate::{
+    plan::{Inputs, ParsedDraft, parse_with},
     schema::{Found, Schema},
     skill::Registry,
     suggest::{Suggestions, nearest},
 };
-use contracts::{Issue, command::PlaybookCall, draft::Draft, manifest::Playbook};
-use serde_json::{Map, Value};
+use contracts::{Issue, command::PlaybookCall, manifest::Playbook};
+use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// What is wrong with a playbook of a manifest: inputs it names that its schema does not have.
@@ -33,14 +34,17 @@ fn walk(value: &Value, visit: &mut impl FnMut(&str)) {
         return visit(pointer);
     }
     match value {
+        // Inside a literal nothing is a hole.
+        Value::Object(map) if map.len() == 1 && map.contains_key("$literal") => {}
         Value::Object(map) => map.values().for_each(|inner| walk(inner, visit)),
         Value::Array(items) => items.iter().for_each(|inner| walk(inner, visit)),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 
-/// The draft of a playbook with its inputs in place.
-pub fn expand(call: &PlaybookCall, registry: &Registry) -> Result<Draft, Vec<Issue>> {
+/// The draft of a playbook with its inputs in place. What was given is a value, whatever it looks like; an input that was
+/// not given leaves its key out.
+pub fn expand(call: &PlaybookCall, registry: &Registry) -> Result<ParsedDraft, Vec<Issue>> {
     let refuse = |code: &str, pointer: &str, message: String| vec![Issue::coded(code, pointer, message)];
     let (skill, name) = registry
         .resolve(&call.key, &mut Suggestions::default())
@@ -57,24 +61,6 @@ pub fn expand(call: &PlaybookCall, registry: &Registry) -> Result<Draft, Vec<Iss
     if !issues.is_empty() {
         return Err(issues);
     }
-    let mut draft = playbook.draft.clone();
-    for step in &mut draft.steps {
-        let with: Map<String, Value> = std::mem::take(&mut step.with);
-        step.with = with.into_iter().filter_map(|(key, value)| Some((key, fill(value, &inputs)?))).collect();
-    }
-    Ok(draft)
-}
-
-// An input that was not given leaves its key out. What was given is a literal, whatever it looks like.
-fn fill(value: Value, inputs: &Value) -> Option<Value> {
-    if let Some(pointer) = hole(&value) {
-        return inputs.pointer(pointer).map(|found| serde_json::json!({ "$literal": found }));
-    }
-    Some(match value {
-        Value::Object(map) => {
-            Value::Object(map.into_iter().filter_map(|(key, value)| Some((key, fill(value, inputs)?))).collect())
-        }
-        Value::Array(items) => Value::Array(items.into_iter().filter_map(|item| fill(item, inputs)).collect()),
-        other => other,
-    })
+    let sensitive = schema.sensitive_in(&inputs);
+    Ok(parse_with(&playbook.draft, Some(&Inputs { value: &inputs, sensitive })))
 }

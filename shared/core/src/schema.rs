@@ -1,5 +1,6 @@
 //! JSON Schemas of operations: compiled validators, look-ups by pointer, and whether one schema's values fit another.
 
+use crate::sensitive::Marks;
 use contracts::{
     Digest, Issue,
     limits::{ISSUES_MAX, SCHEMA_PATTERN_BYTES_MAX},
@@ -12,12 +13,15 @@ const WALK_DEPTH_MAX: usize = 32;
 /// Pairs of subschemas that one wire compares.
 const PAIRS_MAX: usize = 10_000;
 
-/// A compiled JSON Schema (2020-12; no references outside the document).
+/// Longest part of a schema that a message quotes, in characters.
+const QUOTED_CHARS_MAX: usize = 100;
+
+/// A compiled JSON Schema, of the draft that its `$schema` names, else 2020-12; no references outside the document.
 pub struct Schema {
     source: Value,
     digest: Digest,
     validator: jsonschema::Validator,
-    sensitive: Vec<String>,
+    marks: Marks,
 }
 
 impl std::fmt::Debug for Schema {
@@ -44,20 +48,12 @@ impl Schema {
             return Err("a schema is a JSON object".into());
         }
         crate::schema_cost::check(source)?;
-        // The engine whose time is linear in the text: no backtracking, and no look-around.
-        let patterns = jsonschema::PatternOptions::regex()
-            .size_limit(SCHEMA_PATTERN_BYTES_MAX)
-            .dfa_size_limit(SCHEMA_PATTERN_BYTES_MAX);
-        let validator = jsonschema::draft202012::options()
-            .with_pattern_options(patterns)
+        let validator = options()
             .build(source)
             .map_err(|error| format!("not a valid JSON Schema: {error}"))?;
         let digest = crate::canonical::digest(source).map_err(|error| error.to_string())?;
-        let mut sensitive = Vec::new();
-        if marks_sensitive(source) {
-            collect_sensitive(source, source, String::new(), 0, &mut sensitive);
-        }
-        Ok(Self { source: source.clone(), digest, validator, sensitive })
+        let marks = Marks::read(source, validator.draft()).map_err(|error| error.to_string())?;
+        Ok(Self { source: source.clone(), digest, validator, marks })
     }
 
     /// sha256(JCS(schema)).
@@ -70,9 +66,19 @@ impl Schema {
         &self.source
     }
 
-    /// Pointers of properties marked `x-sensitive`; `*` stands for any array index.
-    pub fn sensitive(&self) -> &[String] {
-        &self.sensitive
+    /// Whether anything is marked `x-sensitive`.
+    pub fn has_sensitive(&self) -> bool {
+        self.marks.any()
+    }
+
+    /// The outermost places of a value that are marked `x-sensitive`, valid or not.
+    pub fn sensitive_in(&self, value: &Value) -> BTreeSet<String> {
+        self.marks.places(&self.source, value)
+    }
+
+    /// The same of a value that would stand at `path`.
+    pub fn sensitive_below(&self, path: &str, value: &Value) -> BTreeSet<String> {
+        self.marks.places_below(&self.source, path, value)
     }
 
     /// Whether the value is valid.
@@ -87,15 +93,18 @@ impl Schema {
             return Vec::new();
         }
         let mut issues = Vec::new();
+        let mut sensitive = None;
         for error in self.validator.iter_errors(value) {
             let at = error.instance_path().to_string();
             let inside = above(&at).any(|above| holes.contains(above));
             // A combination (anyOf, not, ...) above a hole cannot be judged before the value is there.
             let combined = holds_below(holes, &at) && is_combination(&error);
             if !inside && !combined {
-                // A message quotes the value, or the object around it. Where a schema knows sensitive places, none does.
-                let message = if self.sensitive.is_empty() { error.to_string() } else { error.masked().to_string() };
-                issues.push(Issue::coded("SCHEMA_MISMATCH", format!("{base}{at}"), message));
+                let sensitive = sensitive.get_or_insert_with(|| self.sensitive_in(value));
+                // Below a sensitive place even the names of members are not told.
+                let shown = sensitive.iter().find(|place| within(&at, place)).unwrap_or(&at);
+                let message = self.words(&error);
+                issues.push(Issue::coded("SCHEMA_MISMATCH", format!("{base}{shown}"), message));
                 if issues.len() == ISSUES_MAX {
                     break;
                 }
@@ -104,15 +113,42 @@ impl Schema {
         issues
     }
 
-    /// Whether a pointer into a value is at or below a place marked `x-sensitive`.
-    pub fn is_sensitive(&self, pointer: &str) -> bool {
-        self.sensitive.iter().any(|pattern| matches_pattern(pattern, pointer))
+    // What was wanted, in the schema's words. INVARIANT (no-secrets-in-evidence): a value is never quoted.
+    fn words(&self, error: &jsonschema::ValidationError<'_>) -> String {
+        use jsonschema::error::ValidationErrorKind as Kind;
+        let keyword = error.kind().keyword();
+        let unexpected = match error.kind() {
+            Kind::AdditionalProperties { unexpected } | Kind::UnevaluatedProperties { unexpected } => unexpected,
+            Kind::Required { property } => return format!("`{keyword}`: {} is missing", clip(&property.to_string())),
+            // Without a schema of its own nothing is to be quoted.
+            _ => &Vec::new(),
+        };
+        if let Some(first) = unexpected.first().filter(|_| !self.marks.any()) {
+            let more = unexpected.len().saturating_sub(1);
+            let more = if more > 0 { format!(" (and {more} more)") } else { String::new() };
+            return format!("`{keyword}`: `{}` is not allowed{more}", clip(first));
+        }
+        match self.source.pointer(error.schema_path().as_str()) {
+            Some(wanted @ (Value::String(_) | Value::Number(_) | Value::Array(_))) if !is_nested(wanted) => {
+                format!("`{keyword}`: wants {}", clip(&wanted.to_string()))
+            }
+            _ => format!("`{keyword}` does not hold"),
+        }
     }
 
     /// The subschema for a place in the value.
     pub fn at(&self, pointer: &str) -> Found<'_> {
         at(&self.source, &self.source, pointer)
     }
+}
+
+/// How schemas are compiled: by the engine of patterns whose time is linear in the text, without backtracking and
+/// look-around.
+pub(crate) fn options() -> jsonschema::ValidationOptions<'static> {
+    let patterns = jsonschema::PatternOptions::regex()
+        .size_limit(SCHEMA_PATTERN_BYTES_MAX)
+        .dfa_size_limit(SCHEMA_PATTERN_BYTES_MAX);
+    jsonschema::options().with_pattern_options(patterns)
 }
 
 fn is_combination(error: &jsonschema::ValidationError<'_>) -> bool {
@@ -138,9 +174,16 @@ pub fn within(pointer: &str, root: &str) -> bool {
     pointer.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-fn matches_pattern(pattern: &str, pointer: &str) -> bool {
-    let mut parts = pointer.split('/').skip(1);
-    pattern.split('/').skip(1).all(|want| parts.next().is_some_and(|part| want == "*" || want == part))
+// A list of schemas says nothing in a message.
+fn is_nested(value: &Value) -> bool {
+    value.as_array().is_some_and(|items| items.iter().any(|item| item.is_object() || item.is_array()))
+}
+
+fn clip(text: &str) -> String {
+    if text.chars().count() <= QUOTED_CHARS_MAX {
+        return text.to_owned();
+    }
+    text.chars().take(QUOTED_CHARS_MAX).chain(['…']).collect()
 }
 
 fn deref<'s>(root: &'s Value, mut schema: &'s Value) -> &'s Value {
@@ -248,38 +291,6 @@ fn fits(
     })
 }
 
-// Whether anything in a document is marked: most schemas mark nothing, and need no walk along their references.
-fn marks_sensitive(value: &Value) -> bool {
-    match value {
-        Value::Object(map) => map.contains_key("x-sensitive") || map.values().any(marks_sensitive),
-        Value::Array(items) => items.iter().any(marks_sensitive),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
-    }
-}
-
-fn collect_sensitive(root: &Value, schema: &Value, at: String, depth: usize, into: &mut Vec<String>) {
-    if depth > WALK_DEPTH_MAX {
-        return;
-    }
-    let schema = deref(root, schema);
-    if schema.get("x-sensitive").and_then(Value::as_bool) == Some(true) {
-        into.push(at);
-        return;
-    }
-    for (name, inner) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
-        let at = format!("{at}/{}", contracts::json::escape(name));
-        collect_sensitive(root, inner, at, depth + 1, into);
-    }
-    if let Some(items) = schema.get("items") {
-        collect_sensitive(root, items, format!("{at}/*"), depth + 1, into);
-    }
-    for combination in ["allOf", "anyOf", "oneOf"] {
-        for inner in schema.get(combination).and_then(Value::as_array).into_iter().flatten() {
-            collect_sensitive(root, inner, at.clone(), depth + 1, into);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -328,6 +339,5 @@ mod tests {
         .unwrap();
         let issues = around.issues(&json!({"card":"4111-secret","more":1}), &BTreeSet::new(), "");
         assert!(issues.len() == 1 && !issues[0].message.contains("4111"), "{issues:?}");
-        assert!(schema.is_sensitive("/card") && schema.is_sensitive("/card/x") && !schema.is_sensitive("/car"));
     }
 }

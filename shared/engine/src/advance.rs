@@ -463,7 +463,6 @@ impl Turn {
                         spend: ready.spend.clone(),
                         reserved: ready.reserved.clone(),
                     };
-                    batch.writes.extend(ready.writes.iter().cloned());
                     self.check(batch, plan_skill);
                     batch.begins = true;
                     batch.ready.push(*ready);

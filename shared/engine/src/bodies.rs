@@ -1,15 +1,19 @@
-//! Bodies: JSON documents of an execution, small ones in their item, large ones in the blob store by digest.
+//! Bodies: JSON documents, small ones in their item, large ones in the blob store.
+//!
+//! Whether a body is the document or the digest of a blob is an attribute of the item, never told from the bytes, which
+//! are a stranger's (INVARIANT data-is-never-control). A blob lies under the partition of the record that names it, so
+//! that no digest reaches what another record, execution or workspace stored (INVARIANT tenant-walls).
 
 use crate::{
     Engine,
-    ports::{Condition, Fault, Item, Key, Write},
+    ports::{BlobName, Condition, Fault, Item, Key, Write},
 };
-use contracts::{Digest, limits::INLINE_BODY_BYTES_MAX};
+use contracts::limits::INLINE_BODY_BYTES_MAX;
+use cs_core::canonical;
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::{Value, json};
 
-/// Marks a body that is elsewhere.
-const BLOB: &str = "$blob";
+/// The field of an item whose body is the digest of a blob.
+const BLOB: &str = "blob";
 
 /// An item with a JSON body.
 pub(crate) fn item<T: Serialize>(version: u64, value: &T) -> Result<Item, Fault> {
@@ -21,19 +25,30 @@ pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, Fault> {
 }
 
 pub(crate) fn decode<T: DeserializeOwned>(key: &Key, bytes: &[u8]) -> Result<T, Fault> {
-    serde_json::from_slice(bytes).map_err(|error| Fault::Corrupt(format!("{}/{}: {error}", key.partition, key.sort)))
+    // Where reading stopped, not what stood there: faults are logged (INVARIANT no-secrets-in-evidence).
+    serde_json::from_slice(bytes).map_err(|error| {
+        let place = format!("{}/{}", key.partition, key.sort);
+        Fault::Corrupt(format!("{place}: unreadable at line {}, column {}", error.line(), error.column()))
+    })
 }
 
 impl Engine {
     /// A write that stores a body; a large one goes to the blob store first.
     pub(crate) async fn put_body<T: Serialize>(&self, key: Key, value: &T) -> Result<Write, Fault> {
-        let mut body = encode(value)?;
-        if body.len() > INLINE_BODY_BYTES_MAX {
-            let digest = cs_core::canonical::digest_bytes(&body);
-            self.ports.blobs.put(&digest, &body).await?;
-            body = encode(&json!({ BLOB: digest }))?;
+        let item = self.body_item(&key, encode(value)?).await?;
+        Ok(Write::Put { key, item, condition: Condition::Any })
+    }
+
+    /// An item with these bytes as its body.
+    pub(crate) async fn body_item(&self, key: &Key, body: Vec<u8>) -> Result<Item, Fault> {
+        let mut item = Item { version: 1, body, ..Item::default() };
+        if item.body.len() > INLINE_BODY_BYTES_MAX {
+            let name = BlobName::of(key, canonical::digest_bytes(&item.body));
+            self.ports.blobs.put(&name, &item.body).await?;
+            item.fields.insert(BLOB.into(), 1);
+            item.body = name.digest().to_string().into_bytes();
         }
-        Ok(Write::Put { key, item: Item { version: 1, body, ..Item::default() }, condition: Condition::Any })
+        Ok(item)
     }
 
     /// A stored body.
@@ -46,18 +61,17 @@ impl Engine {
 
     /// The body of an item that is at hand.
     pub(crate) async fn body_of<T: DeserializeOwned>(&self, key: &Key, item: &Item) -> Result<T, Fault> {
-        if item.body.len() < 128 && item.body.starts_with(br#"{"$blob":"#) {
-            let pointer: Value = decode(key, &item.body)?;
-            let digest: Option<Digest> =
-                pointer.get(BLOB).and_then(Value::as_str).and_then(|digest| digest.parse().ok());
-            let digest = digest.ok_or_else(|| Fault::Corrupt(format!("{}: no digest", key.sort)))?;
-            let bytes = self.ports.blobs.get(&digest).await?;
-            let bytes = bytes.ok_or_else(|| Fault::Corrupt(format!("{}: its blob is gone", key.sort)))?;
-            if cs_core::canonical::digest_bytes(&bytes) != digest {
-                return Err(Fault::Corrupt(format!("{}: its blob was changed", key.sort)));
-            }
-            return decode(key, &bytes);
+        if item.fields.get(BLOB).copied().unwrap_or(0) == 0 {
+            return decode(key, &item.body);
         }
-        decode(key, &item.body)
+        let digest = std::str::from_utf8(&item.body).ok().and_then(|text| text.parse().ok());
+        let digest = digest.ok_or_else(|| Fault::Corrupt(format!("{}: no digest", key.sort)))?;
+        let name = BlobName::of(key, digest);
+        let bytes = self.ports.blobs.get(&name).await?;
+        let bytes = bytes.ok_or_else(|| Fault::Corrupt(format!("{}: its blob is gone", key.sort)))?;
+        if canonical::digest_bytes(&bytes) != *name.digest() {
+            return Err(Fault::Corrupt(format!("{}: its blob was changed", key.sort)));
+        }
+        decode(key, &bytes)
     }
 }

@@ -3,14 +3,14 @@
 use crate::{
     Engine,
     commit::Loaded,
-    control::OUTPUT_SECRETS_MAX,
-    keys, measure,
+    measure,
     ports::{ToolAnswer, ToolCall, Write},
     records::Settings,
+    words::{self, Words},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD as B64};
 use contracts::{
-    Digest, ExecutionId, Problem, StepId, Timestamp, WorkspaceId,
+    Digest, ExecutionId, StepId, Timestamp, WorkspaceId,
     event::{Purpose, Reserved},
     limits::{STEP_OUTPUT_BYTES_MAX, STEP_TIMEOUT_SECONDS_MAX},
     manifest::Binding,
@@ -20,7 +20,7 @@ use contracts::{
 use cs_core::{
     canonical,
     execution::decide::Outcome,
-    seal,
+    seal::Opened,
     skill::CompiledOperation,
     warrant::{self, Claims, Ring},
 };
@@ -34,7 +34,6 @@ const CALLBACK_MS: i64 = 3_600_000;
 /// A warrant outlives its call's time-out by so many seconds.
 const WARRANT_SECONDS: i64 = 60;
 
-/// What is known of an execution's outputs while it advances.
 /// A call that may be claimed.
 pub(crate) struct Ready {
     pub(crate) step: StepId,
@@ -42,8 +41,8 @@ pub(crate) struct Ready {
     pub(crate) input_digest: Digest,
     pub(crate) spend: Radius,
     pub(crate) reserved: Vec<Reserved>,
-    /// Sealed values that the input added.
-    pub(crate) writes: Vec<Write>,
+    /// What evidence takes of the tool's words.
+    pub(crate) words: Words,
     /// Opened: with the sensitive values.
     pub(crate) input: Value,
     pub(crate) call: Call,
@@ -58,7 +57,7 @@ pub(crate) struct Settled {
     pub(crate) outcome: Outcome,
     /// Output and secrets.
     pub(crate) writes: Vec<Write>,
-    pub(crate) output: Option<Arc<Value>>,
+    pub(crate) output: Option<Arc<Opened>>,
 }
 
 impl Engine {
@@ -83,7 +82,7 @@ impl Engine {
             Ok(output) => (output, &ready.operation),
             Err(outcome) => return settled(outcome, vec![], None),
         };
-        let (mut output, operation) = match purpose {
+        let (output, operation) = match purpose {
             Purpose::Run | Purpose::Compensate => (output, operation),
             Purpose::Probe => match (output.get("found").and_then(Value::as_bool), output.get("output")) {
                 (Some(false), _) => return settled(Outcome::NotDone, vec![], None),
@@ -96,24 +95,14 @@ impl Engine {
                 }
             },
         };
-        let mut salt = || self.salt();
-        let stored = async {
-            let secrets = seal::seal(&mut output, &operation.output, &mut salt).map_err(crate::not_canonical)?;
-            let digest = canonical::digest(&output).map_err(crate::not_canonical)?;
-            let mut writes = Vec::new();
-            if purpose != Purpose::Compensate {
-                writes.push(self.put_body(keys::output(&workspace, &id, &step), &output).await?);
-            }
-            for secret in secrets.into_iter().take(OUTPUT_SECRETS_MAX) {
-                let key = keys::vault(&workspace, &id, &secret.commitment);
-                writes.push(self.put_body(key, &secret).await?);
-            }
-            Ok::<_, Problem>((digest, writes))
-        };
-        match stored.await {
-            Ok((digest, writes)) => {
-                let output = Some(Arc::new(output));
-                settled(Outcome::Completed { output: digest }, writes, output)
+        match self.store_output((&workspace, &id), &step, operation, output).await {
+            Ok(stored) => {
+                let outcome = Outcome::Completed { output: stored.digest };
+                if purpose == Purpose::Compensate {
+                    // What undid the step is no output of the step.
+                    return settled(outcome, vec![], None);
+                }
+                settled(outcome, stored.writes, Some(Arc::new(stored.opened)))
             }
             Err(problem) => {
                 let message = format!("the output could not be stored: {}", problem.detail);
@@ -217,34 +206,33 @@ impl Engine {
                 ))
             }
             ToolAnswer::Answered { status: status @ (408 | 425 | 429), body } => {
-                Err(unknown(&format!("TOOL_{status}"), said(status, &body)))
+                Err(unknown(&format!("TOOL_{status}"), said(ready.words, status, &body)))
             }
             ToolAnswer::Answered { status: status @ 400..=499, body } => {
-                Err(Outcome::Failed { code: format!("TOOL_{status}"), message: said(status, &body) })
+                let message = said(ready.words, status, &body);
+                Err(Outcome::Failed { code: format!("TOOL_{status}"), message })
             }
-            ToolAnswer::Answered { status, body } => Err(unknown(&format!("TOOL_{status}"), said(status, &body))),
+            ToolAnswer::Answered { status, body } => {
+                Err(unknown(&format!("TOOL_{status}"), said(ready.words, status, &body)))
+            }
             ToolAnswer::TooLarge { status } => {
                 let message = format!("the tool answered {status} with more than {STEP_OUTPUT_BYTES_MAX} bytes");
                 Err(unusable("OUTPUT_TOO_LARGE", message))
             }
-            ToolAnswer::Unreached(message) => Err(Outcome::Unreached { message }),
-            ToolAnswer::Lost(message) => Err(unknown("TOOL_LOST", message)),
+            ToolAnswer::Unreached(why) => {
+                Err(Outcome::Unreached { message: ready.words.message("the tool was not reached", &[Some(&why)]) })
+            }
+            ToolAnswer::Lost(why) => {
+                Err(unknown("TOOL_LOST", ready.words.message("the tool did not answer", &[Some(&why)])))
+            }
             ToolAnswer::Forbidden(message) => Err(Outcome::Failed { code: "TARGET_FORBIDDEN".into(), message }),
         }
     }
 }
 
-// A tool's own words may hold what it was sent: only a problem's title and code are taken into evidence.
-fn said(status: u16, body: &[u8]) -> String {
-    let parsed: Option<Value> = contracts::json::parse(body).ok();
-    let text = |key: &str| parsed.as_ref().and_then(|body| body.get(key)).and_then(Value::as_str);
-    let clip = |text: &str| text.chars().take(200).collect::<String>();
-    match (text("code"), text("title")) {
-        (None, None) => format!("the tool answered {status}"),
-        (code, title) => {
-            format!("the tool answered {status}: {} {}", clip(code.unwrap_or("")), clip(title.unwrap_or("")))
-        }
-    }
+fn said(words: Words, status: u16, body: &[u8]) -> String {
+    let [code, title] = words::of_body(body);
+    words.message(&format!("the tool answered {status}"), &[code.as_deref(), title.as_deref()])
 }
 
 // The origin of a URL, else what the binding names.

@@ -6,12 +6,11 @@ use crate::{
     keys,
     ports::Write,
     records::DraftRecord,
-    refused,
+    refused, vault,
 };
 use contracts::{
     Code, Digest, ExecutionId, Issue, Problem, WorkspaceId,
     command::{CompilePlan, PlanCompiledAnswer},
-    draft::Draft,
     event::SubmitMode,
     limits::DRAFT_BYTES_MAX,
 };
@@ -21,21 +20,25 @@ use cs_core::{
         Execution, Status,
         decide::{Command, Transition},
     },
-    plan::{self, Rejected},
-    seal::{self, Secret},
-    suggest::Suggestions,
+    plan::{self, ParsedDraft, Rejected},
+    seal::Secrets,
     trace::Stamp,
 };
-use serde_json::Value;
+use serde::Serialize;
 use std::sync::Arc;
 
 /// A draft whose sensitive values were sealed.
 pub struct Compiling {
     record: DraftRecord,
-    secrets: Vec<Secret>,
+    secrets: Secrets,
 }
 
 impl Compiling {
+    /// The draft.
+    pub(crate) fn parsed(&self) -> &ParsedDraft {
+        &self.record.draft
+    }
+
     /// Writes that store the draft and its secrets.
     pub(crate) async fn writes(
         &self,
@@ -44,40 +47,17 @@ impl Compiling {
         id: &ExecutionId,
     ) -> Answer<Vec<Write>> {
         let mut writes = vec![engine.put_body(keys::body(workspace, id, "draft"), &self.record).await?];
-        for secret in &self.secrets {
-            writes.push(engine.put_body(keys::vault(workspace, id, &secret.commitment), secret).await?);
-        }
+        writes.extend(engine.keep_secrets((workspace, id), vault::DRAFT, &self.secrets).await?);
         Ok(writes)
     }
 }
 
 impl Engine {
-    /// Seals the literals that the operations' schemas mark `x-sensitive`. Steps whose operation is unknown stay as
-    /// they are; compilation will refuse them.
-    pub(crate) async fn seal_draft(&self, workspace: &WorkspaceId, mut draft: Draft) -> Answer<Compiling> {
+    /// Seals the sensitive literals of a draft.
+    pub(crate) async fn seal_draft(&self, workspace: &WorkspaceId, mut draft: ParsedDraft) -> Answer<Compiling> {
         let snapshot = self.snapshot(workspace).await?;
-        let mut secrets = Vec::new();
-        for step in &mut draft.steps {
-            let Ok((skill, name)) = snapshot.registry.resolve(&step.operation, &mut Suggestions::none()) else {
-                continue;
-            };
-            let Some(operation) = skill.operation(name).filter(|operation| !operation.input.sensitive().is_empty())
-            else {
-                continue;
-            };
-            let mut with = Value::Object(std::mem::take(&mut step.with));
-            let mut salt = || self.salt();
-            secrets.extend(seal::seal(&mut with, &operation.input, &mut salt).map_err(crate::not_canonical)?);
-            if let Value::Object(map) = with {
-                step.with = map;
-            }
-        }
-        // Each secret is an item of the commit.
-        if secrets.len() > SECRETS_MAX {
-            let message = format!("{} sensitive values; a draft holds at most {SECRETS_MAX}", secrets.len());
-            return Err(Problem::new(Code::ValidationFailed, message.clone()).issue(Issue::new("/draft", message)));
-        }
-        Ok(Compiling { record: DraftRecord { draft }, secrets })
+        let sealed = draft.seal(&snapshot.registry, &mut || self.salt());
+        Ok(Compiling { secrets: sealed.map_err(crate::not_canonical)?, record: DraftRecord { draft } })
     }
 
     /// The command that compiles a sealed draft, and the write that stores the plan.
@@ -90,7 +70,7 @@ impl Engine {
     ) -> Answer<(Command, Option<Write>)> {
         let snapshot = self.snapshot(workspace).await?;
         let draft_digest = canonical::digest(&compiling.record).map_err(crate::not_canonical)?;
-        match plan::compile(&compiling.record.draft, &snapshot.registry) {
+        match plan::compile_parsed(&compiling.record.draft, &snapshot.registry) {
             Ok(compiled) => {
                 let compiled = Arc::new(compiled);
                 let write = self.put_body(keys::body(workspace, id, "plan"), compiled.plan()).await?;
@@ -113,12 +93,6 @@ impl Engine {
         let id = request.execution_id.clone();
         if let Some(draft) = &request.draft {
             check_draft(draft)?;
-            if draft.steps.iter().any(|s| s.with.values().any(seal::holds_sealed)) {
-                let message = "a draft without `$sealed`".to_owned();
-                return Err(
-                    Problem::new(Code::ValidationFailed, message.clone()).issue(Issue::new("/draft", message))
-                );
-            }
         }
         let (once, given) = self.once(caller, "plan.compile", &request).await?;
         if let Some(given) = given {
@@ -139,7 +113,7 @@ impl Engine {
         let drafted = request.draft.is_some();
         let compiling = match request.draft {
             Some(draft) => {
-                let compiling = self.seal_draft(&workspace, draft).await?;
+                let compiling = self.seal_draft(&workspace, plan::parse(&draft)).await?;
                 writes.extend(compiling.writes(self, &workspace, &id).await?);
                 compiling
             }
@@ -176,7 +150,7 @@ impl Engine {
 
     async fn stored_draft(&self, workspace: &WorkspaceId, id: &ExecutionId) -> Answer<Option<Compiling>> {
         let record: Option<DraftRecord> = self.get_body(&keys::body(workspace, id, "draft")).await?;
-        Ok(record.map(|record| Compiling { record, secrets: Vec::new() }))
+        Ok(record.map(|record| Compiling { record, secrets: Secrets::new() }))
     }
 
     /// The Compile task. Idempotent; says whether there is a plan.
@@ -211,7 +185,7 @@ impl Engine {
 /// Size of a draft in bytes, before anything is done with it; the compiler looks at the number of steps first of all.
 ///
 /// INVARIANT (bounded-work): whoever takes a draft, to compile or to explain it, calls this first.
-pub(crate) fn check_draft(draft: &Draft) -> Answer<usize> {
+pub(crate) fn check_draft<T: Serialize>(draft: &T) -> Answer<usize> {
     let size = serde_json::to_vec(draft).map_or(usize::MAX, |bytes| bytes.len());
     if size > DRAFT_BYTES_MAX {
         let issue = Issue::new("/draft", format!("a draft of {size} bytes; at most {DRAFT_BYTES_MAX}"));
@@ -219,9 +193,6 @@ pub(crate) fn check_draft(draft: &Draft) -> Answer<usize> {
     }
     Ok(size)
 }
-
-/// Sensitive literals of one draft.
-const SECRETS_MAX: usize = 50;
 
 fn compiled(state: &Execution) -> Answer<PlanCompiledAnswer> {
     match (&state.plan_facts, state.plan()) {

@@ -4,7 +4,6 @@ use crate::{
     Answer, Caller, Engine,
     approve::check_text,
     commit::{CommitError, drive_name, run_of, status},
-    keys,
     ports::Write,
     refused,
 };
@@ -18,19 +17,14 @@ use contracts::{
     verdict::{RunMode, Verdict},
 };
 use cs_core::{
-    canonical,
     execution::{
         Execution, Status,
         decide::{Command, Outcome, Transition},
     },
-    seal,
     trace::Stamp,
     warrant,
 };
 use serde_json::Value;
-
-/// Sealed values kept of one output. What is beyond stays a commitment that cannot be opened.
-pub(crate) const OUTPUT_SECRETS_MAX: usize = 20;
 
 /// What a verb of [`SteerExecution`] does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -214,7 +208,7 @@ impl Engine {
         &self,
         state: &Execution,
         step: &StepId,
-        mut output: Value,
+        output: Value,
     ) -> Answer<(contracts::Digest, Vec<Write>)> {
         let operation = self.operation_of(state, step).await?;
         let issues = operation.output.issues(&output, &Default::default(), "/evidence");
@@ -222,15 +216,8 @@ impl Engine {
             let message = "the output does not fit the operation's schema";
             return Err(Problem::new(Code::ValidationFailed, message).issues(issues));
         }
-        let mut salt = || self.salt();
-        let secrets = seal::seal(&mut output, &operation.output, &mut salt).map_err(crate::not_canonical)?;
-        let digest = canonical::digest(&output).map_err(crate::not_canonical)?;
-        let mut writes = vec![self.put_body(keys::output(&state.workspace, &state.id, step), &output).await?];
-        for secret in secrets.into_iter().take(OUTPUT_SECRETS_MAX) {
-            let key = keys::vault(&state.workspace, &state.id, &secret.commitment);
-            writes.push(self.put_body(key, &secret).await?);
-        }
-        Ok((digest, writes))
+        let stored = self.store_output((&state.workspace, &state.id), step, &operation, output).await?;
+        Ok((stored.digest, stored.writes))
     }
 
     /// The result of a tool that answered 202. The warrant that the call carried is the credential.
@@ -265,10 +252,11 @@ impl Engine {
                     Outcome::Completed { output }
                 }
                 (None, Some(error)) => {
-                    let text = |key: &str| error.get(key).and_then(Value::as_str).map(str::to_owned);
+                    let text = |key: &str| error.get(key).and_then(Value::as_str);
+                    let words = self.words_of_step(&loaded.state, step).await?;
                     Outcome::Failed {
-                        code: text("code").unwrap_or_else(|| "TOOL_FAILED".into()),
-                        message: text("message").unwrap_or_default(),
+                        code: words.code(text("code"), "TOOL_FAILED"),
+                        message: words.message("the tool reported a failure", &[text("message")]),
                     }
                 }
                 _ => {

@@ -13,7 +13,6 @@ use contracts::{
     verdict::Verdict,
 };
 use cs_core::{
-    canonical,
     execution::{Execution, Step},
     plan,
 };
@@ -71,7 +70,7 @@ impl Engine {
             Ok(resolved) => resolved,
             Err(prepared) => return Ok(prepared),
         };
-        let Resolved { call, operation, own_operation, sealed, opened, writes } = *resolved;
+        let Resolved { call, operation, own_operation, sealed, opened, words } = *resolved;
         // Values that came from other steps were not there when the plan was judged, and usage has gone on since: judge
         // again, with them.
         let usage =
@@ -79,7 +78,7 @@ impl Engine {
         if purpose == Purpose::Run && (!planned.wires.is_empty() || !usage.is_empty()) {
             let own = record.hold.as_ref().map(|hold| hold.meters.as_slice()).unwrap_or_default();
             let usage = usage::without(usage, own);
-            match self.judge_actual(state, facts, planned, &sealed, (usage, snapshot)).await? {
+            match self.judge_actual(state, facts, planned, &sealed.visible(), (usage, snapshot)).await? {
                 (Verdict::Autonomous, _) => {}
                 (Verdict::Assist, reasons) => {
                     let approved = record.approval.is_some() || state.grant_for(&planned.id).is_some();
@@ -116,10 +115,10 @@ impl Engine {
         Ok(Prepared::Call(Box::new(Ready {
             step: planned.id.clone(),
             purpose,
-            input_digest: canonical::digest(&sealed).map_err(crate::not_canonical)?,
+            input_digest: sealed.digest().map_err(crate::not_canonical)?,
             spend,
             reserved,
-            writes,
+            words,
             input: opened,
             call,
             operation,

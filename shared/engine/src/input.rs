@@ -1,17 +1,18 @@
 //! The input of a call: wires and conditions resolved on the outputs of other steps, sensitive values sealed for the
 //! evidence and opened for the call. And the outputs themselves.
 
-use crate::{Answer, Engine, Snapshot, gate::Prepared, keys, ports::Write};
+use crate::{Answer, Engine, Snapshot, gate::Prepared, keys, ports::Write, vault, words::Words};
 use contracts::{
-    Code, Digest, Problem, StepId,
+    Code, Digest, ExecutionId, Problem, StepId, WorkspaceId,
     event::{BlockReason, Purpose},
     plan::{Call, PlanStep},
 };
 use cs_core::{
     canonical,
     execution::Execution,
-    plan::wiring,
-    seal::{self, Secret},
+    plan::wiring::{self, Input, Missing},
+    schema::within,
+    seal::{self, Opened, Sealed, Secrets},
     skill::CompiledOperation,
 };
 use serde_json::{Value, json};
@@ -20,13 +21,15 @@ use std::{
     sync::Arc,
 };
 
+/// What is known of an execution's outputs, and of its draft's sealed literals, while it advances.
 #[derive(Default)]
 pub(crate) struct Outputs {
-    values: HashMap<StepId, Arc<Value>>,
+    values: HashMap<StepId, Arc<Opened>>,
+    literals: Option<Arc<Secrets>>,
 }
 
 impl Outputs {
-    pub(crate) fn put(&mut self, step: StepId, value: Arc<Value>) {
+    pub(crate) fn put(&mut self, step: StepId, value: Arc<Opened>) {
         self.values.insert(step, value);
     }
 }
@@ -38,16 +41,23 @@ pub(crate) struct Resolved {
     pub(crate) operation: Arc<CompiledOperation>,
     /// The step's own operation.
     pub(crate) own_operation: Arc<CompiledOperation>,
-    /// The input as the evidence holds it.
-    pub(crate) sealed: Value,
+    /// The input as the evidence holds it. The same for the same plan and outputs.
+    pub(crate) sealed: Sealed,
     /// The input with its sensitive values.
     pub(crate) opened: Value,
-    /// Sealed values that the input added.
-    pub(crate) writes: Vec<Write>,
+    /// What evidence takes of the tool's words.
+    pub(crate) words: Words,
 }
 
 /// A call with its input, or why there is none.
 pub(crate) type Resolution = Result<Box<Resolved>, Prepared>;
+
+/// An output on its way into the store.
+pub(crate) struct StoredOutput {
+    pub(crate) digest: Digest,
+    pub(crate) writes: Vec<Write>,
+    pub(crate) opened: Opened,
+}
 
 impl Engine {
     /// The compiled operation of a planned call, from the very skill the plan pinned. INVARIANT (no-effect-without-plan).
@@ -77,39 +87,61 @@ impl Engine {
         self.pinned(state, &planned.call, &snapshot)
     }
 
-    async fn output(&self, state: &Execution, step: &StepId, outputs: &mut Outputs) -> Answer<Option<Arc<Value>>> {
-        if let Some(value) = outputs.values.get(step) {
-            return Ok(Some(value.clone()));
+    /// Seals an output: what stores it, and what the next steps take.
+    pub(crate) async fn store_output(
+        &self,
+        (workspace, id): (&WorkspaceId, &ExecutionId),
+        step: &StepId,
+        operation: &CompiledOperation,
+        output: Value,
+    ) -> Answer<StoredOutput> {
+        let places = operation.output.sensitive_in(&output);
+        let (sealed, secrets) = seal::seal(output, &places, &mut |_| self.salt()).map_err(crate::not_canonical)?;
+        let mut writes = vec![self.put_body(keys::output(workspace, id, step), &sealed).await?];
+        let name = vault::output_name(step);
+        writes.extend(self.keep_secrets((workspace, id), &name, &secrets).await?);
+        let digest = sealed.digest().map_err(crate::not_canonical)?;
+        let opened = sealed.open(&secrets).map_err(crate::not_canonical)?;
+        Ok(StoredOutput { digest, writes, opened })
+    }
+
+    // The output of a step, opened wholly.
+    async fn output(&self, state: &Execution, step: &StepId, outputs: &mut Outputs) -> Answer<()> {
+        if outputs.values.contains_key(step) {
+            return Ok(());
         }
         let Some(wanted) = state.step(step).and_then(|step| step.output.clone()) else {
-            return Ok(None);
+            return Ok(());
         };
         let key = keys::output(&state.workspace, &state.id, step);
-        let Some(value) = self.get_body::<Value>(&key).await? else {
-            return Ok(None);
+        let Some(sealed) = self.get_body::<Sealed>(&key).await? else {
+            return Ok(());
         };
-        if canonical::digest(&value).map_err(crate::not_canonical)? != wanted {
+        if sealed.digest().map_err(crate::not_canonical)? != wanted {
             let message = format!("the stored output of `{step}` is not the one in the trace");
             return Err(Problem { retryable: false, ..Problem::new(Code::InternalError, message) });
         }
-        let value = Arc::new(value);
-        outputs.put(step.clone(), value.clone());
-        Ok(Some(value))
+        let secrets = if sealed.seals.is_empty() {
+            Secrets::new()
+        } else {
+            self.secrets((&state.workspace, &state.id), &vault::output_name(step)).await?
+        };
+        let opened = sealed.open(&secrets).map_err(crate::not_canonical)?;
+        outputs.put(step.clone(), Arc::new(opened));
+        Ok(())
     }
 
-    async fn vault(&self, state: &Execution, value: &Value, found: &mut HashMap<Digest, Value>) -> Answer<()> {
-        let mut wanted = BTreeSet::new();
-        collect_sealed(value, &mut wanted);
-        for commitment in wanted {
-            if found.contains_key(&commitment) {
-                continue;
-            }
-            let key = keys::vault(&state.workspace, &state.id, &commitment);
-            if let Some(secret) = self.get_body::<Secret>(&key).await? {
-                found.insert(commitment, secret.value);
-            }
+    // The sealed literals of the draft, where a step has any.
+    async fn literals(&self, state: &Execution, planned: &PlanStep, outputs: &mut Outputs) -> Answer<Arc<Secrets>> {
+        if planned.seals.is_empty() && planned.when_seals.is_empty() {
+            return Ok(Arc::default());
         }
-        Ok(())
+        if let Some(literals) = &outputs.literals {
+            return Ok(literals.clone());
+        }
+        let literals = Arc::new(self.secrets((&state.workspace, &state.id), vault::DRAFT).await?);
+        outputs.literals = Some(literals.clone());
+        Ok(literals)
     }
 
     /// Resolves the input of a step's own call, of its probe or of its compensation.
@@ -131,74 +163,93 @@ impl Engine {
                 }));
             }
         };
-        for wire in planned.wires.iter().map(|wire| &wire.from).chain(planned.when.iter().map(|when| &when.from)) {
-            self.output(state, wire, outputs).await?;
+        let literals = self.literals(state, planned, outputs).await?;
+        let from = planned.wires.iter().map(|wire| &wire.from).chain(planned.when.iter().map(|when| &when.from));
+        for step in from.chain((purpose == Purpose::Compensate).then_some(&planned.id)) {
+            self.output(state, step, outputs).await?;
         }
         let at = |id: &StepId| outputs.values.get(id).map(Arc::as_ref);
         if let Some(when) = &planned.when
             && purpose == Purpose::Run
-            && !wiring::holds(when, at(&when.from))
         {
-            return Ok(Err(Prepared::Skip(format!("the condition on `{}` {} does not hold", when.from, when.path))));
-        }
-        let mut input = match wiring::resolve(planned, at) {
-            Ok(input) => input,
-            Err(wire) => {
-                let message =
-                    format!("the output of `{}` has no `{}` for the input's `{}`", wire.from, wire.path, wire.to);
-                return refuse("INPUT_MISSING", message);
+            match wiring::holds(planned, &literals, at(&when.from)) {
+                Ok(true) => {}
+                Ok(false) => {
+                    let why = format!("the condition on `{}` {} does not hold", when.from, when.path);
+                    return Ok(Err(Prepared::Skip(why)));
+                }
+                Err(missing) => return Ok(Err(missing_input(&missing))),
             }
+        }
+        let input = match wiring::resolve(planned, &literals, at) {
+            Ok(input) => input,
+            Err(missing) => return Ok(Err(missing_input(&missing))),
         };
-        let (call, operation) = match (purpose, &planned.probe, &planned.compensate) {
-            (Purpose::Run, _, _) => (planned.call.clone(), own_operation.clone()),
+        let (call, operation, input) = match (purpose, &planned.probe, &planned.compensate) {
+            (Purpose::Run, _, _) => (planned.call.clone(), own_operation.clone(), input),
             (Purpose::Probe, Some(probe), _) => {
                 let key = state.idempotency_key(&planned.id, "");
-                input = json!({ "idempotencyKey": key });
-                (probe.clone(), self.pinned(state, probe, snapshot)?)
+                let input = Input { value: json!({ "idempotencyKey": key }), ..Input::default() };
+                (probe.clone(), self.pinned(state, probe, snapshot)?, input)
             }
             (Purpose::Compensate, _, Some(undo)) => {
-                let output = self.output(state, &planned.id, outputs).await?;
-                let both = json!({ "input": input, "output": output.as_deref() });
-                let fields = undo.input.iter();
-                input = fields
-                    .filter_map(|(field, pointer)| Some((field.clone(), both.pointer(pointer)?.clone())))
-                    .collect::<serde_json::Map<_, _>>()
-                    .into();
-                (undo.call.clone(), self.pinned(state, &undo.call, snapshot)?)
+                let salts = input.sensitive.iter();
+                let salts = salts.map(|(place, salts)| (place.clone(), salts.concat())).collect();
+                let own = Opened { value: input.value, salts, ..Opened::default() };
+                match wiring::compensation_input(&undo.input, &own, at(&planned.id)) {
+                    Ok(input) => (undo.call.clone(), self.pinned(state, &undo.call, snapshot)?, input),
+                    Err(missing) => return Ok(Err(missing_input(&missing))),
+                }
             }
             (Purpose::Probe | Purpose::Compensate, _, _) => {
                 return refuse("NOT_DECLARED", "the operation declares no such call".into());
             }
         };
-        let mut salt = || self.salt();
-        let mut known: HashMap<Digest, Value> = HashMap::new();
-        let mut writes = Vec::new();
-        for secret in seal::seal(&mut input, &operation.input, &mut salt).map_err(crate::not_canonical)? {
-            known.insert(secret.commitment.clone(), secret.value.clone());
-            let key = keys::vault(&state.workspace, &state.id, &secret.commitment);
-            writes.push(self.put_body(key, &secret).await?);
+        let issues = operation.input.issues(&input.value, &BTreeSet::new(), "/input");
+        if let Some(issue) = issues.first() {
+            return refuse("INPUT_INVALID", format!("{}: {}", issue.pointer, issue.message));
         }
-        self.vault(state, &input, &mut known).await?;
-        let Some(opened) = seal::open(&input, &|commitment| known.get(commitment).cloned()) else {
-            return refuse("SEALED_VALUE_GONE", "a sensitive value was redacted before the call".into());
-        };
-        if !operation.input.accepts(&opened) {
-            let issues = operation.input.issues(&opened, &BTreeSet::new(), "/input");
-            let what = issues.first().map(|issue| format!("{}: {}", issue.pointer, issue.message));
-            return refuse("INPUT_INVALID", what.unwrap_or_default());
-        }
-        Ok(Ok(Box::new(Resolved { call, operation, own_operation, sealed: input, opened, writes })))
+        let words = self.words_of(state, planned, snapshot);
+        let sealed = seal_input(state, (planned, purpose), &operation, &input)?;
+        let opened = input.value;
+        Ok(Ok(Box::new(Resolved { call, operation, own_operation, sealed, opened, words })))
     }
 }
 
-fn collect_sealed(value: &Value, into: &mut BTreeSet<Digest>) {
-    if let Some(commitment) = seal::sealed(value) {
-        into.insert(commitment);
-        return;
+fn missing_input(missing: &Missing) -> Prepared {
+    match missing {
+        Missing::Value(wire) => {
+            let message =
+                format!("the output of `{}` has no `{}` for the input's `{}`", wire.from, wire.path, wire.to);
+            Prepared::Refuse { code: "INPUT_MISSING", message }
+        }
+        Missing::Gone => {
+            let message = "a sensitive value was redacted before the call".to_owned();
+            Prepared::Refuse { code: "SEALED_VALUE_GONE", message }
+        }
     }
-    match value {
-        Value::Object(map) => map.values().for_each(|inner| collect_sealed(inner, into)),
-        Value::Array(items) => items.iter().for_each(|item| collect_sealed(item, into)),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-    }
+}
+
+/// An input as evidence holds it: sealed where its schema says so and where a sensitive value came along a wire. Salts
+/// are made from those of what came in, so that the same input has the same digest whenever it is looked at: an approval
+/// names it. A value whose source was not sealed stands in clear where it came from, and its salt hides nothing.
+fn seal_input(
+    state: &Execution,
+    (planned, purpose): (&PlanStep, Purpose),
+    operation: &CompiledOperation,
+    input: &Input,
+) -> Answer<Sealed> {
+    let mut places = operation.input.sensitive_in(&input.value);
+    places.extend(input.sensitive.keys().cloned());
+    let purpose = format!("{purpose:?}");
+    let mut salt = |place: &str| {
+        let carried = input.sensitive.iter();
+        let carried = carried.filter(|(other, _)| within(other, place) || within(place, other));
+        let salts = carried.flat_map(|(_, salts)| salts.iter().map(String::as_bytes));
+        let context = ["countersign/salt/1", state.id.as_str(), planned.id.as_str(), &purpose, place];
+        let parts: Vec<&[u8]> = context.iter().map(|part| part.as_bytes()).chain(salts).collect();
+        canonical::digest_parts(&parts).hex().chars().take(32).collect()
+    };
+    let sealed = seal::seal(input.value.clone(), &places, &mut salt).map_err(crate::not_canonical)?;
+    Ok(sealed.0)
 }

@@ -44,9 +44,16 @@ pub fn body(workspace: &WorkspaceId, id: &ExecutionId, name: &str) -> Key {
 pub fn output(workspace: &WorkspaceId, id: &ExecutionId, step: &StepId) -> Key {
     key(execution(workspace, id), format!("b#out#{step}"))
 }
-/// A sealed value.
-pub fn vault(workspace: &WorkspaceId, id: &ExecutionId, commitment: &Digest) -> Key {
-    key(execution(workspace, id), format!("v#{}", commitment.hex()))
+/// Prefix of the partitions of the vault.
+pub const VAULT: &str = "vault#";
+/// What the seals of one document hide: `draft`, `out#<step>`. In partitions of their own, which only the function that
+/// calls tools may read: no other prefix is theirs.
+pub fn vault(workspace: &WorkspaceId, id: &ExecutionId, document: &str) -> Key {
+    key(format!("{VAULT}{workspace}#{id}"), document)
+}
+/// Uploaded artifacts of a workspace. No record: their blobs lie under its partition.
+pub fn artifacts(workspace: &WorkspaceId) -> Key {
+    key(format!("ws#{workspace}#artifact"), "")
 }
 
 fn shard(text: &str, shards: u8) -> u8 {

@@ -34,8 +34,10 @@ mod sweep;
 mod switches;
 mod trust;
 mod usage;
+mod vault;
 mod verify;
 mod webhooks;
+mod words;
 
 pub use access::Caller;
 pub use advance::{Next, Step as NextStep};
@@ -51,7 +53,7 @@ pub use sweep::Swept;
 pub use webhooks::{NewWebhook, Webhook, Webhooks};
 
 use contracts::{Code, Problem, capability::Capability};
-use ports::{Blobs, Clock, Fault, Ids, Notifier, Signals, Signer, Table, Tools};
+use ports::{Blobs, Clock, Fault, Ids, Notifier, Signals, Signer, Table, Tools, VaultKeys};
 use std::sync::Arc;
 
 /// What a deployment decides.
@@ -100,6 +102,7 @@ pub struct Ports {
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<dyn Ids>,
     pub signer: Arc<dyn Signer>,
+    pub vault_keys: Arc<dyn VaultKeys>,
 }
 
 /// The use cases.

@@ -1,8 +1,10 @@
 //! The table and the blobs in memory: for tests, the simulation, and as the model of the contract.
 
-use crate::ports::{Blobs, Condition, Fault, Item, Key, NotCommitted, Query, Table, Write};
+use crate::ports::{
+    BlobName, Blobs, Condition, DataKey, Fault, Item, Key, NotCommitted, Query, Table, VaultKeys, Write,
+};
 use async_trait::async_trait;
-use contracts::{Digest, limits::TRANSACT_ITEMS_MAX};
+use contracts::limits::TRANSACT_ITEMS_MAX;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     ops::Bound,
@@ -104,17 +106,44 @@ impl Table for MemoryTable {
 /// Blobs in memory.
 #[derive(Debug, Default)]
 pub struct MemoryBlobs {
-    blobs: Mutex<HashMap<Digest, Vec<u8>>>,
+    blobs: Mutex<HashMap<BlobName, Vec<u8>>>,
+}
+
+impl MemoryBlobs {
+    /// Everything stored, for checks.
+    pub fn dump(&self) -> HashMap<BlobName, Vec<u8>> {
+        self.blobs.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 #[async_trait]
 impl Blobs for MemoryBlobs {
-    async fn put(&self, digest: &Digest, bytes: &[u8]) -> Result<(), Fault> {
+    async fn put(&self, name: &BlobName, bytes: &[u8]) -> Result<(), Fault> {
         let mut blobs = self.blobs.lock().unwrap_or_else(PoisonError::into_inner);
-        blobs.insert(digest.clone(), bytes.to_vec());
+        blobs.insert(name.clone(), bytes.to_vec());
         Ok(())
     }
-    async fn get(&self, digest: &Digest) -> Result<Option<Vec<u8>>, Fault> {
-        Ok(self.blobs.lock().unwrap_or_else(PoisonError::into_inner).get(digest).cloned())
+    async fn get(&self, name: &BlobName) -> Result<Option<Vec<u8>>, Fault> {
+        Ok(self.blobs.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned())
+    }
+}
+
+/// A key of the vault that is at hand.
+#[derive(Clone, Copy, Debug)]
+pub struct FixedVaultKey(pub [u8; 32]);
+
+/// How a fixed key says which it is.
+const FIXED: &[u8] = b"fixed";
+
+#[async_trait]
+impl VaultKeys for FixedVaultKey {
+    async fn data_key(&self) -> Result<DataKey, Fault> {
+        Ok(DataKey { key: self.0, wrapped: FIXED.to_vec() })
+    }
+    async fn open_key(&self, wrapped: &[u8]) -> Result<[u8; 32], Fault> {
+        if wrapped != FIXED {
+            return Err(Fault::Corrupt("the vault's entry is under another key".into()));
+        }
+        Ok(self.0)
     }
 }

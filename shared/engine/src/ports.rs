@@ -128,13 +128,62 @@ pub trait Table: Send + Sync {
     async fn transact(&self, writes: Vec<Write>) -> Result<(), NotCommitted>;
 }
 
-/// Large bodies, by digest.
+/// Where a blob lies: under the partition of the record that names it, by its digest.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BlobName {
+    partition: String,
+    digest: Digest,
+}
+
+impl BlobName {
+    /// The blob of a record.
+    pub fn of(record: &Key, digest: Digest) -> Self {
+        Self { partition: record.partition.clone(), digest }
+    }
+    /// Its digest.
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+    /// A relative path that no other name has: the words of the partition, escaped, and the digest.
+    pub fn path(&self) -> String {
+        let mut path = String::new();
+        for word in self.partition.split('#') {
+            for byte in word.bytes() {
+                match byte {
+                    b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' => path.push(char::from(byte)),
+                    other => path.push_str(&format!("={other:02x}")),
+                }
+            }
+            path.push_str(if word.is_empty() { "=-/" } else { "/" });
+        }
+        path + self.digest.hex()
+    }
+}
+
+/// Large bodies. What a name holds never changes.
 #[async_trait]
 pub trait Blobs: Send + Sync {
-    /// Stores bytes under their digest. Durable when it returns.
-    async fn put(&self, digest: &Digest, bytes: &[u8]) -> Result<(), Fault>;
-    /// The bytes of a digest.
-    async fn get(&self, digest: &Digest) -> Result<Option<Vec<u8>>, Fault>;
+    /// Stores bytes. Durable when it returns.
+    async fn put(&self, name: &BlobName, bytes: &[u8]) -> Result<(), Fault>;
+    /// The bytes of a name.
+    async fn get(&self, name: &BlobName) -> Result<Option<Vec<u8>>, Fault>;
+}
+
+/// A key that encrypts entries of the vault, and the form in which it may be stored beside them.
+#[derive(Clone)]
+pub struct DataKey {
+    pub key: [u8; 32],
+    /// Only the keeper can turn it into the key again.
+    pub wrapped: Vec<u8>,
+}
+
+/// Keeper of the key that the vault is encrypted under, outside the table.
+#[async_trait]
+pub trait VaultKeys: Send + Sync {
+    /// A key to encrypt with.
+    async fn data_key(&self) -> Result<DataKey, Fault>;
+    /// The key that was wrapped so.
+    async fn open_key(&self, wrapped: &[u8]) -> Result<[u8; 32], Fault>;
 }
 
 /// One call to a tool, ready to send.

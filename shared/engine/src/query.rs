@@ -22,12 +22,13 @@ use contracts::{
 use cs_core::{
     execution::StepState,
     plan::{self, Rejected},
+    seal::Sealed,
     skill::Registry,
 };
 use futures_util::FutureExt as _;
 use policy::{Authority, PlanVerdict};
 use serde_json::{Map, Value};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// Days a listing goes back when the caller does not say.
 const LIST_DAYS_DEFAULT: i64 = 31;
@@ -251,12 +252,15 @@ impl Engine {
         caller.require("control-plane.audit")?;
         let loaded = self.load_for(caller, &request.execution_id).await?;
         let entries = self.entries(&loaded, request.from_seq.unwrap_or(1)).await?;
-        let mut payloads = Map::new();
+        let (mut payloads, mut seals) = (Map::new(), BTreeMap::new());
         if request.include_payloads {
             for step in loaded.state.steps.iter().filter(|step| step.output.is_some()) {
                 let key = keys::output(&loaded.state.workspace, &loaded.state.id, &step.id);
-                if let Some(output) = self.get_body::<Value>(&key).await? {
-                    payloads.insert(step.id.to_string(), output);
+                if let Some(output) = self.get_body::<Sealed>(&key).await? {
+                    payloads.insert(step.id.to_string(), output.value);
+                    if !output.seals.is_empty() {
+                        seals.insert(step.id.to_string(), output.seals);
+                    }
                 }
             }
         }
@@ -270,6 +274,7 @@ impl Engine {
                 sealed: loaded.state.status.ended(),
             },
             payloads,
+            seals,
         })
     }
 
@@ -285,7 +290,9 @@ impl Engine {
             (None, Some(draft)) => {
                 check_draft(&draft)?;
                 let snapshot = self.snapshot(&caller.workspace).await?;
-                let compiled = match plan::compile(&draft, &snapshot.registry) {
+                // Policies see a draft as they would if it was submitted: without its sensitive values.
+                let draft = self.seal_draft(&caller.workspace, plan::parse(&draft)).await?;
+                let compiled = match plan::compile_parsed(draft.parsed(), &snapshot.registry) {
                     Ok(compiled) => compiled,
                     Err(Rejected::Diagnostics(issues)) => {
                         return Err(Problem::new(Code::ValidationFailed, "the draft is not a plan").issues(issues));

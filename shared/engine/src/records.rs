@@ -3,10 +3,9 @@
 use contracts::{
     Digest, ExecutionId, StepId, Timestamp, WorkspaceId,
     command::PlaybookCall,
-    draft::Draft,
     event::{Actor, Metadata, SubmitMode},
 };
-use cs_core::{execution::Execution, trace};
+use cs_core::{execution::Execution, plan::ParsedDraft, trace};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -76,11 +75,11 @@ pub struct IntentRecord {
     pub playbook: Option<PlaybookCall>,
 }
 
-/// The draft that was compiled, sealed, and the skills it was compiled against.
+/// The draft that was compiled: parsed and sealed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DraftRecord {
-    pub draft: Draft,
+    pub draft: ParsedDraft,
 }
 
 /// What is not yet sent of one commit.

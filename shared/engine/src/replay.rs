@@ -68,7 +68,7 @@ impl Engine {
         let pins = stored.plan().skills.iter();
         let found = pins.filter_map(|pin| snapshot.skill(&pin.key, &pin.version));
         let skills: Vec<_> = found.map(|installed| installed.skill.clone()).collect();
-        Ok(match plan::compile(&draft.draft, &Registry::new(skills)) {
+        Ok(match plan::compile_parsed(&draft.draft, &Registry::new(skills)) {
             Ok(compiled) if *compiled.digest() == facts.digest => None,
             Ok(compiled) => {
                 let (stored, replayed) = (to_value(stored.plan()), to_value(compiled.plan()));

@@ -2,7 +2,7 @@
 
 use crate::{
     Answer, Caller, Engine, bodies, busy, keys,
-    ports::{Condition, Fault, Item, Key, Query, Write},
+    ports::{BlobName, Condition, Fault, Item, Key, Query, Write},
     trust::ended,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD as B64};
@@ -96,7 +96,7 @@ impl Engine {
             return Ok(given);
         }
         let workspace = &caller.workspace;
-        let bytes = self.artifact_bytes(&request).await?;
+        let bytes = self.artifact_bytes(workspace, &request).await?;
         for _ in 0..TRIES_MAX {
             let now = self.now();
             let (trust_version, trust) = self.trust_policy(workspace).await?;
@@ -160,7 +160,8 @@ impl Engine {
                 downgrade_from: downgrade.from.clone(),
             });
             if !bytes.is_empty() {
-                self.ports.blobs.put(&request.artifact_digest, &bytes).await?;
+                let name = BlobName::of(&keys::artifacts(workspace), request.artifact_digest.clone());
+                self.ports.blobs.put(&name, &bytes).await?;
             }
             let mut item = bodies::item(version + 1, &record)?;
             item.fields.insert("disabled".into(), 0);
@@ -182,7 +183,7 @@ impl Engine {
     /// Looks at a skill as an installation would, and installs nothing.
     pub async fn verify_skill(&self, caller: &Caller, request: InstallSkill) -> Answer<SkillVerified> {
         caller.require("control-plane.skill-registry")?;
-        let bytes = self.artifact_bytes(&request).await?;
+        let bytes = self.artifact_bytes(&caller.workspace, &request).await?;
         let (_, trust) = self.trust_policy(&caller.workspace).await?;
         let mut found = self.admit(&request, &bytes, &trust, self.now());
         if found.issues.is_empty() {
@@ -209,7 +210,7 @@ impl Engine {
     }
 
     // The bytes that the artifact's digest is compared with: none where none came.
-    async fn artifact_bytes(&self, request: &InstallSkill) -> Answer<Vec<u8>> {
+    async fn artifact_bytes(&self, workspace: &WorkspaceId, request: &InstallSkill) -> Answer<Vec<u8>> {
         let invalid = |message: String| {
             let issue = Issue::new("/artifact", message.clone());
             Problem::new(Code::ValidationFailed, message).issue(issue)
@@ -219,8 +220,12 @@ impl Engine {
             Some(ArtifactSource::Bytes(text)) => {
                 B64.decode(text).map_err(|_| invalid("`bytes` is not base64".into()))?
             }
-            // Bytes that are not those of the digest are refused like any others.
-            Some(ArtifactSource::Blob(digest)) => self.ports.blobs.get(digest).await?.unwrap_or_default(),
+            // What the workspace itself uploaded before. Bytes that are not those of the digest are refused like any
+            // others.
+            Some(ArtifactSource::Blob(digest)) => {
+                let name = BlobName::of(&keys::artifacts(workspace), digest.clone());
+                self.ports.blobs.get(&name).await?.unwrap_or_default()
+            }
         };
         if bytes.len() > ARTIFACT_BYTES_MAX {
             return Err(invalid(format!("an artifact of at most {ARTIFACT_BYTES_MAX} bytes")));

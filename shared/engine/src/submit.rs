@@ -49,7 +49,7 @@ impl Engine {
             None => caller.traceparent.clone(),
         };
         let draft = match (request.draft, &request.playbook) {
-            (Some(draft), None) => Some(Ok(draft)),
+            (Some(draft), None) => Some(Ok(cs_core::plan::parse(&draft))),
             (None, Some(call)) => {
                 let snapshot = self.snapshot(&workspace).await?;
                 Some(cs_core::playbook::expand(call, &snapshot.registry))
@@ -166,14 +166,6 @@ fn check(caller: &Caller, request: &SubmitIntent) -> Answer<()> {
         let message = "without a draft or a playbook there is nothing to compile: send one, or `\"mode\": \"manual\"` and \
                        compile later";
         issues.push(Issue::new("/draft", message));
-    }
-    if let Some(draft) = &request.draft {
-        for (index, step) in draft.steps.iter().enumerate() {
-            if step.with.values().any(cs_core::seal::holds_sealed) {
-                issues
-                    .push(Issue::new(format!("/draft/steps/{index}/with"), "`$sealed` is for Countersign to write"));
-            }
-        }
     }
     if issues.is_empty() {
         return Ok(());

@@ -1,8 +1,7 @@
-//! Large bodies as files named by their digest, and exports as files.
+//! Large bodies as files, in a folder for each record partition, and exports as files.
 
 use async_trait::async_trait;
-use contracts::Digest;
-use engine::ports::{Archive, Blobs, Fault};
+use engine::ports::{Archive, BlobName, Blobs, Fault};
 use std::{
     fs::{self, File},
     io::{ErrorKind, Write as _},
@@ -21,8 +20,8 @@ impl FileBlobs {
         fs::create_dir_all(folder)?;
         Ok(Self { folder: folder.to_owned() })
     }
-    fn path(&self, digest: &Digest) -> PathBuf {
-        self.folder.join(digest.hex())
+    fn path(&self, name: &BlobName) -> PathBuf {
+        self.folder.join(name.path())
     }
 }
 
@@ -76,13 +75,15 @@ fn fault(error: std::io::Error) -> Fault {
 
 #[async_trait]
 impl Blobs for FileBlobs {
-    async fn put(&self, digest: &Digest, bytes: &[u8]) -> Result<(), Fault> {
-        let (path, bytes, folder) = (self.path(digest), bytes.to_vec(), self.folder.clone());
+    async fn put(&self, name: &BlobName, bytes: &[u8]) -> Result<(), Fault> {
+        let (path, bytes) = (self.path(name), bytes.to_vec());
         let write = move || -> std::io::Result<()> {
             if path.exists() {
                 return Ok(());
             }
-            write_whole(&path, &folder, &bytes)
+            let folder = path.parent().unwrap_or(Path::new("."));
+            fs::create_dir_all(folder)?;
+            write_whole(&path, folder, &bytes)
         };
         tokio::task::spawn_blocking(write)
             .await
@@ -90,8 +91,8 @@ impl Blobs for FileBlobs {
             .map_err(fault)
     }
 
-    async fn get(&self, digest: &Digest) -> Result<Option<Vec<u8>>, Fault> {
-        match tokio::fs::read(self.path(digest)).await {
+    async fn get(&self, name: &BlobName) -> Result<Option<Vec<u8>>, Fault> {
+        match tokio::fs::read(self.path(name)).await {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(fault(error)),

@@ -9,12 +9,14 @@ mod notify;
 mod relay;
 mod schedule;
 mod table;
+mod vault_key;
 mod walker;
 
 pub use blobs::{FileArchive, FileBlobs};
 pub use node::{Identity, Node, Options, StartError};
 pub use notify::LocalNotifier;
 pub use table::{EmbeddedTable, Stats};
+pub use vault_key::FileVaultKey;
 
 /// Small answers leave at once instead of waiting for more.
 fn nodelay(stream: &mut tokio::net::TcpStream) {

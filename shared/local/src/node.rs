@@ -1,20 +1,17 @@
 //! A node: everything in one process.
 
 use crate::{
-    EmbeddedTable, FileArchive, FileBlobs, LocalNotifier, asl::Machine, nodelay, relay, schedule, walker::Walker,
+    EmbeddedTable, FileArchive, FileBlobs, FileVaultKey, LocalNotifier, asl::Machine, nodelay, relay, schedule,
+    vault_key::secret_file, walker::Walker,
 };
 use axum::serve::ListenerExt as _;
 use contracts::{Problem, WorkspaceId};
 use cs_core::warrant;
 use edge::Routes;
-use engine::{
-    Answer, Config, Engine, Ports,
-    ports::{Ids as _, Signals as _},
-};
+use engine::{Answer, Config, Engine, Ports, ports::Signals as _};
 use host::{HttpTools, SystemClock, SystemIds};
 use std::{
     fs,
-    io::Write as _,
     net::SocketAddr,
     path::{Path as FilePath, PathBuf},
     sync::Arc,
@@ -83,6 +80,7 @@ impl Node {
         let table = Arc::new(table);
         let blobs = FileBlobs::open(&options.data.join("blobs")).map_err(folder)?;
         let ring = keyring(&options.data, options.new_warrant_key).map_err(folder)?;
+        let vault_keys = FileVaultKey::open(&options.data).map_err(folder)?;
         let listener =
             TcpListener::bind(options.listen).await.map_err(|error| StartError::Listen(options.listen, error))?;
         let address = listener.local_addr().map_err(|error| StartError::Listen(options.listen, error))?;
@@ -98,6 +96,7 @@ impl Node {
             clock: Arc::new(SystemClock),
             ids: Arc::new(SystemIds),
             signer: Arc::new(Arc::new(ring)),
+            vault_keys: Arc::new(vault_keys),
         };
         let config = Config {
             allow_private_targets: options.allow_private_targets,
@@ -112,7 +111,7 @@ impl Node {
             tokio::spawn(relay::run(Arc::downgrade(&engine), committed, subscriber.clone()));
         }
         let archive = FileArchive::open(&options.data.join("exports")).map_err(folder)?;
-        tokio::spawn(schedule::run(Arc::downgrade(&engine), options.subscriber, archive));
+        tokio::spawn(schedule::run(Arc::downgrade(&engine), table.clone(), options.subscriber, archive));
         let open = engine.open_executions().await.map_err(Problem::from)?;
         if !open.is_empty() {
             tracing::info!(count = open.len(), "driving open executions again");
@@ -176,24 +175,7 @@ fn keyring(data: &FilePath, renew: bool) -> std::io::Result<warrant::Ring> {
 
 // 32 random bytes, readable by the owner only.
 fn signing_key(path: &FilePath) -> std::io::Result<warrant::Key> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let stored = match fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let secret = SystemIds.secret();
-            let aside = path.with_extension("part");
-            let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
-            file.write_all(&secret)?;
-            file.sync_all()?;
-            fs::rename(&aside, path)?;
-            secret.to_vec()
-        }
-        Err(error) => return Err(error),
-    };
-    let secret: [u8; 32] = stored
-        .try_into()
-        .map_err(|_| std::io::Error::new(std::io::ErrorKind::InvalidData, "warrant.key is not 32 bytes"))?;
-    Ok(warrant::Key::new(&secret))
+    Ok(warrant::Key::new(&secret_file(path)?))
 }
 
 /// Every function's routes. Stage events have one fixed subscriber here, so there are no subscriptions.

@@ -8,9 +8,10 @@
 //! later never overlaps what was written out before, and there is little to merge. All else is on the other shelf.
 
 use async_trait::async_trait;
+use contracts::limits::TRANSACT_ITEMS_MAX;
 use engine::{
     memory::{check_form, holds},
-    ports::{Fault, Item, Key, NotCommitted, Query, Table, Write},
+    ports::{Condition, Fault, Item, Key, NotCommitted, Query, Table, Write},
 };
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable as _};
 use std::{
@@ -71,6 +72,32 @@ impl EmbeddedTable {
             .spawn(move || writer.run(waiting))
             .map_err(fjall::Error::Io)?;
         Ok(Self { database, shelves, queue, stats })
+    }
+
+    /// Removes what had its time from the partitions whose name begins with a prefix, as DynamoDB does on its own.
+    pub async fn forget(&self, prefix: &str, now_seconds: i64) -> Result<usize, Fault> {
+        let expired = self.expired(prefix, now_seconds)?;
+        for writes in expired.chunks(TRANSACT_ITEMS_MAX) {
+            let removed = self.transact(writes.to_vec()).await;
+            removed.map_err(|error| Fault::Unavailable(error.to_string()))?;
+        }
+        Ok(expired.len())
+    }
+
+    fn expired(&self, prefix: &str, now_seconds: i64) -> Result<Vec<Write>, Fault> {
+        let (from, to) = (prefix.as_bytes().to_vec(), format!("{prefix}~").into_bytes());
+        let snapshot = self.database.snapshot();
+        let mut expired = Vec::new();
+        for guard in snapshot.range(self.shelves.of(&from), from..to) {
+            let (key, value) = guard.into_inner().map_err(unavailable)?;
+            if decode_item(&value)?.expires_at.is_some_and(|at| at <= now_seconds) {
+                let text = String::from_utf8_lossy(&key).into_owned();
+                let (partition, sort) = text.split_once('\0').unwrap_or((&text, ""));
+                let key = Key { partition: partition.to_owned(), sort: sort.to_owned() };
+                expired.push(Write::Delete { key, condition: Condition::Any });
+            }
+        }
+        Ok(expired)
     }
 
     /// What was done so far.
@@ -146,7 +173,7 @@ impl Writer {
 
     fn judge(&self, writes: &[Write], changes: &HashMap<Vec<u8>, Option<Item>>) -> Result<(), NotCommitted> {
         for (index, write) in writes.iter().enumerate() {
-            if *write.condition() == engine::ports::Condition::Any {
+            if *write.condition() == Condition::Any {
                 continue;
             }
             let key = encode_key(write.key());

@@ -157,7 +157,7 @@ fn texts(values: &BTreeSet<String>) -> RestrictedExpression {
 }
 
 // A JSON value as Cedar has it. Built as expressions, never as Cedar JSON, whose escapes (`__entity`, `__extn`) an
-// input could abuse. Floats, nulls and sealed values have no place in policies.
+// input could abuse. Floats and nulls have no place in policies; sealed values are not in the input at all.
 fn expression(value: &Value) -> Result<Option<RestrictedExpression>, Unaskable> {
     Ok(match value {
         Value::Null => None,
@@ -168,7 +168,6 @@ fn expression(value: &Value) -> Result<Option<RestrictedExpression>, Unaskable> 
             let items: Result<Vec<_>, _> = items.iter().map(expression).collect();
             Some(RestrictedExpression::new_set(items?.into_iter().flatten()))
         }
-        Value::Object(map) if cs_core::seal::sealed(value).is_some() && map.len() == 1 => None,
         Value::Object(map) => {
             let mut pairs = BTreeMap::new();
             for (key, inner) in map {

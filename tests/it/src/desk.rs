@@ -6,7 +6,7 @@ use cs_core::warrant;
 use engine::{
     Caller, Config, Engine, NextStep, Ports,
     access::{actor, agent_grants, approver_grants},
-    memory::MemoryBlobs,
+    memory::{FixedVaultKey, MemoryBlobs},
     ports::{Clock, Fault, Notifier, Signals, Table, ToolAnswer, ToolCall, Tools},
 };
 use host::SystemIds;
@@ -100,6 +100,7 @@ impl Desk {
             clock: clock.clone(),
             ids: Arc::new(SystemIds),
             signer: Arc::new(Arc::new(warrant::Ring::new(warrant::Key::new(&[7; 32])))),
+            vault_keys: Arc::new(FixedVaultKey([3; 32])),
         };
         let config = Config { allow_private_targets: true, ..Config::default() };
         let engine = Arc::new(Engine::new(ports, config));

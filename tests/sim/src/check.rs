@@ -38,9 +38,9 @@ fn now<T>(future: impl Future<Output = T>) -> T {
 }
 
 pub(crate) fn all(world: &World) {
-    // No secrets in evidence: a sensitive value stands in the vault and nowhere else.
+    // No secrets in evidence: a sensitive value stands nowhere in clear, not even in the vault.
     for (key, item) in world.table.inner.dump() {
-        if !key.sort.starts_with("v#") && item.body.windows(7).any(|window| window == b"S3CRET-") {
+        if item.body.windows(7).any(|window| window == b"S3CRET-") {
             world.findings.add("no-secrets-in-evidence", format!("{}/{}", key.partition, key.sort));
         }
     }

@@ -19,7 +19,7 @@ use engine::{
     Caller, Config, Engine, Ports, Steer,
     access::{actor, agent_grants, approver_grants},
     keys,
-    memory::MemoryTable,
+    memory::{FixedVaultKey, MemoryTable},
     ports::{Condition, Item, Table as _, Write},
 };
 use serde_json::{Value, json};
@@ -95,6 +95,7 @@ pub fn run_on(seed: u64, store: impl FnOnce(&Arc<Shared>) -> Arc<dyn Store>) -> 
         clock: Arc::new(SimClock(shared.clone())),
         ids: Arc::new(SimIds(shared.clone())),
         signer: Arc::new(Arc::new(ring())),
+        vault_keys: Arc::new(FixedVaultKey([3; 32])),
     };
     let config = Config { allow_private_targets: true, ..Config::default() };
     let engine = Arc::new(Engine::new(ports, config));

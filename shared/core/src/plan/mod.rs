@@ -7,9 +7,12 @@
 mod diagnostics;
 mod flow;
 mod order;
+mod parse;
 mod radius;
 pub mod wiring;
 
+pub(crate) use parse::{Inputs, parse_with};
+pub use parse::{ParsedDraft, ParsedStep, parse};
 pub use radius::resolved as resolved_radius;
 
 use diagnostics::Diagnostics;
@@ -22,7 +25,7 @@ use crate::{
 };
 use contracts::{
     Digest, Issue, PlanId, StepId,
-    draft::{Budget, Draft, DraftStep},
+    draft::{Budget, Draft},
     json::escape,
     limits::{PLAN_DEPTH_MAX, PLAN_STEPS_MAX},
     plan::{Call, Plan, PlanCompensate, PlanStep, Radius, SkillPin, Wire},
@@ -75,10 +78,10 @@ pub enum Rejected {
 /// One draft step with what it resolved to. `index` is its place in the draft, for pointers.
 struct Resolved<'a> {
     index: usize,
-    draft: &'a DraftStep,
+    draft: &'a ParsedStep,
     skill: &'a Arc<Skill>,
     operation: &'a Arc<CompiledOperation>,
-    wires: Vec<Wire>,
+    wires: &'a [Wire],
     after: BTreeSet<StepId>,
 }
 
@@ -88,8 +91,13 @@ impl Resolved<'_> {
     }
 }
 
-/// Compiles a draft.
+/// Compiles a draft that holds no sensitive value; one that does is refused.
 pub fn compile(draft: &Draft, registry: &Registry) -> Result<Compiled, Rejected> {
+    compile_parsed(&parse(draft), registry)
+}
+
+/// Compiles a parsed and sealed draft.
+pub fn compile_parsed(draft: &ParsedDraft, registry: &Registry) -> Result<Compiled, Rejected> {
     let mut issues = Diagnostics::default();
     let mut suggestions = Suggestions::default();
     check_form(draft, &mut issues);
@@ -111,7 +119,7 @@ pub fn compile(draft: &Draft, registry: &Registry) -> Result<Compiled, Rejected>
     Ok(Compiled::from_stored(plan)?)
 }
 
-fn check_form(draft: &Draft, issues: &mut Diagnostics) {
+fn check_form(draft: &ParsedDraft, issues: &mut Diagnostics) {
     let mut issue = |code: &str, pointer: String, message: String| issues.push(Issue::coded(code, pointer, message));
     if draft.steps.is_empty() {
         issue("NO_STEPS", "/draft/steps".into(), "a draft has at least one step".into());
@@ -140,7 +148,7 @@ fn check_form(draft: &Draft, issues: &mut Diagnostics) {
 }
 
 fn resolve<'a>(
-    draft: &'a Draft,
+    draft: &'a ParsedDraft,
     registry: &'a Registry,
     suggestions: &mut Suggestions,
     issues: &mut Diagnostics,
@@ -162,7 +170,8 @@ fn resolve<'a>(
                 }
             }
         });
-        let wires = wiring::wires(&step.with, &format!("/draft/steps/{index}/with"), issues);
+        issues.extend(step.faults.iter().cloned());
+        let wires = step.wires.as_slice();
         let mut after: BTreeSet<StepId> = step.after.iter().cloned().collect();
         after.extend(wires.iter().map(|wire| wire.from.clone()));
         after.extend(step.when.iter().map(|when| when.from.clone()));
@@ -189,8 +198,7 @@ fn resolve<'a>(
         if let Some(when) = &step.when {
             unknown(&when.from, "/when/$from");
         }
-        let mut ignored = Diagnostics::default();
-        for wire in wiring::wires(&step.with, "", &mut ignored) {
+        for wire in &step.wires {
             unknown(&wire.from, &format!("/with{}/$from", wire.to));
         }
     }
@@ -204,8 +212,8 @@ fn check_wiring(steps: &[Resolved<'_>], suggestions: &mut Suggestions, issues: &
             return;
         }
         let base = step.at("/with");
-        wiring::check_input(&step.draft.with, &step.wires, step.operation, &base, issues);
-        for wire in &step.wires {
+        wiring::check_input(step, &base, issues);
+        for wire in step.wires {
             if let Some(producer) = by_id.get(wire.from.as_str()) {
                 let ends = (&**producer.operation, &**step.operation);
                 wiring::check_wire(wire, ends, &base, suggestions, issues);
@@ -220,7 +228,7 @@ fn check_wiring(steps: &[Resolved<'_>], suggestions: &mut Suggestions, issues: &
     }
 }
 
-fn build(draft: &Draft, order: &[&Resolved<'_>]) -> Plan {
+fn build(draft: &ParsedDraft, order: &[&Resolved<'_>]) -> Plan {
     let skills: BTreeSet<SkillPin> = order.iter().map(|step| pin(step.skill)).collect();
     let skills: Vec<SkillPin> = skills.into_iter().collect();
     let flow = flow::propagate(order);
@@ -230,16 +238,18 @@ fn build(draft: &Draft, order: &[&Resolved<'_>]) -> Plan {
         let spec = &step.operation.spec;
         let skill = place_of(step.skill, &skills);
         let sibling = |key: &str| step.skill.operation(key).map(|operation| call(step.skill, operation, skill));
-        let mut radius = radius::of_draft(&step.draft.with, &step.wires, spec);
+        let mut radius = radius::of_draft(step, spec);
         radius.data_classes = flow.labels.iter().chain(spec.labels.iter().flat_map(|l| &l.output)).cloned().collect();
         radius::add(&mut total, &radius);
         steps.push(PlanStep {
             id: step.draft.id.clone(),
             call: call(step.skill, step.operation, skill),
-            input: step.draft.with.clone().into(),
+            input: step.draft.input.clone(),
+            seals: step.draft.seals.clone(),
             after: step.after.iter().cloned().collect(),
             when: step.draft.when.clone(),
-            wires: step.wires.clone(),
+            when_seals: step.draft.when_seals.clone(),
+            wires: step.wires.to_vec(),
             labels: flow.labels,
             taint: flow.taint,
             risk_tier: spec.risk_tier,

@@ -1,18 +1,21 @@
 //! Blast radius: writes, money and recipients of a step, as far as its input is known.
 
+use super::Resolved;
 use contracts::{
     draft::Budget,
     manifest::Operation,
-    plan::{PlanStep, Radius, Wire},
+    plan::{PlanStep, Radius},
     verdict::Effect,
 };
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-/// The radius of a draft step; `open` where it depends on values that come later.
-pub(super) fn of_draft(with: &Map<String, Value>, wires: &[Wire], spec: &Operation) -> Radius {
-    let waits = |pointer: &str| wires.iter().any(|wire| crate::schema::within(pointer, &wire.to));
-    let input = Value::Object(with.clone());
-    of_input(&input, spec, waits)
+/// The radius of a draft step; `open` where it depends on values that come later or are sealed.
+pub(super) fn of_draft(step: &Resolved<'_>, spec: &Operation) -> Radius {
+    let hidden = |pointer: &str| {
+        let mut places = step.wires.iter().map(|wire| &wire.to).chain(step.draft.seals.keys());
+        places.any(|place| crate::schema::within(pointer, place) || crate::schema::within(place, pointer))
+    };
+    of_input(&step.draft.input, spec, hidden)
 }
 
 /// The radius of a planned step with its actual input.
@@ -26,8 +29,8 @@ fn of_input(input: &Value, spec: &Operation, waits: impl Fn(&str) -> bool) -> Ra
     let mut radius =
         Radius { writes: declared.and_then(|radius| radius.writes).unwrap_or(default), ..Radius::default() };
     if let Some(money) = declared.and_then(|radius| radius.money.as_ref()) {
-        let amount = look(input, &money.amount).and_then(Value::as_u64);
-        let currency = look(input, &money.currency).and_then(Value::as_str);
+        let amount = input.pointer(&money.amount).and_then(Value::as_u64);
+        let currency = input.pointer(&money.currency).and_then(Value::as_str);
         match (amount, currency) {
             (Some(amount), Some(currency)) if !waits(&money.amount) && !waits(&money.currency) => {
                 radius.money.insert(currency.to_owned(), amount);
@@ -39,7 +42,7 @@ fn of_input(input: &Value, spec: &Operation, waits: impl Fn(&str) -> bool) -> Ra
         if waits(pointer) {
             radius.open = true;
         } else {
-            radius.recipients = match look(input, pointer) {
+            radius.recipients = match input.pointer(pointer) {
                 Some(Value::Array(many)) => many.len() as u64,
                 Some(Value::Null) | None => 0,
                 Some(_) => 1,
@@ -47,12 +50,6 @@ fn of_input(input: &Value, spec: &Operation, waits: impl Fn(&str) -> bool) -> Ra
         }
     }
     radius
-}
-
-// A value, through `$literal`.
-fn look<'v>(input: &'v Value, pointer: &str) -> Option<&'v Value> {
-    let found = input.pointer(pointer)?;
-    Some(found.get("$literal").unwrap_or(found))
 }
 
 /// Adds one radius to another.

@@ -1,134 +1,82 @@
 //! Wiring: where inputs take their values from, whether the types fit, and the values themselves once they are there.
 
-use super::diagnostics::Diagnostics;
+use super::{
+    Resolved,
+    diagnostics::Diagnostics,
+    parse::{secrets_base, secrets_of},
+};
 use crate::{
-    schema::{self, Found},
-    seal,
+    schema::{self, Found, within},
+    seal::{Gone, Opened, Sealed, Secrets},
     skill::CompiledOperation,
     suggest::Suggestions,
 };
 use contracts::{
     Issue, StepId,
     draft::Condition,
-    json::escape,
     plan::{PlanStep, Wire},
 };
 use serde_json::{Map, Value};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// Every `$from` in an input, sorted by place. Malformed markers become issues under `base`.
-pub(crate) fn wires(with: &Map<String, Value>, base: &str, issues: &mut Diagnostics) -> Vec<Wire> {
-    let mut wires = Vec::new();
-    for (key, value) in with {
-        collect(value, format!("/{}", escape(key)), base, &mut wires, issues);
-    }
-    wires.sort();
-    wires
+/// A word of the draft's language.
+pub(super) enum Marker<'m> {
+    /// `{"$from": step, "path": pointer}`
+    From { step: StepId, path: String },
+    /// `{"$literal": value}`
+    Literal(&'m Value),
+    /// `{"$input": pointer}`, in playbooks only.
+    Input(&'m str),
 }
 
-fn collect(value: &Value, at: String, base: &str, wires: &mut Vec<Wire>, issues: &mut Diagnostics) {
-    match value {
-        Value::Object(map) => {
-            let Some(marker) = map.keys().find(|key| key.starts_with('$')) else {
-                for (key, inner) in map {
-                    collect(inner, format!("{at}/{}", escape(key)), base, wires, issues);
-                }
-                return;
-            };
-            match marker.as_str() {
-                "$from" => match wire(map, &at) {
-                    Ok(wire) => wires.push(wire),
-                    Err(message) => issues.push(Issue::coded("BAD_WIRE", format!("{base}{at}"), message)),
-                },
-                "$literal" | seal::SEALED if map.len() == 1 => {}
-                other => {
-                    let message = format!(
-                        "`{other}` is not a marker of a draft; `$from` takes a value, `$literal` keeps one as it is"
-                    );
-                    issues.push(Issue::coded("BAD_MARKER", format!("{base}{at}"), message));
-                }
-            }
+/// What an object of a draft says, if it is not a value.
+pub(super) fn marker(map: &Map<String, Value>, playbook: bool) -> Result<Option<Marker<'_>>, Issue> {
+    let Some(word) = map.keys().find(|key| key.starts_with('$')) else {
+        return Ok(None);
+    };
+    match word.as_str() {
+        "$from" => wire(map).map(Some).map_err(|message| Issue::coded("BAD_WIRE", "", message)),
+        "$literal" if map.len() == 1 => Ok(map.get("$literal").map(Marker::Literal)),
+        "$input" if playbook && map.len() == 1 => match map.get("$input") {
+            Some(Value::String(pointer)) => Ok(Some(Marker::Input(pointer))),
+            Some(_) | None => Err(Issue::coded("BAD_MARKER", "", "`$input` is a JSON pointer into the inputs")),
+        },
+        other => {
+            let message =
+                format!("`{other}` is not a marker of a draft; `$from` takes a value, `$literal` keeps one as it is");
+            Err(Issue::coded("BAD_MARKER", "", message))
         }
-        Value::Array(items) => {
-            for (index, item) in items.iter().enumerate() {
-                collect(item, format!("{at}/{index}"), base, wires, issues);
-            }
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 
-fn wire(map: &Map<String, Value>, at: &str) -> Result<Wire, String> {
+fn wire(map: &Map<String, Value>) -> Result<Marker<'_>, String> {
     let path = map.get("path").map_or(Some(""), Value::as_str).ok_or("`path` is a JSON pointer")?;
     if map.keys().any(|key| key != "$from" && key != "path") {
         return Err("a wire has `$from` and `path` and nothing else".into());
     }
     if !(path.is_empty() || path.starts_with('/')) {
-        return Err(format!("`{path}` is not a JSON pointer: it is empty or begins with `/`"));
+        return Err("`path` is not a JSON pointer: it is empty or begins with `/`".into());
     }
     let from = map.get("$from").and_then(Value::as_str).ok_or("`$from` is the id of a step")?;
-    let from: StepId = from.parse().map_err(|error: contracts::id::Malformed| error.to_string())?;
-    Ok(Wire { to: at.to_owned(), from, path: path.to_owned() })
+    let step: StepId = from.parse().map_err(|_| "`$from` is not the id of a step")?;
+    Ok(Marker::From { step, path: path.to_owned() })
 }
 
-/// Checks the literals of an input against its schema; places whose values come later are left out.
-pub(super) fn check_input(
-    with: &Map<String, Value>,
-    wires: &[Wire],
-    operation: &CompiledOperation,
-    base: &str,
-    issues: &mut Diagnostics,
-) {
-    let mut holes: BTreeSet<String> = wires.iter().map(|wire| wire.to.clone()).collect();
-    let markers = !wires.is_empty() || with.values().any(has_marker);
-    if !markers {
-        issues.extend(operation.input.issues(&Value::Object(with.clone()), &BTreeSet::new(), base));
+/// Checks the literals of an input against its schema; places whose values come later, or are sealed, are left out.
+pub(super) fn check_input(step: &Resolved<'_>, base: &str, issues: &mut Diagnostics) {
+    let schema = &step.operation.input;
+    let holes = step.wires.iter().map(|wire| &wire.to).chain(step.draft.seals.keys());
+    let holes: BTreeSet<&str> = holes.map(String::as_str).collect();
+    if holes.contains("") {
         return;
     }
-    let mut instance = Map::new();
-    for (key, value) in with {
-        let at = format!("/{}", escape(key));
-        instance.insert(key.clone(), literal(value, at, &mut holes));
-    }
-    let wired: BTreeSet<&str> = wires.iter().map(|wire| wire.to.as_str()).collect();
-    for hole in &holes {
-        if !wired.contains(hole.as_str()) && !operation.input.is_sensitive(hole) {
-            let message = "`$sealed` stands only where the schema says `x-sensitive`";
-            issues.push(Issue::coded("BAD_MARKER", format!("{base}{hole}"), message));
+    issues.extend(schema.issues(&step.draft.input, &holes, base));
+    // INVARIANT (no-secrets-in-evidence): no plan holds a sensitive literal, whoever called the compiler.
+    for place in schema.sensitive_in(&step.draft.input) {
+        if !holes.iter().any(|hole| within(&place, hole)) {
+            let message = "a sensitive value is not sealed: the skill changed since the draft came; send it again";
+            issues.push(Issue::coded("NOT_SEALED", format!("{base}{place}"), message));
         }
-    }
-    let holes: BTreeSet<&str> = holes.iter().map(String::as_str).collect();
-    issues.extend(operation.input.issues(&Value::Object(instance), &holes, base));
-}
-
-fn has_marker(value: &Value) -> bool {
-    match value {
-        Value::Object(map) => map.keys().any(|key| key.starts_with('$')) || map.values().any(has_marker),
-        Value::Array(items) => items.iter().any(has_marker),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
-    }
-}
-
-// The value with literals unwrapped and holes as null; sealed places join the holes.
-fn literal(value: &Value, at: String, holes: &mut BTreeSet<String>) -> Value {
-    match value {
-        Value::Object(map) if map.contains_key("$from") => Value::Null,
-        Value::Object(map) if seal::sealed(value).is_some() && map.len() == 1 => {
-            holes.insert(at);
-            Value::Null
-        }
-        Value::Object(map) => match map.get("$literal").filter(|_| map.len() == 1) {
-            Some(inner) => inner.clone(),
-            None => Value::Object(
-                map.iter()
-                    .map(|(key, inner)| (key.clone(), literal(inner, format!("{at}/{}", escape(key)), holes)))
-                    .collect(),
-            ),
-        },
-        Value::Array(items) => Value::Array(
-            items.iter().enumerate().map(|(index, item)| literal(item, format!("{at}/{index}"), holes)).collect(),
-        ),
-        other => other.clone(),
     }
 }
 
@@ -188,55 +136,124 @@ pub(super) fn check_wire(
     }
 }
 
-/// The input of a step with its wires replaced by values. `output` gives a completed step's output.
-/// `Err` names the wire whose value is not there.
-pub fn resolve<'o>(step: &PlanStep, output: impl Fn(&StepId) -> Option<&'o Value>) -> Result<Value, Wire> {
-    let mut input = step.input.clone();
+/// Why an input or a condition has no value.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// The output has nothing there.
+    Value(Wire),
+    /// A sensitive value was redacted.
+    Gone,
+}
+
+impl From<Gone> for Missing {
+    fn from(_: Gone) -> Self {
+        Self::Gone
+    }
+}
+
+/// An input for a call: plain, with its sensitive places and the salts they had where they came from.
+#[derive(Debug, Default, PartialEq)]
+pub struct Input {
+    pub value: Value,
+    pub sensitive: BTreeMap<String, Vec<String>>,
+}
+
+impl Input {
+    /// Puts a part of an opened document at `to`; its sensitive places come along.
+    fn put(&mut self, to: &str, from: &Opened, path: &str) -> Result<bool, Gone> {
+        let Some(found) = from.at(path)? else { return Ok(false) };
+        if let Some(place) = self.value.pointer_mut(to) {
+            *place = found.clone();
+        }
+        for (place, salt) in from.carried(path, to) {
+            self.sensitive.entry(place).or_default().push(salt);
+        }
+        Ok(true)
+    }
+}
+
+/// The input of a step with its sealed literals and its wires replaced by values. `output` gives a completed step's
+/// output, `literals` holds the secrets of the draft.
+pub fn resolve<'o>(
+    step: &PlanStep,
+    literals: &Secrets,
+    output: impl Fn(&StepId) -> Option<&'o Opened>,
+) -> Result<Input, Missing> {
+    let sealed = Sealed { value: step.input.clone(), seals: step.seals.clone() };
+    let opened = sealed.open(&secrets_of(literals, &step.id, "input")).map_err(|_| Gone)?;
+    opened.at("")?;
+    let mut input = Input::default();
+    input.put("", &opened, "")?;
     for wire in &step.wires {
-        let value = output(&wire.from).and_then(|output| output.pointer(&wire.path));
-        let value = value.ok_or_else(|| wire.clone())?.clone();
-        if let Some(place) = input.pointer_mut(&wire.to) {
-            // Kept as a literal: a value that looks like a marker is still a value.
-            *place = if has_marker(&value) { serde_json::json!({ "$literal": value }) } else { value };
+        let there = match output(&wire.from) {
+            Some(output) => input.put(&wire.to, output, &wire.path)?,
+            None => false,
+        };
+        if !there {
+            return Err(Missing::Value(wire.clone()));
         }
     }
-    Ok(unwrap_literals(input))
+    Ok(input)
 }
 
-fn unwrap_literals(value: Value) -> Value {
-    match value {
-        Value::Object(mut map) => match (map.len() == 1).then(|| map.remove("$literal")).flatten() {
-            Some(inner) => inner,
-            None => Value::Object(map.into_iter().map(|(key, inner)| (key, unwrap_literals(inner))).collect()),
-        },
-        Value::Array(items) => Value::Array(items.into_iter().map(unwrap_literals).collect()),
-        other => other,
+/// The input of a compensation: fields from `{"input", "output"}` of the step that is compensated.
+pub fn compensation_input(
+    fields: &BTreeMap<String, String>,
+    input: &Opened,
+    output: Option<&Opened>,
+) -> Result<Input, Missing> {
+    let names = fields.keys().map(|name| (name.clone(), Value::Null)).collect();
+    let mut built = Input { value: Value::Object(names), ..Input::default() };
+    for (name, pointer) in fields {
+        let to = crate::seal::member("", name);
+        let there = match (pointer.strip_prefix("/input"), pointer.strip_prefix("/output"), output) {
+            (Some(rest), _, _) => built.put(&to, input, rest)?,
+            (None, Some(rest), Some(output)) => built.put(&to, output, rest)?,
+            (None, _, _) => false,
+        };
+        if !there && let Some(map) = built.value.as_object_mut() {
+            map.remove(name);
+        }
     }
+    Ok(built)
 }
 
-/// The input as far as it is known before the run, wires left out; and the places that come later.
+/// The input as far as it is known before the run, without wires and sealed values; and the places that come later or
+/// are not told.
 pub fn known(step: &PlanStep) -> (Value, BTreeSet<String>) {
-    let mut holes: BTreeSet<String> = step.wires.iter().map(|wire| wire.to.clone()).collect();
-    let mut sealed = BTreeSet::new();
-    let mut input = literal(&step.input, String::new(), &mut sealed);
-    for hole in holes.iter().chain(&sealed) {
-        if let Some((parent, last)) = hole.rsplit_once('/')
-            && let Some(map) = input.pointer_mut(parent).and_then(Value::as_object_mut)
-        {
-            map.remove(&last.replace("~1", "/").replace("~0", "~"));
-        }
-    }
-    holes.extend(sealed);
-    (input, holes)
+    let holes: BTreeSet<String> = step.wires.iter().map(|wire| &wire.to).chain(step.seals.keys()).cloned().collect();
+    (crate::seal::without(step.input.clone(), holes.iter()), holes)
 }
 
-/// Whether a condition holds on an output.
-pub fn holds(condition: &Condition, output: Option<&Value>) -> bool {
-    let found = output.and_then(|output| output.pointer(&condition.path));
-    match (&condition.equals, &condition.not_equals, condition.exists) {
+/// Whether a step's condition holds on an output; a step without one runs.
+pub fn holds(step: &PlanStep, literals: &Secrets, output: Option<&Opened>) -> Result<bool, Missing> {
+    let Some(condition) = &step.when else { return Ok(true) };
+    let Condition { path, exists, .. } = condition;
+    let found = match output {
+        Some(output) => output.at(path)?,
+        None => None,
+    };
+    let literal = |name: &str, value: &Option<Value>| -> Result<Option<Value>, Gone> {
+        let Some(value) = value else { return Ok(None) };
+        let within = |(place, seal): (&String, &contracts::Digest)| {
+            let rest = place.strip_prefix(name)?;
+            Some((rest.to_owned(), seal.clone()))
+        };
+        let sealed = Sealed { value: value.clone(), seals: step.when_seals.iter().filter_map(within).collect() };
+        let base = format!("{}{name}", secrets_base(&step.id, "when"));
+        let secrets = literals
+            .iter()
+            .filter_map(|(place, secret)| Some((place.strip_prefix(&base)?.to_owned(), secret.clone())))
+            .collect();
+        let opened = sealed.open(&secrets).map_err(|_| Gone)?;
+        opened.at("").map(|value| value.cloned())
+    };
+    let equals = literal("/equals", &condition.equals)?;
+    let not_equals = literal("/notEquals", &condition.not_equals)?;
+    Ok(match (&equals, &not_equals, exists) {
         (Some(wanted), _, _) => found == Some(wanted),
         (_, Some(unwanted), _) => found != Some(unwanted),
-        (_, _, Some(wanted)) => found.is_some() == wanted,
+        (_, _, Some(wanted)) => found.is_some() == *wanted,
         (None, None, None) => false,
-    }
+    })
 }

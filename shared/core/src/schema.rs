@@ -48,9 +48,7 @@ impl Schema {
             return Err("a schema is a JSON object".into());
         }
         crate::schema_cost::check(source)?;
-        let validator = options()
-            .build(source)
-            .map_err(|error| format!("not a valid JSON Schema: {error}"))?;
+        let validator = options().build(source).map_err(|error| format!("not a valid JSON Schema: {error}"))?;
         let digest = crate::canonical::digest(source).map_err(|error| error.to_string())?;
         let marks = Marks::read(source, validator.draft()).map_err(|error| error.to_string())?;
         Ok(Self { source: source.clone(), digest, validator, marks })

@@ -1,7 +1,13 @@
 //! Data is never control, and every mark counts: properties over generated values and schemas.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that finds what it does not expect ends there"
+)]
 
 use contracts::{draft::Draft, manifest::Manifest, plan::PlanStep};
-use cs_core::{
+use countersign_core::{
     plan::{self, Compiled, wiring},
     schema::{Schema, within},
     seal::{self, Sealed, Secrets},

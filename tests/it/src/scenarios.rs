@@ -529,7 +529,6 @@ fn cases() -> Vec<Case> {
         case("nothing to compile", INTENTS, r#"{"text":"x"}"#, 422, "VALIDATION_FAILED", Some("/draft")),
         case("draft and playbook", INTENTS, r#"{"text":"x","draft":{"steps":[]},"playbook":{"key":"a/b"}}"#, 422, "VALIDATION_FAILED", Some("/playbook")),
         case("bad step id", INTENTS, r#"{"text":"x","draft":{"steps":[{"id":"a b","use":"crm/customer.find"}]}}"#, 422, "VALIDATION_FAILED", Some("/draft/steps/0/id")),
-        case("forged commitment", INTENTS, r#"{"text":"x","draft":{"steps":[{"id":"a","use":"crm/customer.find","with":{"email":{"$sealed":"x"}}}]}}"#, 422, "VALIDATION_FAILED", Some("/draft/steps/0/with")),
         case("bad trace id", INTENTS, r#"{"text":"x","mode":"manual","traceId":"zz"}"#, 422, "VALIDATION_FAILED", Some("/traceId")),
         case("unknown execution", cancel, "{}", 404, "NOT_FOUND", None),
         case("malformed execution", "/v1/executions/exe_1/cancel", "{}", 422, "VALIDATION_FAILED", Some("/executionId")),

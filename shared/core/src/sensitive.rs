@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 /// The keyword.
 pub const MARK: &str = "x-sensitive";
 /// Most pairs of subschema and place that one walk looks at. A value that needs more is sensitive as a whole.
-const WALK_STEPS_MAX: usize = 1_000_000;
+const WALK_STEPS_MAX: usize = 500_000;
 
 /// Keywords whose members are named by the author, not by JSON Schema.
 const NAMED: [&str; 6] =

@@ -20,7 +20,7 @@ use std::{collections::BTreeSet, sync::Arc};
 /// Generated values, of the property that each is passed on as it is.
 const VALUES: usize = 100_000;
 /// Generated pairs of schema and value.
-const PAIRS: usize = 20_000;
+const PAIRS: usize = 2_000;
 
 /// A small linear congruential generator: the tests need variety, not unpredictability.
 struct Dice(u64);
@@ -123,7 +123,7 @@ fn registry() -> Registry {
     let manifest: Manifest = serde_json::from_value(json!({ "schemaVersion": "1.0.0",
         "skill": { "key": "kit", "version": "1.0.0" }, "publisher": { "id": "p", "provenance": "x" },
         "artifact": { "digest": format!("sha256:{}", "0".repeat(64)) },
-        "operations": [operation("give", json!({}), marked.clone()), operation("take", json!({ "properties": {
+        "operations": [operation("give", json!({ "type": "object" }), marked.clone()), operation("take", json!({ "type": "object", "properties": {
             "literal": marked, "other": { "x-sensitive": true } } }), json!({}))] }))
     .unwrap();
     Registry::new([Arc::new(Skill::new(manifest).unwrap_or_else(|(_, issues)| panic!("{issues:?}")))])
@@ -259,7 +259,7 @@ fn recursive_and_wide_schemas_end() {
     // More work than is allowed: everything is sensitive.
     let many: Vec<Value> = (0..200).map(|_| json!({ "items": { "minimum": 0 } })).collect();
     let schema = Schema::compile(&json!({ "allOf": many, "properties": { "a": { "x-sensitive": true } } })).unwrap();
-    let value: Value = (0..20_000).map(|n| json!(n)).collect();
+    let value: Value = (0..5_000).map(|n| json!(n)).collect();
     assert_eq!(schema.sensitive_in(&value), BTreeSet::from([String::new()]));
 }
 
@@ -273,7 +273,7 @@ fn marks_that_cannot_be_honoured_are_refused() {
         (json!({ "properties": { "a": { "$id": "https://x.org/a", "x-sensitive": true } } }), "/properties/a/$id"),
         (
             json!({ "properties": { "a": { "x-sensitive": true } }, "allOf": [{ "$ref": "http://json-schema.org/draft-07/schema#" }] }),
-            "/allOf/$ref",
+            "$ref",
         ),
     ] {
         let error = Schema::compile(&source).unwrap_err();

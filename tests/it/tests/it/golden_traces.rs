@@ -2,11 +2,11 @@
 //! `RECORD=1 cargo test` records those that are missing; what is recorded is never changed.
 
 use crate::generated::root;
-use contracts::{draft::Draft, event::Entry, manifest::Manifest};
+use contracts::{event::Entry, manifest::Manifest};
 use countersign_it::House;
 use cs_core::{
     execution::{Execution, Step},
-    plan::compile,
+    plan::{ParsedDraft, compile_parsed},
     skill::{Registry, Skill},
     trace::{Head, Verifier},
 };
@@ -31,8 +31,8 @@ fn replay(name: &str, golden: &Value) {
         Arc::new(Skill::new(manifest).unwrap())
     });
     let registry = Registry::new(skills);
-    let draft: Draft = serde_json::from_value(golden["draft"]["draft"].clone()).unwrap();
-    let compiled = Arc::new(compile(&draft, &registry).unwrap());
+    let draft: ParsedDraft = serde_json::from_value(golden["draft"]["draft"].clone()).unwrap();
+    let compiled = Arc::new(compile_parsed(&draft, &registry).unwrap());
     assert_eq!(json!(compiled.digest()), golden["planDigest"], "{name}: another plan");
 
     let verdict: PlanVerdict = serde_json::from_value(golden["verdict"].clone()).unwrap();
@@ -96,8 +96,8 @@ async fn record(house: &House, name: &str, id: &str) {
     let mut folded = Execution::new(execution.clone(), workspace.clone());
     let registry = house.node().engine().snapshot(workspace).await.unwrap();
     let draft = body(keys::body(workspace, &execution, "draft")).await;
-    let plan: Draft = serde_json::from_value(draft["draft"].clone()).unwrap();
-    folded.attach(Arc::new(compile(&plan, &registry.registry).unwrap()));
+    let plan: ParsedDraft = serde_json::from_value(draft["draft"].clone()).unwrap();
+    folded.attach(Arc::new(compile_parsed(&plan, &registry.registry).unwrap()));
     for entry in &entries {
         let entry: Entry = serde_json::from_value(entry.clone()).unwrap();
         folded.evolve(&entry.event, entry.at);

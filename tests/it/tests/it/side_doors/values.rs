@@ -76,6 +76,8 @@ impl Stub {
         let operations: Vec<Value> = operations
             .iter()
             .map(|(key, input, output)| {
+                let mut input = input.clone();
+                input["type"] = json!("object");
                 json!({ "key": key, "title": key, "effect": "read", "riskTier": "low", "inputSchema": input,
                     "outputSchema": output, "timeoutSeconds": 10,
                     "binding": { "kind": "http", "url": format!("{}/{key}", self.url) } })

@@ -123,8 +123,8 @@ fn registry() -> Registry {
     let manifest: Manifest = serde_json::from_value(json!({ "schemaVersion": "1.0.0",
         "skill": { "key": "kit", "version": "1.0.0" }, "publisher": { "id": "p", "provenance": "x" },
         "artifact": { "digest": format!("sha256:{}", "0".repeat(64)) },
-        "operations": [operation("give", json!({ "type": "object" }), marked.clone()), operation("take", json!({ "type": "object", "properties": {
-            "literal": marked, "other": { "x-sensitive": true } } }), json!({}))] }))
+        "operations": [operation("give", json!({ "type": "object" }), marked.clone()), operation("take", json!({ "type": "object", "additionalProperties": true,
+            "properties": { "literal": marked, "other": { "x-sensitive": true } } }), json!({}))] }))
     .unwrap();
     Registry::new([Arc::new(Skill::new(manifest).unwrap_or_else(|(_, issues)| panic!("{issues:?}")))])
 }

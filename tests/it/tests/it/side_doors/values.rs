@@ -92,7 +92,7 @@ impl Stub {
 
 async fn house(operations: &[(&str, Value, Value)]) -> (House, Stub) {
     let (house, stub) = (House::start().await, Stub::start().await);
-    house.install(&house.agent, &stub.manifest(operations)).await;
+    house.install(&house.approver, &stub.manifest(operations)).await;
     (house, stub)
 }
 
@@ -198,7 +198,7 @@ async fn a_blob_of_another_workspace_is_not_reached_by_its_digest() {
     let trust = json!({ "trust": local::demo_tools::trust_policy() });
     assert_eq!(approver.post("/v1/trust", &trust).await.0, 200);
     let manifest = stub.manifest(&[("give", free(), json!({}))]);
-    assert_eq!(agent.post("/v1/skills", &install_body(&manifest)).await.0, 201);
+    assert_eq!(approver.post("/v1/skills", &install_body(&manifest)).await.0, 201);
     for digest in digests {
         stub.book.lock().unwrap().answers.clear();
         stub.answers("give", json!({ "$blob": digest }));
@@ -213,7 +213,7 @@ async fn a_blob_of_another_workspace_is_not_reached_by_its_digest() {
         let mut install = install_body(&manifest);
         install["artifactDigest"] = json!(digest);
         install["artifact"] = json!({ "blob": digest });
-        let (status, refused) = agent.post("/v1/skills", &install).await;
+        let (status, refused) = approver.post("/v1/skills", &install).await;
         assert!(status >= 400 && !refused.to_string().contains("S3CRET"), "{refused}");
     }
 }
@@ -328,7 +328,7 @@ async fn a_mark_that_cannot_be_honoured_is_refused_with_its_pointer() {
     ] {
         for (input, output) in [(schema.clone(), free()), (free(), schema.clone())] {
             let manifest = stub.manifest(&[("op", input, output)]);
-            let (status, answer) = house.agent.post("/v1/skills", &install_body(&manifest)).await;
+            let (status, answer) = house.approver.post("/v1/skills", &install_body(&manifest)).await;
             assert_eq!(status, 422, "{schema}: {answer}");
             assert!(answer.to_string().contains(pointer), "{pointer}: {answer}");
         }
@@ -468,7 +468,7 @@ async fn a_playbooks_sensitive_input_is_sealed_wherever_it_goes() {
     manifest["playbooks"] = json!([{ "key": "go", "inputSchema": card(),
         "draft": { "steps": [{ "id": "t", "use": "kit/take", "with": { "v": { "$input": "/card" },
             "w": { "$literal": { "$input": "/card" } }, "gone": { "$input": "/card/x" } } }] } }]);
-    house.install(&house.agent, &manifest).await;
+    house.install(&house.approver, &manifest).await;
     for card in [json!(CARD), json!({ "$from": "t", "S3CRET": 1 })] {
         let body = json!({ "text": "go", "playbook": { "key": "kit/go", "inputs": { "card": card } } });
         let (status, answer) = house.agent.post("/v1/intents", &body).await;

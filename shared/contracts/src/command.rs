@@ -3,7 +3,7 @@
 use crate::{
     Digest, ExecutionId, IntentId, PlanId, RunId, StepId, Timestamp,
     draft::Draft,
-    event::{Metadata, Resolution, SubmitMode},
+    event::{Metadata, Purpose, Resolution, SubmitMode},
     id::InstallationId,
     plan::Plan,
     problem::Issue,
@@ -123,6 +123,9 @@ pub struct PlanVerifiedAnswer {
 #[serde(rename_all = "camelCase")]
 pub struct StepVerdictAnswer {
     pub step_id: StepId,
+    /// Of which of the step's calls.
+    #[serde(default, skip_serializing_if = "Purpose::is_run")]
+    pub purpose: Purpose,
     pub verdict: Verdict,
     pub risk_tier: RiskTier,
     pub reasons: Vec<String>,

@@ -87,16 +87,18 @@ impl OnFailure {
     }
 }
 
-/// What a plan may touch at the most. A kind that is not named is not limited.
+/// What a plan may touch at the most, undoing included. A kind that is not named is not limited. What cannot be measured
+/// exceeds every limit of its kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Budget {
     /// Most writes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub writes: Option<u64>,
-    /// Most money per currency, in the unit that the operation's amount has.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub money: BTreeMap<String, u64>,
+    /// Most money per currency (ISO 4217, in capitals), in minor units. A currency that is not named may not be spent: an
+    /// empty object allows none. Absent: not limited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub money: Option<BTreeMap<String, u64>>,
     /// Most recipients.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recipients: Option<u64>,

@@ -346,6 +346,21 @@ pub enum Purpose {
     Compensate,
 }
 
+impl Purpose {
+    /// Name on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Run => "run",
+            Self::Probe => "probe",
+            Self::Compensate => "compensate",
+        }
+    }
+    /// Whether it is the step's own effect; for serde.
+    pub fn is_run(&self) -> bool {
+        *self == Self::Run
+    }
+}
+
 /// Why a step waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -368,6 +383,8 @@ pub enum BlockReason {
     WorkspaceFrozen,
     /// Its skill, its operation or who submitted it is frozen.
     Frozen,
+    /// The key that asked for it is revoked or expired.
+    RequesterRevoked,
     /// Undoing it failed.
     CompensationFailed,
     /// The tool answered 202 and will call back.
@@ -386,6 +403,12 @@ pub struct StepBlocked {
     pub reason: BlockReason,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// What does not happen: the step itself, its probe or its compensation.
+    #[serde(default, skip_serializing_if = "Purpose::is_run")]
+    pub purpose: Purpose,
+    /// For `approval_required`: digest of the actual input that an approval covers, sensitive values as commitments.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input_digest: Option<Digest>,
     /// For `awaiting_callback`: until when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,

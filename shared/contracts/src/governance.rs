@@ -163,7 +163,7 @@ pub enum Measure {
     /// Writes, by blast radius.
     Writes,
     Recipients,
-    /// Money of one currency, in the unit of the operations' amounts.
+    /// Money of one currency (ISO 4217, in capitals), in minor units.
     Money {
         currency: String,
     },

@@ -204,19 +204,40 @@ pub struct BlastRadius {
     pub writes: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub money: Option<Money>,
-    /// JSON pointer to a recipient or a list of them.
+    /// JSON pointer to recipients: a text counts its addresses (split at `,`, `;` and white space), an array or object
+    /// its leaves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recipients: Option<String>,
 }
 
-/// Where the amount and the currency stand in the input.
+/// Where the amount and the currency stand in the input. An amount that cannot be counted exactly (absent, below zero,
+/// not exact, of no known currency) is unmeasured: it exceeds every limit, and needs people where there is none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Money {
-    /// JSON pointer to an integer.
+    /// JSON pointer to the amount: an integer where the unit is `minor`, else an exact decimal.
     pub amount: String,
-    /// JSON pointer to a text.
+    /// JSON pointer to a text, or a currency of ISO 4217 in capitals.
     pub currency: String,
+    #[serde(default, skip_serializing_if = "MoneyUnit::is_minor")]
+    pub unit: MoneyUnit,
+}
+
+/// What an amount counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum MoneyUnit {
+    /// The smallest unit of the currency, for example cents; integers only.
+    #[default]
+    Minor,
+    /// The currency itself: an integer, a number or a decimal text, converted exactly.
+    Major,
+}
+
+impl MoneyUnit {
+    fn is_minor(&self) -> bool {
+        *self == Self::Minor
+    }
 }
 
 /// What an output carries and what an input accepts.

@@ -80,11 +80,15 @@ pub struct PlanStep {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource: Option<String>,
     pub radius: Radius,
+    /// Pointers of amount, currency, recipients and target whose values come from other steps: an approval of the plan
+    /// does not cover them, the step asks with its actual input.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub unknown: BTreeSet<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compensate: Option<PlanCompensate>,
     /// The pinned probe.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub probe: Option<Call>,
+    pub probe: Option<PlanProbe>,
     pub retry: RetryPolicy,
 }
 
@@ -126,12 +130,46 @@ pub struct Taint {
     pub refused: bool,
 }
 
+/// What a call beside a step's own is judged on, as the step itself is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CallFacts {
+    /// What its input carries, by the flow of labels.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub labels: BTreeSet<String>,
+    /// Labels that reach it and that it does not accept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub taint: Vec<Taint>,
+    pub risk_tier: RiskTier,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub required_grants: Vec<String>,
+    /// JSON pointer into its input: what it acts on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<String>,
+    pub radius: Radius,
+    /// Pointers of amount, currency, recipients and target that are known only when it is called.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub unknown: BTreeSet<String>,
+}
+
+/// How to learn what became of a call whose outcome is not known.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanProbe {
+    #[serde(flatten)]
+    pub call: Call,
+    #[serde(flatten)]
+    pub facts: CallFacts,
+}
+
 /// How to undo a step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PlanCompensate {
     #[serde(flatten)]
     pub call: Call,
+    #[serde(flatten)]
+    pub facts: CallFacts,
     /// Field of the input ← JSON pointer into `{"input", "output"}` of the step.
     pub input: BTreeMap<String, String>,
 }
@@ -145,11 +183,29 @@ pub struct RetryPolicy {
     pub max_backoff_seconds: u32,
 }
 
+/// What a radius counts beside writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum RadiusKind {
+    Money,
+    Recipients,
+}
+
+impl std::fmt::Display for RadiusKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Money => "money",
+            Self::Recipients => "recipients",
+        })
+    }
+}
+
 /// What is touched.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Radius {
     pub writes: u64,
+    /// Minor units by currency (ISO 4217, in capitals).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub money: BTreeMap<String, u64>,
     #[serde(default)]
@@ -160,4 +216,7 @@ pub struct Radius {
     /// Some of it depends on outputs and is known only when it runs.
     #[serde(default)]
     pub open: bool,
+    /// What cannot be counted exactly. It exceeds every limit of its kind. INVARIANT (unmeasured-is-not-small).
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub unmeasured: BTreeSet<RadiusKind>,
 }

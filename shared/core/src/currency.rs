@@ -30,6 +30,24 @@ pub fn exponent(code: &str) -> Option<u32> {
     tables.into_iter().find(|(codes, _)| codes.contains(&code)).map(|(_, places)| places)
 }
 
+/// Every currency's code.
+pub fn codes() -> impl Iterator<Item = &'static str> {
+    [PLACES_2, PLACES_0, PLACES_3, PLACES_4].into_iter().flatten().copied()
+}
+
+/// What is wrong with a currency as somebody wrote it, with the nearest one; nothing, if it exists and stands in capitals.
+pub fn fault(code: &str) -> Option<String> {
+    if exponent(code).is_some() {
+        return None;
+    }
+    let capitals = code.to_ascii_uppercase();
+    if exponent(&capitals).is_some() {
+        return Some(format!("`{code}`: currencies are written in capitals: `{capitals}`"));
+    }
+    let near = crate::suggest::nearest(&capitals, codes());
+    Some(format!("`{code}` is no currency of ISO 4217{near}"))
+}
+
 /// An amount of minor units in major units, as text: 4200 and `EUR` give `42.00`. `None`: there is no such currency.
 pub fn major(minor: u64, code: &str) -> Option<String> {
     let places = exponent(code)?;

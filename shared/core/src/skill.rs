@@ -9,7 +9,7 @@ use contracts::{
     Code, Digest, Issue,
     capability::{CONTRACTS_VERSION, Capability},
     limits::{NAME_BYTES_MAX, SKILL_OPERATIONS_MAX, STEP_ATTEMPTS_MAX, STEP_TIMEOUT_SECONDS_MAX},
-    manifest::{Binding, Manifest, Operation, SCHEMA_VERSION, VersionRange},
+    manifest::{Binding, Manifest, Money, MoneyUnit, Operation, SCHEMA_VERSION, VersionRange},
     plan::RetryPolicy,
     verdict::Effect,
 };
@@ -63,6 +63,9 @@ impl Skill {
         if !is_key(&manifest.skill.key) {
             issues.push(Issue::new("/manifest/skill/key", KEY_FORM));
         }
+        issues.extend(
+            manifest.budget.iter().flat_map(|budget| crate::plan::check_currencies(budget, "/manifest/budget")),
+        );
         if manifest.operations.is_empty() || manifest.operations.len() > SKILL_OPERATIONS_MAX {
             issues.push(Issue::new("/manifest/operations", format!("1 to {SKILL_OPERATIONS_MAX} operations")));
         }
@@ -202,12 +205,15 @@ fn compile_operation(
             ("resource", spec.resource.as_ref()),
             ("blastRadius/recipients", radius.and_then(|radius| radius.recipients.as_ref())),
             ("blastRadius/money/amount", money.map(|money| &money.amount)),
-            ("blastRadius/money/currency", money.map(|money| &money.currency)),
+            ("blastRadius/money/currency", money.map(|money| &money.currency).filter(|code| code.starts_with('/'))),
         ];
         for (place, pointer) in pointers.into_iter().filter_map(|(place, pointer)| Some((place, pointer?))) {
             if let Found::Nothing(_) = input.at(pointer) {
                 bad(place, format!("the input schema has no `{pointer}`"));
             }
+        }
+        if let Some(money) = money {
+            check_money(money, input, &mut bad);
         }
     }
     if !(1..=STEP_TIMEOUT_SECONDS_MAX).contains(&spec.timeout_seconds) {
@@ -223,6 +229,16 @@ fn compile_operation(
         bad("probe", format!("`{probe}` is not an operation of this skill with effect `read`"));
     }
     if let Some(compensate) = &spec.compensate {
+        let undo = sibling(&compensate.operation);
+        let wanted = undo.and_then(|undo| undo.input_schema.get("required")?.as_array());
+        for field in wanted.into_iter().flatten().filter_map(serde_json::Value::as_str) {
+            if !compensate.input.contains_key(field) {
+                bad(
+                    "compensate/input",
+                    format!("`{}` requires `{field}`, which nothing gives", compensate.operation),
+                );
+            }
+        }
         if sibling(&compensate.operation).is_none_or(|undo| undo.effect == Effect::Read) {
             bad(
                 "compensate/operation",
@@ -282,6 +298,37 @@ fn compile_operation(
 const REFERENCE_BYTES_MAX: usize = 3 * NAME_BYTES_MAX;
 /// Installed versions that a message lists: the latest.
 const VERSIONS_LISTED: usize = 10;
+
+// What can never be measured is refused here; what may be, is looked at with each input.
+fn check_money(money: &Money, input: &Schema, bad: &mut impl FnMut(&str, String)) {
+    if let Some(why) = crate::plan::measure::stated_currency(money).and_then(crate::currency::fault) {
+        bad("blastRadius/money/currency", format!("{why}; or a JSON pointer into the input"));
+    }
+    let kinds = |found: Found<'_>| match found {
+        Found::Schema(schema) => match schema.get("type") {
+            Some(serde_json::Value::String(one)) => vec![one.clone()],
+            Some(serde_json::Value::Array(many)) => {
+                many.iter().filter_map(|kind| kind.as_str().map(str::to_owned)).collect()
+            }
+            _ => Vec::new(),
+        },
+        Found::Anything | Found::Nothing(_) => Vec::new(),
+    };
+    let kinds = kinds(input.at(&money.amount));
+    let (allowed, said): (&[&str], _) = match money.unit {
+        MoneyUnit::Minor => (
+            &["integer"],
+            "minor units are counted, so the schema there says `\"type\": \"integer\"`; else state `\"unit\": \"major\"`",
+        ),
+        MoneyUnit::Major => (
+            &["integer", "number", "string"],
+            "an exact decimal: the schema there says `integer`, `number` or `string`",
+        ),
+    };
+    if kinds.is_empty() || kinds.iter().any(|kind| !allowed.contains(&kind.as_str())) {
+        bad("blastRadius/money/amount", said.to_owned());
+    }
+}
 
 /// The enabled skills of a workspace at one moment. The compiler sees nothing else of the world.
 #[derive(Debug, Default)]

@@ -12,6 +12,7 @@ use crate::{
     keys,
     ports::{Condition, Write},
     records::{Lease, Settings},
+    requester::RequesterKey,
     usage::{self, Metering},
 };
 use contracts::{
@@ -88,8 +89,8 @@ struct Turn {
     governed: Governed,
     metering: Metering,
     deadline: Timestamp,
-    /// What the verdict was reached on; loaded when an input must be judged again.
-    facts: OnceLock<Facts>,
+    /// What verdicts are reached on, and the requester's key, as they are now.
+    facts: OnceLock<(Facts, RequesterKey)>,
     /// Held steps were looked at once this turn.
     looked_at_held: bool,
     faults: u32,
@@ -113,6 +114,8 @@ enum Check {
     Skill(usize),
     /// Freezes, budgets, meters, disabled skills.
     Governance,
+    /// The key of who asked.
+    Requester,
 }
 
 impl Engine {
@@ -430,36 +433,15 @@ impl Turn {
                 metering: &mut self.metering,
             };
             let prepared = self.engine.prepare(state, planned, record, purpose, &mut sight).await?;
-            let (step, plan_skill, was) = (planned.id.clone(), planned.call.skill, record.state);
+            let (step, plan_skill) = (planned.id.clone(), planned.call.skill);
             let command = match prepared {
-                Prepared::Skip(message) => Command::Skip { step, message },
-                Prepared::Refuse { code, message } if purpose == Purpose::Run => {
-                    Command::Refuse { step, code: code.to_owned(), message }
-                }
-                Prepared::Refuse { message, .. } => {
-                    tracing::error!(%step, message, "a probe or compensation cannot be called");
-                    continue;
-                }
-                Prepared::Block { reason, message } => {
-                    let holds = matches!(
-                        reason,
-                        BlockReason::SkillDisabled
-                            | BlockReason::WorkspaceFrozen
-                            | BlockReason::Frozen
-                            | BlockReason::UsageExceeded
-                    );
-                    // A held step whose reason still stands; a probe or an undoing waits where it is.
-                    if holds && (was == StepState::Held || purpose != Purpose::Run) {
-                        continue;
-                    }
-                    Command::Block { step, reason, message }
-                }
                 Prepared::Call(ready) => {
                     let command = Command::Claim {
                         step,
                         purpose,
                         fence: self.fence,
                         input: ready.input_digest.clone(),
+                        approval: ready.approval.clone(),
                         spend: ready.spend.clone(),
                         reserved: ready.reserved.clone(),
                     };
@@ -467,6 +449,26 @@ impl Turn {
                     batch.begins = true;
                     batch.ready.push(*ready);
                     command
+                }
+                Prepared::Skip(message) => Command::Skip { step, message },
+                Prepared::Refuse { code, message } if purpose.is_run() => {
+                    Command::Refuse { step, code: code.to_owned(), message }
+                }
+                // What undoes the step, or asks about it, is never left out in silence: people decide.
+                Prepared::Refuse { code, message } => {
+                    let reason = match purpose {
+                        Purpose::Run | Purpose::Compensate => BlockReason::CompensationFailed,
+                        Purpose::Probe => BlockReason::OutcomeUnknown,
+                    };
+                    let message = Some(format!("{code}: {message}"));
+                    Command::Block { step, purpose, reason, message, input: None }
+                }
+                // A call that waits, and whose reason still stands.
+                Prepared::Block { reason, .. } if record.waits_for == Some(reason) && waits(reason) => continue,
+                Prepared::Block { reason, message } => Command::Block { step, purpose, reason, message, input: None },
+                Prepared::Ask { message, input } => {
+                    let reason = BlockReason::ApprovalRequired;
+                    Command::Block { step, purpose, reason, message: Some(message), input }
                 }
             };
             batch.transition.apply(command).map_err(crate::refused)?;
@@ -520,6 +522,9 @@ impl Turn {
         check(Check::Governance, key, condition);
         let version = state.ruling.as_ref().and_then(|ruling| ruling.policy_version.parse().ok()).unwrap_or(0);
         check(Check::Policy, keys::policy_active(workspace), Condition::VersionIs(version));
+        if let Some((key, condition)) = self.facts.get().and_then(|(_, key)| key.check()) {
+            check(Check::Requester, key, condition);
+        }
         if let Some(pin) = state.plan().and_then(|plan| plan.plan().skills.get(skill)) {
             let key = keys::skill(workspace, &pin.key, &pin.version);
             check(Check::Skill(skill), key, Condition::FieldAtMost("disabled".into(), 0));
@@ -616,6 +621,7 @@ impl Turn {
         }
         self.governed = self.engine.governed_for(&workspace, &self.loaded.state.id).await?;
         self.snapshot = self.engine.snapshot(&workspace).await?;
+        self.facts = OnceLock::new();
         let now = self.engine.now();
         let mut transition = Transition::begin(&self.loaded.state, now);
         let mut writes = Vec::new();
@@ -630,7 +636,7 @@ impl Turn {
                 hold(&mut transition, BlockReason::SkillDisabled, |own| own == skill);
             }
             // What was changed is looked at when the steps are prepared again.
-            Some(Check::Governance) | None => return Ok(Committed::Again),
+            Some(Check::Governance | Check::Requester) | None => return Ok(Committed::Again),
         }
         let (state, events) = transition.into_parts();
         if events.is_empty() {
@@ -646,6 +652,24 @@ impl Turn {
     }
 }
 
+// Whether a call waits where it is for an operator to act, or for time to pass.
+const fn waits(reason: BlockReason) -> bool {
+    match reason {
+        BlockReason::SkillDisabled
+        | BlockReason::WorkspaceFrozen
+        | BlockReason::Frozen
+        | BlockReason::RequesterRevoked
+        | BlockReason::UsageExceeded => true,
+        BlockReason::ApprovalRequired
+        | BlockReason::ApprovalExpired
+        | BlockReason::OutcomeUnknown
+        | BlockReason::BudgetExceeded
+        | BlockReason::PolicyBlocked
+        | BlockReason::CompensationFailed
+        | BlockReason::AwaitingCallback => false,
+    }
+}
+
 // Holds the ready steps whose skill `pins` accepts.
 fn hold(transition: &mut Transition, reason: BlockReason, pins: impl Fn(usize) -> bool) {
     let state = transition.state();
@@ -656,7 +680,8 @@ fn hold(transition: &mut Transition, reason: BlockReason, pins: impl Fn(usize) -
     };
     let steps: Vec<StepId> = state.steps.iter().enumerate().filter_map(ready).take(BATCH_MAX).collect();
     for step in steps {
-        let _ = transition.apply(Command::Block { step, reason, message: None });
+        let purpose = Purpose::Run;
+        let _ = transition.apply(Command::Block { step, purpose, reason, message: None, input: None });
     }
 }
 

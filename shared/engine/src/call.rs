@@ -12,6 +12,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as B64};
 use contracts::{
     Digest, ExecutionId, StepId, Timestamp, WorkspaceId,
     event::{Purpose, Reserved},
+    id::ApprovalId,
     limits::{STEP_OUTPUT_BYTES_MAX, STEP_TIMEOUT_SECONDS_MAX},
     manifest::Binding,
     plan::{Call, Radius},
@@ -39,6 +40,8 @@ pub(crate) struct Ready {
     pub(crate) step: StepId,
     pub(crate) purpose: Purpose,
     pub(crate) input_digest: Digest,
+    /// The approval that the claim consumes.
+    pub(crate) approval: Option<ApprovalId>,
     pub(crate) spend: Radius,
     pub(crate) reserved: Vec<Reserved>,
     /// What evidence takes of the tool's words.

@@ -13,7 +13,7 @@ use contracts::{
         CancelExecution, ExecutionCancelledAnswer, ExecutionStartedAnswer, ExecutionSteeredAnswer, ResolveStep,
         RetryExecution, StartExecution, SteerExecution, StepResolvedAnswer,
     },
-    event::{Actor, ActorKind, Resolution},
+    event::{Actor, ActorKind, Resolution, SubmitMode},
     verdict::{RunMode, Verdict},
 };
 use cs_core::{
@@ -74,11 +74,13 @@ impl Engine {
         Ok(answer)
     }
 
-    // A plan that was verified under a policy set that is not active any more is verified again before it starts.
+    // INVARIANT (context-is-fresh): a plan is judged again before it starts, whatever its verdict read: the hour, what was
+    // used, the requester's grants, the policy set. Where nothing came out otherwise, the verdict stands as it is.
     async fn verify_again(&self, caller: &Caller, id: &ExecutionId) -> Answer<()> {
         for _ in 0..8 {
             let mut loaded = self.load_for(caller, id).await?;
-            if loaded.state.status != Status::Verified || self.verified_under_active(&loaded).await? {
+            let dry = loaded.state.intent.as_ref().is_some_and(|intent| intent.mode == SubmitMode::DryRun);
+            if dry || loaded.state.status != Status::Verified || self.stands(&loaded).await? {
                 return Ok(());
             }
             self.verify_once(&mut loaded, &caller.actor, caller.traceparent.clone(), None).await?;

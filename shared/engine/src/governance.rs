@@ -182,6 +182,8 @@ impl Engine {
         if !request.force {
             issues.append(&mut warnings);
         }
+        let plan = request.budgets.plan.iter();
+        issues.extend(plan.flat_map(|budget| cs_core::plan::check_currencies(budget, "/budgets/plan")));
         if issues.is_empty() {
             // A policy that reads a meter which is gone would block whatever it looks at.
             let snapshot = self.snapshot(&caller.workspace).await?;
@@ -276,9 +278,9 @@ fn check_meters(meters: &[Meter]) -> Vec<Issue> {
             wrong(index, "windowSeconds", message);
         }
         if let Measure::Money { currency } = &meter.measure
-            && (currency.is_empty() || currency.len() > 16)
+            && let Some(why) = cs_core::currency::fault(currency)
         {
-            wrong(index, "measure/currency", "1 to 16 characters".into());
+            wrong(index, "measure/currency", why);
         }
         if meter.only.len() > METER_ONLY_MAX {
             wrong(index, "only", format!("at most {METER_ONLY_MAX}"));

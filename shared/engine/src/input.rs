@@ -190,14 +190,22 @@ impl Engine {
             (Purpose::Probe, Some(probe), _) => {
                 let key = state.idempotency_key(&planned.id, "");
                 let input = Input { value: json!({ "idempotencyKey": key }), ..Input::default() };
-                (probe.clone(), self.pinned(state, probe, snapshot)?, input)
+                (probe.call.clone(), self.pinned(state, &probe.call, snapshot)?, input)
             }
             (Purpose::Compensate, _, Some(undo)) => {
                 let salts = input.sensitive.iter();
                 let salts = salts.map(|(place, salts)| (place.clone(), salts.concat())).collect();
                 let own = Opened { value: input.value, salts, ..Opened::default() };
                 match wiring::compensation_input(&undo.input, &own, at(&planned.id)) {
-                    Ok(input) => (undo.call.clone(), self.pinned(state, &undo.call, snapshot)?, input),
+                    // What is not there is not left out: a call with less than it was to have is another call.
+                    Ok(input) => match undo.input.iter().find(|(field, _)| input.value.get(field).is_none()) {
+                        None => (undo.call.clone(), self.pinned(state, &undo.call, snapshot)?, input),
+                        Some((field, pointer)) => {
+                            let message =
+                                format!("there is no `{pointer}` of `{}` for the input's `{field}`", planned.id);
+                            return refuse("INPUT_MISSING", message);
+                        }
+                    },
                     Err(missing) => return Ok(Err(missing_input(&missing))),
                 }
             }

@@ -28,6 +28,7 @@ mod query;
 mod records;
 mod relay;
 mod replay;
+mod requester;
 mod skills;
 mod submit;
 mod sweep;

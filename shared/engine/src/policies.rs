@@ -198,7 +198,7 @@ impl Engine {
                             return Ok(found);
                         }
                         if let Some((plan, past)) = self.past(workspace, &id).await? {
-                            found.evaluated += past.steps.len() as u64;
+                            found.evaluated += past.steps.iter().filter(|step| step.purpose.is_run()).count() as u64;
                             found.changed.extend(policy::changes(&id, plan.plan(), &past, candidate));
                         }
                     }

@@ -12,6 +12,7 @@ use crate::{
 };
 use contracts::{
     Code, ExecutionId, Issue, Problem, Timestamp,
+    event::BlockReason,
     limits::GET_WAIT_SECONDS_MAX,
     query::{
         ApprovalView, ExecutionAnswer, ExecutionList, ExecutionSummary, ExecutionView, ExplainPolicy, Explanation,
@@ -74,14 +75,15 @@ impl Engine {
             None => None,
         };
         let judged: HashMap<&str, &policy::StepVerdict> =
-            verdict.iter().flat_map(|v: &PlanVerdict| &v.steps).map(|step| (step.step_id.as_str(), step)).collect();
+            verdict.iter().flat_map(PlanVerdict::own).map(|step| (step.step_id.as_str(), step)).collect();
         let steps = state
             .steps
             .iter()
             .enumerate()
             .map(|(place, step)| {
                 let judged = judged.get(step.id.as_str());
-                let waits = step.state.unstarted() && step.approval.is_none() && state.needs_approval(step);
+                let own = step.state.unstarted() && step.approval.is_none() && state.needs_approval(step);
+                let waits = own || step.waits_for == Some(BlockReason::ApprovalRequired);
                 StepView {
                     step_id: step.id.clone(),
                     operation: state.planned(place).map(|planned| planned.call.operation.clone()).unwrap_or_default(),
@@ -130,7 +132,7 @@ impl Engine {
             risk_tier: ruling.map(|ruling| ruling.risk_tier),
             verdict: ruling.map(|ruling| ruling.verdict),
             requires_approval: ruling.map(|_| !state.unapproved().is_empty()),
-            binding_digest: ruling.and_then(|_| state.binding(None)),
+            binding_digest: ruling.and_then(|_| state.binding(state.decided_on(None))),
             reasons: state.reasons.clone(),
             steps,
             approvals,

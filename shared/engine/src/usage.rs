@@ -16,9 +16,9 @@ use contracts::{
     StepId, Timestamp, WorkspaceId,
     event::{BlockReason, Event, Reserved, Resolution},
     governance::{Measure, Meter, MeterScope, Usage},
-    plan::Radius,
+    plan::{Radius, RadiusKind},
 };
-use cs_core::execution::Execution;
+use cs_core::execution::{Execution, StepState};
 use policy::Metered;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -76,6 +76,16 @@ fn amount(measure: &Measure, spend: &Radius) -> u64 {
         Measure::Recipients => spend.recipients,
         Measure::Money { currency } => spend.money.get(currency).copied().unwrap_or(0),
     }
+}
+
+// What of the spending the measure counts and cannot: of whichever currency.
+fn unmeasured(measure: &Measure, spend: &Radius) -> Option<RadiusKind> {
+    let kind = match measure {
+        Measure::Steps | Measure::Writes => return None,
+        Measure::Recipients => RadiusKind::Recipients,
+        Measure::Money { .. } => RadiusKind::Money,
+    };
+    spend.unmeasured.contains(&kind).then_some(kind)
 }
 
 fn of<'t>(scope: MeterScope, operation: &'t str, actor: &'t str) -> &'t str {
@@ -164,6 +174,11 @@ impl Engine {
         let mut reserved = Vec::new();
         for meter in governance.meters(operation) {
             let amount = amount(&meter.measure, spend);
+            // INVARIANT (unmeasured-is-not-small).
+            if let Some(kind) = unmeasured(&meter.measure, spend).filter(|_| meter.limit.is_some()) {
+                let message = format!("{}: {kind} that cannot be measured exceeds every limit", meter.id);
+                return Err((BlockReason::BudgetExceeded, message));
+            }
             let of = of(meter.scope, operation, actor);
             let key = keys::usage(workspace, &meter.id, of);
             let used = metering.read.get(&key).map_or(0, |(_, record)| record.used(meter.window_seconds, now));
@@ -259,12 +274,16 @@ fn movements<'e>(before: &'e Execution, events: &'e [Event]) -> impl Iterator<It
         let hold = before.step(id)?.hold.as_ref()?;
         Some((id, Taken::GivenBack(hold.meters.as_slice(), hold.at)))
     };
+    let in_doubt = |id: &StepId| before.step(id).is_some_and(|step| step.state == StepState::InDoubt);
     events.iter().filter_map(move |event| match event {
         Event::StepStarted(data) if !data.reserved.is_empty() => {
             Some((&data.step_id, Taken::Reserved(data.reserved.as_slice(), data.started_at)))
         }
         Event::StepFailed(data) if data.released => given_back(&data.step_id),
-        Event::StepResolved(data) if data.outcome == Resolution::Failed => given_back(&data.step_id),
+        // Of a step that could not be undone nothing is given back: it has had its effect.
+        Event::StepResolved(data) if data.outcome == Resolution::Failed && in_doubt(&data.step_id) => {
+            given_back(&data.step_id)
+        }
         _ => None,
     })
 }

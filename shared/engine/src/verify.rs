@@ -8,13 +8,14 @@ use crate::{
     ports::Write,
     records::IntentRecord,
     refused,
+    requester::RequesterKey,
     usage::Metering,
 };
 use contracts::{
     Code, Digest, ExecutionId, Issue, Problem, Timestamp, WorkspaceId,
     command::{PlanVerifiedAnswer, StepVerdictAnswer, VerifyPlan},
-    event::{Actor, SubmitMode},
-    plan::Plan,
+    event::{Actor, Purpose, SubmitMode},
+    plan::{Plan, PlanStep},
     verdict::Verdict,
 };
 use cs_core::{
@@ -127,7 +128,7 @@ impl Engine {
         let snapshot = self.snapshot(workspace).await?;
         let authority = self.authority(workspace, &snapshot).await?;
         let governed = self.governed(workspace).await?;
-        let mut facts = self.facts(workspace, id).await?;
+        let (mut facts, _) = self.facts(workspace, id).await?;
         self.add_usage(workspace, &governed.record, plan.plan(), &mut facts).await?;
         let verdict = policy::judge(plan.plan(), plan.digest(), &facts, &authority);
         let verdict_digest = canonical::digest(&verdict).map_err(crate::not_canonical)?;
@@ -150,11 +151,16 @@ impl Engine {
         let reasons = verdict
             .steps
             .iter()
-            .enumerate()
-            .filter(|(_, step)| step.verdict == Verdict::Blocked)
-            .map(|(index, step)| {
-                let message = format!("step `{}`: {}", step.step_id, step.reasons.join("; "));
-                Issue::coded("POLICY_BLOCKED", format!("/plan/steps/{index}"), message)
+            .filter(|step| step.verdict == Verdict::Blocked)
+            .map(|step| {
+                let (which, place) = match step.purpose {
+                    Purpose::Run => ("", ""),
+                    Purpose::Probe => (", asking about it", "/probe"),
+                    Purpose::Compensate => (", undoing it", "/compensate"),
+                };
+                let index = loaded.state.place(&step.step_id).unwrap_or_default();
+                let message = format!("step `{}`{which}: {}", step.step_id, step.reasons.join("; "));
+                Issue::coded("POLICY_BLOCKED", format!("/plan/steps/{index}{place}"), message)
             })
             .collect();
         let mut writes = vec![self.put_body(keys::body(workspace, id, "verdict"), &verdict).await?];
@@ -173,22 +179,42 @@ impl Engine {
         facts: &mut Facts,
     ) -> Answer<()> {
         facts.budget.clone_from(&governance.budgets.plan);
-        let operations = plan.steps.iter().map(|step| step.call.operation.as_str());
+        let beside = |step: &'_ PlanStep| {
+            let probe = step.probe.as_ref().map(|probe| probe.call.operation.clone());
+            probe.into_iter().chain(step.compensate.as_ref().map(|undo| undo.call.operation.clone()))
+        };
+        let own = plan.steps.iter().map(|step| step.call.operation.clone());
+        let operations: BTreeSet<String> = own.chain(plan.steps.iter().flat_map(beside)).collect();
+        let operations = operations.iter().map(String::as_str);
         let mut metering = Metering::default();
         facts.usage = self.metered(workspace, governance, operations, &facts.actor.id, &mut metering).await?;
         Ok(())
     }
 
-    /// Whether the policy set under which a plan was verified is still the active one.
-    pub(crate) async fn verified_under_active(&self, loaded: &Loaded) -> Answer<bool> {
-        let (_, active) = self.active(&loaded.state.workspace).await?;
-        Ok(loaded.state.ruling.as_ref().is_some_and(|ruling| ruling.policy_digest == active))
+    /// Whether the verdict of a plan would be the same if it were reached now.
+    pub(crate) async fn stands(&self, loaded: &Loaded) -> Answer<bool> {
+        let (_, command, _) = self.judge(loaded).await?;
+        Ok(match (command, &loaded.state.ruling) {
+            (Command::Verify { ruling, .. }, Some(stored)) => {
+                let moved = Ruling {
+                    verified_at: stored.verified_at,
+                    verdict_digest: stored.verdict_digest.clone(),
+                    ..ruling
+                };
+                moved == *stored
+            }
+            _ => false,
+        })
     }
 
-    async fn facts(&self, workspace: &WorkspaceId, id: &ExecutionId) -> Answer<Facts> {
+    /// What a verdict depends on now, but for budget and usage: with the grants that the requester's key has now.
+    /// INVARIANT (context-is-fresh).
+    pub(crate) async fn facts(&self, workspace: &WorkspaceId, id: &ExecutionId) -> Answer<(Facts, RequesterKey)> {
         let intent: Option<IntentRecord> = self.get_body(&keys::body(workspace, id, "intent")).await?;
         let intent = intent.ok_or_else(|| Problem::new(Code::IntentNotFound, "the intent is gone"))?;
-        Ok(self.facts_of(intent.actor, intent.grants, intent.channel_key, &intent.text))
+        let key = self.requester_key(workspace, intent.key_id.as_deref()).await?;
+        let grants = key.grants().cloned().unwrap_or(intent.grants);
+        Ok((self.facts_of(intent.actor, grants, intent.channel_key, &intent.text), key))
     }
 
     pub(crate) fn facts_of(
@@ -198,7 +224,7 @@ impl Engine {
         channel: Option<String>,
         text: &str,
     ) -> Facts {
-        let hour = self.now().ms().div_euclid(3_600_000).rem_euclid(24) as u8;
+        let hour = hour(self.now());
         Facts { actor, grants, channel, signals: self.signals.find(text), hour, budget: None, usage: Vec::new() }
     }
 
@@ -210,6 +236,11 @@ impl Engine {
     ) -> Answer<Option<PlanVerdict>> {
         Ok(self.get_body(&keys::body(workspace, id, "verdict")).await?)
     }
+}
+
+/// UTC hour of a moment, 0 to 23.
+pub(crate) fn hour(at: Timestamp) -> u8 {
+    at.ms().div_euclid(3_600_000).rem_euclid(24) as u8
 }
 
 /// The verdict as callers see it.
@@ -234,6 +265,7 @@ pub(crate) fn to_answer(state: &Execution, verdict: &PlanVerdict, at: Timestamp)
 pub(crate) fn step_answer(step: &policy::StepVerdict) -> StepVerdictAnswer {
     StepVerdictAnswer {
         step_id: step.step_id.clone(),
+        purpose: step.purpose,
         verdict: step.verdict,
         risk_tier: step.risk_tier,
         reasons: step.reasons.clone(),

@@ -49,7 +49,11 @@ impl Engine {
     pub(crate) fn words_of(&self, state: &Execution, planned: &PlanStep, snapshot: &Snapshot) -> Words {
         let input = |call: &Call| self.pinned(state, call, snapshot).map_or(true, |op| op.input.has_sensitive());
         let output = |call: &Call| self.pinned(state, call, snapshot).map_or(true, |op| op.output.has_sensitive());
-        let calls = [Some(&planned.call), planned.probe.as_ref(), planned.compensate.as_ref().map(|undo| &undo.call)];
+        let calls = [
+            Some(&planned.call),
+            planned.probe.as_ref().map(|probe| &probe.call),
+            planned.compensate.as_ref().map(|undo| &undo.call),
+        ];
         let own = calls.into_iter().flatten().any(|call| input(call) || output(call));
         let wired = planned.wires.iter().any(|wire| {
             let producer = state.place(&wire.from).and_then(|place| state.planned(place));

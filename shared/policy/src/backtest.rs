@@ -2,10 +2,13 @@
 
 use crate::{
     authority::Authority,
-    judge::{Facts, PlanVerdict, StepVerdict, judge_step},
+    judge::{Facts, PlanVerdict, StepVerdict, judge_calls},
     request::{Ask, Circumstances, PlanSize, Principal},
 };
-use contracts::{ExecutionId, Issue, StepId, governance::Meter, plan::Plan, query::BacktestChange, verdict::Verdict};
+use contracts::{
+    ExecutionId, Issue, StepId, event::Purpose, governance::Meter, plan::Plan, query::BacktestChange,
+    verdict::Verdict,
+};
 use cs_core::skill::Registry;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -24,19 +27,25 @@ pub struct Past {
 #[serde(rename_all = "camelCase")]
 pub struct PastStep {
     pub step_id: StepId,
+    #[serde(default)]
+    pub purpose: Purpose,
     pub verdict: Verdict,
 }
 
 impl From<&PlanVerdict> for Past {
     fn from(verdict: &PlanVerdict) -> Self {
-        let step = |step: &StepVerdict| PastStep { step_id: step.step_id.clone(), verdict: step.verdict };
+        let step = |step: &StepVerdict| PastStep {
+            step_id: step.step_id.clone(),
+            purpose: step.purpose,
+            verdict: step.verdict,
+        };
         Self { facts: verdict.facts.clone(), steps: verdict.steps.iter().map(step).collect() }
     }
 }
 
 /// The steps whose verdict would be another under a candidate set, on the very facts of the stored verdict.
 pub fn changes(execution: &ExecutionId, plan: &Plan, past: &Past, candidate: &Authority) -> Vec<BacktestChange> {
-    let would = plan.steps.iter().map(|step| judge_step(plan, step, None, &past.facts, candidate));
+    let would = plan.steps.iter().flat_map(|step| judge_calls(plan, step, &past.facts, candidate));
     let pairs = past.steps.iter().zip(would);
     pairs
         .filter(|(was, would)| was.verdict != would.verdict)
@@ -82,8 +91,9 @@ pub fn probe(authority: &Authority, registry: &Registry, meters: &[Meter], facts
                             writes: integer,
                             steps: integer,
                             recipients: integer,
-                            money: integer,
+                            money: cs_core::currency::codes().map(|code| (code.to_owned(), integer)).collect(),
                             open: true,
+                            unmeasured: true,
                         },
                         usage: meters.iter().map(|meter| (meter.id.clone(), integer)).collect::<BTreeMap<_, _>>(),
                         channel: Some(String::new()),

@@ -16,7 +16,7 @@ mod templates;
 
 pub use authority::{Authority, Faulty};
 pub use backtest::{Past, changes, probe};
-pub use judge::{Facts, Metered, PlanVerdict, StepVerdict, judge, judge_step};
+pub use judge::{Facts, Measured, Metered, PlanVerdict, StepVerdict, judge, judge_call, judge_calls};
 pub use schema::{cedar_schema, validate};
 pub use signals::{Signal, Signals};
 pub use templates::{BASELINE, TEMPLATES};

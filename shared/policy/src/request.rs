@@ -62,9 +62,12 @@ pub(crate) struct PlanSize {
     pub(crate) writes: i64,
     pub(crate) steps: i64,
     pub(crate) recipients: i64,
-    /// The largest sum of any currency.
-    pub(crate) money: i64,
+    /// Sums of minor units by currency.
+    pub(crate) money: BTreeMap<String, i64>,
     pub(crate) open: bool,
+    /// Some of it cannot be counted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) unmeasured: bool,
 }
 
 /// A request that Cedar does not take.
@@ -112,12 +115,16 @@ impl Circumstances {
             RestrictedExpression::new_record(pairs).map_err(unaskable)
         };
         let long = RestrictedExpression::new_long;
+        let money = self.plan.money.iter().map(|(code, sum)| (code.clone(), long(*sum))).collect();
+        let currencies = self.plan.money.keys().map(|code| text(code));
         let plan = record(BTreeMap::from([
             ("writes".to_owned(), long(self.plan.writes)),
             ("steps".to_owned(), long(self.plan.steps)),
             ("recipients".to_owned(), long(self.plan.recipients)),
-            ("money".to_owned(), long(self.plan.money)),
+            ("money".to_owned(), record(money)?),
+            ("currencies".to_owned(), RestrictedExpression::new_set(currencies)),
             ("open".to_owned(), RestrictedExpression::new_bool(self.plan.open)),
+            ("unmeasured".to_owned(), RestrictedExpression::new_bool(self.plan.unmeasured)),
         ]))?;
         let usage = record(self.usage.iter().map(|(meter, used)| (meter.clone(), long(*used))).collect())?;
         let input = match expression(&self.input)? {

@@ -37,7 +37,12 @@ pub fn cedar_schema(registry: &Registry, meters: &[Meter]) -> Value {
         }
     }
     let text = || json!({ "type": "String" });
+    // A sum a currency; a plan names those that it spends.
+    let money: Map<String, Value> = cs_core::currency::codes()
+        .map(|code| (code.to_owned(), json!({ "type": "Long", "required": false })))
+        .collect();
     json!({ "": {
+        "commonTypes": { "Money": { "type": "Record", "attributes": money } },
         "entityTypes": {
             "Actor": { "shape": { "type": "Record", "attributes": {
                 "kind": text(), "grants": { "type": "Set", "element": text() } } } },
@@ -65,7 +70,8 @@ fn context(input: &Value, meters: &[Meter]) -> Value {
         "labels": texts(), "taint": texts(), "signals": texts(), "unresolved": texts(),
         "input": input,
         "plan": { "type": "Record", "attributes": { "writes": long(), "steps": long(), "recipients": long(),
-            "money": { "type": "Long" }, "open": { "type": "Boolean" } } },
+            "money": { "type": "Money" }, "currencies": texts(), "open": { "type": "Boolean" },
+            "unmeasured": { "type": "Boolean" } } },
         "usage": { "type": "Record", "attributes": usage },
         "channel": optional(text()),
         "confidence": optional(json!({ "type": "Extension", "name": "decimal" })),

@@ -12,7 +12,7 @@ use cs_core::{
     skill::{Registry, Skill},
     trace::{Head, Stamp, Verifier, append},
 };
-use policy::{Authority, Facts, judge, judge_step};
+use policy::{Authority, Facts, Measured, judge, judge_call};
 use serde_json::{Value, json};
 use std::{hint::black_box, sync::Arc, time::Instant};
 
@@ -104,7 +104,8 @@ pub fn compile_and_verify(rows: &mut Vec<Row>, quick: bool) {
                     .flat_map(|_| plan.plan().steps.iter())
                     .map(|step| {
                         let started = Instant::now();
-                        black_box(judge_step(plan.plan(), step, None, &facts, &authority));
+                        let measured = Measured { radius: &step.radius, total: &plan.plan().radius };
+                        black_box(judge_call(plan.plan(), step, (None, measured), &facts, &authority));
                         started.elapsed().as_secs_f64() * 1e6
                     })
                     .collect();

@@ -124,9 +124,11 @@ pub(crate) async fn attack_policy_swapped_between_verify_start_approval_and_clai
     let tight = with_baseline(&rule("own.no-payouts", "forbid", "== Action::\"payments/payout.create\"", "true"));
     let other = with_baseline(&rule("own.at-night", "forbid", "", "context.hour > 24"));
     // Between verify and start.
-    let draft = json!({ "text": "do it", "mode": "dryRun", "draft": { "steps": [pay("p")] } });
+    let draft = json!({ "text": "do it", "mode": "manual", "draft": { "steps": [pay("p")] } });
     let (_, answer) = house.agent.post("/v1/intents", &draft).await;
     let id = answer["executionId"].as_str().unwrap();
+    let plan = json!({ "planId": house.until(id, "compiled").await["planId"] });
+    assert_eq!(house.agent.post(&format!("/v1/executions/{id}/plan/verify"), &plan).await.0, 200);
     let view = house.until(id, "verified").await;
     activate(house, &tight).await;
     let start = json!({ "planId": view["planId"] });

@@ -192,12 +192,18 @@ impl House {
         panic!("{id} never became {wanted}: {}", self.approver.get(&format!("/v1/executions/{id}")).await.1);
     }
 
-    /// Approves the whole plan by what is shown now.
+    /// Approves what is asked now: the whole plan, and each step that asks with its actual input.
     pub async fn approve(&self, id: &str) {
         let view = self.settled(id).await;
-        let body = json!({ "bindingDigest": view["bindingDigest"] });
-        let (status, answer) = self.approver.post(&format!("/v1/executions/{id}/approve"), &body).await;
-        assert_eq!(status, 200, "{answer}");
+        let open = |approval: &&Value| approval["status"] == "requested";
+        for approval in view["approvals"].as_array().unwrap().iter().filter(open) {
+            let mut body = json!({ "bindingDigest": approval["bindingDigest"] });
+            if approval["stepId"].is_string() {
+                body["stepId"] = approval["stepId"].clone();
+            }
+            let (status, answer) = self.approver.post(&format!("/v1/executions/{id}/approve"), &body).await;
+            assert_eq!(status, 200, "{answer}");
+        }
     }
 
     /// The chain verifies and the execution replays.

@@ -1,7 +1,7 @@
 //! Approvals: asked for, given, refused, expired. Bound to a digest, never one's own, consumed by the claim.
 
 use super::{
-    Approval, ApprovalState, StepInput,
+    Approval, ApprovalState, StepInput, StepState,
     decide::{Refusal, Transition},
     duty::Decider,
     step,
@@ -62,7 +62,8 @@ impl Transition {
         by.may_decide(&self.state)?;
         if let Some(step) = step {
             let record = self.record(step)?;
-            if record.approval.is_some() || self.state.grant_for(step).is_some() {
+            let decided = record.approval.is_some() && record.asked.is_none();
+            if decided || self.state.grant_for(step).is_some() {
                 return Err(Refusal::new(Code::ApprovalAlreadyDecided, format!("step `{step}` is approved already")));
             }
         }
@@ -141,6 +142,10 @@ impl Transition {
             rejected.binding_digest = binding.unwrap_or(rejected.binding_digest);
         }
         match step {
+            // Undoing it was refused: it stays stuck, and people say what became of it.
+            Some(step) if self.record(step)?.state == StepState::Stuck => {
+                self.emit(Event::ApprovalRejected(rejected));
+            }
             Some(step) => {
                 self.takes(step, StepInput::Skip)?;
                 self.emit(Event::ApprovalRejected(rejected));

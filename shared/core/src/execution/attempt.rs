@@ -4,6 +4,7 @@ use super::{
     Approval, ApprovalState, Status, StepInput, StepState,
     decide::{Outcome, Refusal, Transition},
     duty::Decider,
+    evolve::NOT_DONE,
 };
 use crate::canonical;
 use contracts::{
@@ -13,6 +14,7 @@ use contracts::{
         BlockReason, Event, Purpose, Reserved, Resolution, StepBlocked, StepCompleted, StepResolved, StepRetried,
         StepStarted,
     },
+    id::ApprovalId,
     limits::STEP_ATTEMPTS_MAX,
     plan::Radius,
     verdict::Effect,
@@ -86,7 +88,7 @@ impl Transition {
             }));
         }
         let open = self.state.approvals.iter().any(|approval| approval.state == ApprovalState::Requested);
-        if !open && !self.state.unapproved().is_empty() {
+        if !open && self.state.plan_approvable() {
             self.request(None, "tried again");
         }
         Ok(())
@@ -140,9 +142,8 @@ impl Transition {
     pub(super) fn claim(
         &mut self,
         id: &StepId,
-        purpose: Purpose,
-        fence: u64,
-        input: Digest,
+        (purpose, fence): (Purpose, u64),
+        (input, approval): (Digest, Option<ApprovalId>),
         (spend, meters): (Radius, Vec<Reserved>),
     ) -> Result<(), Refusal> {
         let run_id = self.run()?;
@@ -156,33 +157,36 @@ impl Transition {
         if record.in_flight() {
             return Err(Refusal::new(Code::Conflict, format!("step `{id}` is in flight")));
         }
-        let mut approval_id = None;
-        let mut reserve = (Radius::default(), Vec::new());
         match purpose {
-            Purpose::Run => {
-                if self.state.paused || self.state.closing() {
-                    return Err(Refusal::new(Code::Conflict, "no further step begins"));
-                }
-                if self.state.needs_approval(record) && record.approval.is_none() {
-                    let grant = self.state.grant_for(id).ok_or_else(|| {
-                        Refusal::new(Code::PreconditionFailed, format!("step `{id}` is not approved"))
-                    })?;
-                    approval_id = Some(grant.id.clone());
-                }
-                if record.hold.is_none() {
-                    let planned = self.state.place(id).and_then(|place| self.state.planned(place));
-                    if let Some(over) = planned.and_then(|planned| self.state.over_budget(planned, &spend)) {
-                        return Err(Refusal::new(Code::PreconditionFailed, format!("budget exceeded: {over}")));
-                    }
-                    reserve = (spend, meters);
+            Purpose::Run if self.state.paused || self.state.closing() => {
+                return Err(Refusal::new(Code::Conflict, "no further step begins"));
+            }
+            Purpose::Compensate if !self.state.unwinding() => {
+                return Err(Refusal::new(Code::Conflict, "nothing is being undone"));
+            }
+            Purpose::Run | Purpose::Probe | Purpose::Compensate => {}
+        }
+        // What the gate found is not taken on trust: the approval covers this call, and the budget has room for it.
+        let unapproved = || Refusal::new(Code::PreconditionFailed, format!("step `{id}` is not approved"));
+        match &approval {
+            Some(wanted) => {
+                let grant = self.state.grant_for_call(id, purpose, &input);
+                if grant.is_none_or(|grant| grant.id != *wanted) {
+                    return Err(unapproved());
                 }
             }
-            Purpose::Probe => {}
-            Purpose::Compensate => {
-                if !self.state.unwinding() {
-                    return Err(Refusal::new(Code::Conflict, "nothing is being undone"));
-                }
+            None if purpose == Purpose::Run && self.state.needs_approval(record) && record.approval.is_none() => {
+                return Err(unapproved());
             }
+            None => {}
+        }
+        let mut reserve = (Radius::default(), Vec::new());
+        if record.hold_for(purpose).is_none() {
+            let planned = self.state.place(id).and_then(|place| self.state.planned(place));
+            if let Some(over) = planned.and_then(|planned| self.state.over_budget(planned, &spend)) {
+                return Err(Refusal::new(Code::PreconditionFailed, format!("budget exceeded: {over}")));
+            }
+            reserve = (spend, meters);
         }
         self.emit(Event::StepStarted(StepStarted {
             execution_id: self.state.id.clone(),
@@ -192,7 +196,7 @@ impl Transition {
             started_at: self.now,
             fence,
             input_digest: input,
-            approval_id,
+            approval_id: approval,
             purpose,
             spend: reserve.0,
             reserved: reserve.1,
@@ -200,11 +204,18 @@ impl Transition {
         Ok(())
     }
 
-    pub(super) fn block(&mut self, id: &StepId, reason: BlockReason, message: Option<String>) -> Result<(), Refusal> {
-        let input = match reason {
+    pub(super) fn block(
+        &mut self,
+        id: &StepId,
+        reason: BlockReason,
+        message: Option<String>,
+        input: Option<Digest>,
+    ) -> Result<(), Refusal> {
+        let step_input = match reason {
             BlockReason::SkillDisabled
             | BlockReason::WorkspaceFrozen
             | BlockReason::Frozen
+            | BlockReason::RequesterRevoked
             | BlockReason::UsageExceeded => StepInput::Hold,
             BlockReason::ApprovalRequired
             | BlockReason::ApprovalExpired
@@ -214,15 +225,73 @@ impl Transition {
                 return Err(Refusal::new(Code::Conflict, "not a reason for a step that has not begun"));
             }
         };
-        self.takes(id, input)?;
-        self.blocked(id, reason, message, None);
-        let covered = |approval: &Approval| {
-            approval.state == ApprovalState::Requested && approval.step.as_ref().is_none_or(|step| step == id)
-        };
-        if reason == BlockReason::ApprovalRequired && !self.state.approvals.iter().any(covered) {
-            self.request(Some(id), "policy asks for people now that the input is known");
-        }
+        self.takes(id, step_input)?;
+        self.not_called(id, Purpose::Run, (reason, message), input);
         Ok(())
+    }
+
+    /// A probe or a compensation that may not be called: it waits where it is for what an operator must lift; what needs
+    /// people leaves the doubt, or is stuck until they decide.
+    pub(super) fn block_beside(
+        &mut self,
+        id: &StepId,
+        purpose: Purpose,
+        (reason, message): (BlockReason, Option<String>),
+        input: Option<Digest>,
+    ) -> Result<(), Refusal> {
+        let record = self.record(id)?;
+        let expected = match purpose {
+            Purpose::Run => false,
+            Purpose::Probe => record.state == StepState::InDoubt,
+            Purpose::Compensate => matches!(record.state, StepState::Completed | StepState::Compensating),
+        };
+        if !expected || record.in_flight() {
+            let state = record.state.as_str();
+            return Err(Refusal::new(Code::Conflict, format!("step `{id}` is {state}: no such call is due")));
+        }
+        self.not_called(id, purpose, (reason, message), input);
+        Ok(())
+    }
+
+    fn not_called(
+        &mut self,
+        id: &StepId,
+        purpose: Purpose,
+        (reason, message): (BlockReason, Option<String>),
+        input: Option<Digest>,
+    ) {
+        self.emit(Event::StepBlocked(StepBlocked {
+            execution_id: self.state.id.clone(),
+            run_id: self.run_id(),
+            step_id: Some(id.clone()),
+            blocked_at: self.now,
+            reason,
+            message,
+            purpose,
+            input_digest: input,
+            until: None,
+        }));
+        if reason != BlockReason::ApprovalRequired || purpose == Purpose::Probe {
+            return;
+        }
+        // What was asked or given for another input covers this one no more.
+        let binding = self.state.binding(Some(id));
+        let stale: Vec<Approval> = self
+            .state
+            .approvals
+            .iter()
+            .filter(|approval| matches!(approval.state, ApprovalState::Requested | ApprovalState::Granted))
+            .filter(|approval| approval.step.as_ref() == Some(id) && !approval.consumed.contains(id))
+            .filter(|approval| Some(&approval.binding) != binding.as_ref())
+            .cloned()
+            .collect();
+        for approval in stale {
+            let decided = self.decided(&approval, None, None, Some("its input is another one".into()));
+            self.emit(Event::ApprovalVoided(decided));
+        }
+        if !self.state.asked_for(id, purpose) {
+            self.request(Some(id), "people decide now that the input is known");
+        }
     }
 
     fn blocked(&mut self, id: &StepId, reason: BlockReason, message: Option<String>, until: Option<Timestamp>) {
@@ -233,6 +302,8 @@ impl Transition {
             blocked_at: self.now,
             reason,
             message,
+            purpose: Purpose::Run,
+            input_digest: None,
             until,
         }));
     }
@@ -266,7 +337,7 @@ impl Transition {
                 Purpose::Probe => self.blocked(id, BlockReason::OutcomeUnknown, Some(message), None),
                 Purpose::Compensate => self.blocked(id, BlockReason::CompensationFailed, Some(message), None),
             },
-            Outcome::NotDone => self.again(id, self.now, "NOT_DONE", "the probe found no effect".into())?,
+            Outcome::NotDone => self.again(id, self.now, NOT_DONE, "the probe found no effect".into())?,
             Outcome::Accepted { until } if purpose == Purpose::Run => {
                 self.blocked(id, BlockReason::AwaitingCallback, None, Some(until));
             }
@@ -338,7 +409,7 @@ impl Transition {
     fn again(&mut self, id: &StepId, retry_at: Timestamp, code: &str, message: String) -> Result<(), Refusal> {
         let run_id = self.run()?;
         let attempt = self.record(id)?.call_attempt();
-        if self.record(id)?.purpose == Purpose::Probe && code != "NOT_DONE" {
+        if self.record(id)?.purpose == Purpose::Probe && code != NOT_DONE {
             // A probe that could not be asked leaves the doubt; the next advance asks again.
             self.blocked(id, BlockReason::OutcomeUnknown, Some(message), None);
             return Ok(());

@@ -13,6 +13,7 @@ use contracts::{
         ExecutionSteered, IntentReceived, PlanCompiled, PlanRejected, PlanVerified, Purpose, Reserved, Resolution,
         StepChanged, SubmitMode,
     },
+    id::ApprovalId,
     plan::Radius,
     verdict::{RunMode, Verdict},
 };
@@ -92,15 +93,19 @@ pub enum Command {
         purpose: Purpose,
         fence: u64,
         input: Digest,
+        /// The approval that lets it run.
+        approval: Option<ApprovalId>,
         spend: Radius,
         /// What the claim reserves of the meters.
         reserved: Vec<Reserved>,
     },
-    /// A worker found that a step must wait.
+    /// A worker found that a step, its probe or its compensation must wait. `input`: what people are asked about.
     Block {
         step: StepId,
+        purpose: Purpose,
         reason: BlockReason,
         message: Option<String>,
+        input: Option<Digest>,
     },
     /// A worker found that a step cannot be called at all.
     Refuse {
@@ -235,11 +240,19 @@ impl Transition {
                 self.compile(outcome, draft_digest, (planner_model, drafted_by));
             }
             Command::Verify { ruling, reasons } => self.verify(ruling, reasons),
-            Command::Start { run_id, mode } => self.start(run_id, mode),
+            Command::Start { run_id, mode } => {
+                if self.state.intent.as_ref().is_some_and(|intent| intent.mode == SubmitMode::DryRun) {
+                    let message = "a dry run never starts: submit the intent again in another mode";
+                    return Err(Refusal::new(Code::PreconditionFailed, message));
+                }
+                self.start(run_id, mode);
+            }
             Command::Approve { by, step, binding, note, channel } => {
+                let step = self.state.decided_on(step.as_ref()).cloned();
                 self.approve(&by, step.as_ref(), &binding, note, channel)?;
             }
             Command::Reject { by, step, reason, channel } => {
+                let step = self.state.decided_on(step.as_ref()).cloned();
                 self.reject(&by, step.as_ref(), reason, channel)?;
             }
             Command::Expire => self.expire(),
@@ -273,10 +286,15 @@ impl Transition {
                 self.fail("ABORTED", message);
             }
             Command::Resolve { by, step, outcome, output } => self.resolve(&by, &step, outcome, output)?,
-            Command::Claim { step, purpose, fence, input, spend, reserved } => {
-                self.claim(&step, purpose, fence, input, (spend, reserved))?;
+            Command::Claim { step, purpose, fence, input, approval, spend, reserved } => {
+                self.claim(&step, (purpose, fence), (input, approval), (spend, reserved))?;
             }
-            Command::Block { step, reason, message } => self.block(&step, reason, message)?,
+            Command::Block { step, purpose: Purpose::Run, reason, message, input } => {
+                self.block(&step, reason, message, input)?;
+            }
+            Command::Block { step, purpose, reason, message, input } => {
+                self.block_beside(&step, purpose, (reason, message), input)?;
+            }
             Command::Refuse { step, code, message } => {
                 self.takes(&step, StepInput::Fail)?;
                 let changed = self.changed(&step, Some(code), Some(message));
@@ -460,8 +478,18 @@ impl Transition {
             let decided = self.decided(&approval, None, None, Some("verified again under another policy".into()));
             self.emit(Event::ApprovalVoided(decided));
         }
-        if voided && self.state.status.under_way() && !self.state.unapproved().is_empty() {
+        if voided && self.state.status.under_way() && self.state.plan_approvable() {
             self.request(None, "verified again under another policy");
+        }
+        if voided {
+            let asking = self.state.steps.iter().filter(|step| step.waits_for == Some(BlockReason::ApprovalRequired));
+            let asking: Vec<_> =
+                asking.filter_map(|step| Some((step.id.clone(), step.asked.as_ref()?.purpose))).collect();
+            for (id, purpose) in asking {
+                if !self.state.asked_for(&id, purpose) {
+                    self.request(Some(&id), "verified again under another policy");
+                }
+            }
         }
     }
 
@@ -473,7 +501,7 @@ impl Transition {
             mode,
         }));
         let assist = self.state.ruling.as_ref().is_none_or(|ruling| ruling.verdict == Verdict::Assist);
-        if assist || mode == RunMode::Assist {
+        if (assist || mode == RunMode::Assist) && self.state.plan_approvable() {
             let reason = if assist { "the verdict is assist" } else { "the run was started in assist mode" };
             self.request(None, reason);
         }

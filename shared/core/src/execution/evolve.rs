@@ -1,13 +1,13 @@
 //! How an event changes an execution. Total: replay cannot fail.
 
 use super::{
-    Approval, ApprovalState, Cancellation, Execution, Hold, IntentFacts, PlanFacts, Ruling, Run, Status, Step,
-    StepInput, StepState, step,
+    Approval, ApprovalState, Asked, Cancellation, Execution, Hold, IntentFacts, PROBE_ATTEMPTS_MAX, PlanFacts,
+    Ruling, Run, Status, Step, StepInput, StepState, step,
 };
 use crate::plan;
 use contracts::{
     Issue, StepId, Timestamp,
-    event::{ApprovalDecided, BlockReason, Event, Purpose, Resolution, StepStarted},
+    event::{ApprovalDecided, BlockReason, Event, Purpose, Resolution, StepBlocked, StepStarted},
     plan::Radius,
     verdict::{Effect, RiskTier, Verdict},
 };
@@ -15,6 +15,8 @@ use std::collections::BTreeSet;
 
 /// Code of a step that was skipped because a step before it was not completed.
 pub const DEPENDENCY_FAILED: &str = "DEPENDENCY_FAILED";
+/// Code of a call that is made again because its probe found no effect.
+pub(super) const NOT_DONE: &str = "NOT_DONE";
 
 impl Execution {
     /// Applies one event.
@@ -86,31 +88,7 @@ impl Execution {
                 self.run = Some(Run { run_id: data.run_id.clone(), mode: data.mode, started_at: data.started_at });
             }
             Event::StepStarted(data) => self.step_started(data),
-            Event::StepBlocked(data) => {
-                let Some(id) = &data.step_id else { return };
-                let input = match data.reason {
-                    BlockReason::ApprovalRequired
-                    | BlockReason::ApprovalExpired
-                    | BlockReason::BudgetExceeded
-                    | BlockReason::PolicyBlocked => StepInput::Block,
-                    BlockReason::SkillDisabled
-                    | BlockReason::WorkspaceFrozen
-                    | BlockReason::Frozen
-                    | BlockReason::UsageExceeded => StepInput::Hold,
-                    BlockReason::OutcomeUnknown => StepInput::Doubt,
-                    BlockReason::CompensationFailed => StepInput::Stick,
-                    BlockReason::AwaitingCallback => StepInput::Await,
-                };
-                let escalated = data.reason == BlockReason::ApprovalRequired;
-                self.apply(id, input, |step| {
-                    step.waits_for = Some(data.reason);
-                    step.message = data.message.clone();
-                    step.until = data.until;
-                    step.fence = None;
-                    step.retry_at = None;
-                    step.escalated |= escalated;
-                });
-            }
+            Event::StepBlocked(data) => self.step_blocked(data),
             Event::StepCompleted(data) => self.apply(&data.step_id, StepInput::Complete, |step| {
                 step.output = Some(data.output_digest.clone());
             }),
@@ -129,6 +107,8 @@ impl Execution {
                 step.message = data.message.clone();
             }),
             Event::StepResolved(data) => {
+                let before = self.step(&data.step_id).map(|step| step.state);
+                let in_doubt = before == Some(StepState::InDoubt);
                 let input = match data.outcome {
                     Resolution::Completed => StepInput::Complete,
                     Resolution::Failed => StepInput::Fail,
@@ -142,8 +122,16 @@ impl Execution {
                     if data.outcome == Resolution::Failed {
                         step.code = Some("RESOLVED_FAILED".into());
                     }
+                    if data.outcome == Resolution::Retry {
+                        // People let it be called again: under an approval of its own, and what the call before may have
+                        // done still counts.
+                        (step.approval, step.undo_approval, step.asked) = (None, None, None);
+                        let held = if in_doubt { step.hold.take() } else { step.undo_hold.take() };
+                        step.kept.extend(held);
+                    }
                 });
-                if data.outcome == Resolution::Failed {
+                // A step that could not be undone has had its effect.
+                if data.outcome == Resolution::Failed && in_doubt {
                     self.release(&data.step_id);
                 }
             }
@@ -220,6 +208,78 @@ impl Execution {
         self.touched.insert(place);
     }
 
+    fn step_blocked(&mut self, data: &StepBlocked) {
+        let Some(id) = &data.step_id else { return };
+        let asked = |step: &mut Step| {
+            let input = data.input_digest.clone();
+            if data.reason == BlockReason::ApprovalRequired {
+                step.asked = input.map(|input| Asked { purpose: data.purpose, input });
+            }
+        };
+        let input = match (data.purpose, data.reason) {
+            // A call beside the step's own that waits for an operator: nothing of the step changes.
+            (
+                Purpose::Probe | Purpose::Compensate,
+                BlockReason::SkillDisabled
+                | BlockReason::WorkspaceFrozen
+                | BlockReason::Frozen
+                | BlockReason::RequesterRevoked
+                | BlockReason::UsageExceeded,
+            ) => {
+                self.change(id, |step| {
+                    step.waits_for = Some(data.reason);
+                    step.message = data.message.clone();
+                });
+                return;
+            }
+            // A probe that may not be asked: people say what became of the call.
+            (Purpose::Probe, _) => {
+                self.change(id, |step| {
+                    step.probe_attempt = step.probe_attempt.max(PROBE_ATTEMPTS_MAX);
+                    step.message = data.message.clone();
+                });
+                return;
+            }
+            (Purpose::Compensate, _) => StepInput::Stick,
+            (
+                Purpose::Run,
+                BlockReason::ApprovalRequired
+                | BlockReason::ApprovalExpired
+                | BlockReason::BudgetExceeded
+                | BlockReason::PolicyBlocked,
+            ) => StepInput::Block,
+            (
+                Purpose::Run,
+                BlockReason::SkillDisabled
+                | BlockReason::WorkspaceFrozen
+                | BlockReason::Frozen
+                | BlockReason::RequesterRevoked
+                | BlockReason::UsageExceeded,
+            ) => StepInput::Hold,
+            (Purpose::Run, BlockReason::OutcomeUnknown) => StepInput::Doubt,
+            (Purpose::Run, BlockReason::CompensationFailed) => StepInput::Stick,
+            (Purpose::Run, BlockReason::AwaitingCallback) => StepInput::Await,
+        };
+        let escalated = data.reason == BlockReason::ApprovalRequired && data.purpose == Purpose::Run;
+        self.apply(id, input, |step| {
+            step.waits_for = Some(data.reason);
+            step.message = data.message.clone();
+            step.until = data.until;
+            step.escalated |= escalated;
+            asked(step);
+        });
+    }
+
+    // Changes a record whose state stays.
+    fn change(&mut self, id: &StepId, change: impl FnOnce(&mut Step)) {
+        if let Some(place) = self.place(id)
+            && let Some(step) = self.steps.get_mut(place)
+        {
+            change(step);
+            self.touched.insert(place);
+        }
+    }
+
     fn step_started(&mut self, data: &StepStarted) {
         let input = match data.purpose {
             Purpose::Run => StepInput::Claim,
@@ -235,8 +295,12 @@ impl Execution {
                 Purpose::Compensate => step.undo_attempt = data.attempt,
             }
             if data.approval_id.is_some() {
-                step.approval = data.approval_id.clone();
+                match data.purpose {
+                    Purpose::Run | Purpose::Probe => step.approval = data.approval_id.clone(),
+                    Purpose::Compensate => step.undo_approval = data.approval_id.clone(),
+                }
             }
+            step.asked = None;
             step.code = None;
             step.message = None;
         });
@@ -248,7 +312,11 @@ impl Execution {
         if data.spend != Radius::default() || !data.reserved.is_empty() {
             let hold = Hold { spend: data.spend.clone(), meters: data.reserved.clone(), at: data.started_at };
             if let Some(step) = self.place(&data.step_id).and_then(|place| self.steps.get_mut(place)) {
-                step.hold = Some(hold);
+                match data.purpose {
+                    Purpose::Run => step.hold = Some(hold),
+                    Purpose::Probe => step.probe_hold = Some(hold),
+                    Purpose::Compensate => step.undo_hold = Some(hold),
+                }
             }
             self.spent = plan::sum(&self.spent, &data.spend);
         }
@@ -259,7 +327,7 @@ impl Execution {
         if let Some(step) = self.place(id).and_then(|place| self.steps.get_mut(place)) {
             step.hold = None;
         }
-        let holds = self.steps.iter().filter_map(|step| step.hold.as_ref());
+        let holds = self.steps.iter().flat_map(Step::holds);
         self.spent = holds.fold(Radius::default(), |total, hold| plan::sum(&total, &hold.spend));
     }
 
@@ -277,6 +345,12 @@ impl Execution {
             step.message = data.message.clone();
             step.purpose = if step.state == StepState::Compensating { Purpose::Compensate } else { Purpose::Run };
         });
+        let planned = self.place(id).and_then(|place| self.planned(place));
+        let counts = planned.is_none_or(|planned| planned.call.effect == Effect::NonIdempotent);
+        if counts && data.code.as_deref() == Some(NOT_DONE) {
+            // Each call counts, and the tool's word that the first did nothing is no approval of a second.
+            self.change(id, |step| step.approval = None);
+        }
         if before == StepState::Failed {
             // A person tries again: it needs its approval anew, and what was skipped because of it may run.
             if let Some(step) = self.place(id).and_then(|place| self.steps.get_mut(place)) {
@@ -392,7 +466,9 @@ impl Execution {
                 StepState::Pending if self.after_all(&graph, place, |state| state == StepState::Completed) => {
                     StepInput::Release
                 }
-                StepState::Blocked if step.waits_for_approval() && self.grant_for(&step.id).is_some() => {
+                StepState::Blocked | StepState::Stuck
+                    if step.waits_for_approval() && self.grant_for(&step.id).is_some() =>
+                {
                     StepInput::Unblock
                 }
                 StepState::Pending

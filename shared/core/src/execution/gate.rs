@@ -152,7 +152,20 @@ pub const fn allows(status: Status, kind: Kind) -> bool {
             | K::Callback
             | K::Recover,
         ) => true,
-        (S::Cancelling, K::Expire | K::Abort | K::Resolve | K::Claim | K::Settle | K::Callback | K::Recover) => true,
+        // What is being undone passes the same gate, and may need people.
+        (
+            S::Cancelling,
+            K::Approve
+            | K::Reject
+            | K::Expire
+            | K::Abort
+            | K::Resolve
+            | K::Claim
+            | K::Block
+            | K::Settle
+            | K::Callback
+            | K::Recover,
+        ) => true,
         (S::Failed, K::Retry | K::Resolve) => true,
         (
             S::New

@@ -19,7 +19,7 @@ use crate::{canonical, plan::Compiled};
 use contracts::{
     Digest, ExecutionId, IntentId, Issue, PlanId, RunId, StepId, Timestamp, WorkspaceId,
     draft::OnFailure,
-    event::{ActorKind, BlockReason, Requirement, SubmitMode},
+    event::{ActorKind, BlockReason, Purpose, Requirement, SubmitMode},
     id::ApprovalId,
     plan::Radius,
     verdict::{RiskTier, RunMode, Verdict},
@@ -29,7 +29,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
-pub use step::{Hold, Step, StepInput, StepState};
+pub use step::{Asked, Hold, Step, StepInput, StepState};
 
 /// Where an execution stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -373,7 +373,13 @@ impl Execution {
         }
         match step {
             None => parts.push(b"plan"),
-            Some(step) => parts.extend([b"step".as_slice(), step.as_str().as_bytes()]),
+            Some(id) => {
+                parts.extend([b"step".as_slice(), id.as_str().as_bytes()]);
+                // Another input is another question: what was approved for the one before is void.
+                if let Some(asked) = self.step(id).and_then(|step| step.asked.as_ref()) {
+                    parts.extend([asked.purpose.as_str().as_bytes(), asked.input.as_str().as_bytes()]);
+                }
+            }
         }
         Some(canonical::digest_parts(&parts))
     }
@@ -394,7 +400,7 @@ impl Execution {
         let own = |place: usize| self.planned(place).is_some_and(|planned| planned.call.skill == skill);
         let holds = self.steps.iter().enumerate().filter(|(place, _)| own(*place));
         holds
-            .filter_map(|(_, step)| step.hold.as_ref())
+            .flat_map(|(_, step)| step.holds())
             .fold(Radius::default(), |total, hold| crate::plan::sum(&total, &hold.spend))
     }
 
@@ -412,18 +418,85 @@ impl Execution {
 
     /// Whether a step may run only with an approval.
     pub fn needs_approval(&self, step: &Step) -> bool {
-        let assist_mode = self.run.as_ref().is_some_and(|run| run.mode == RunMode::Assist);
-        let ruled = self.ruling.as_ref().is_none_or(|ruling| ruling.assist.contains(&step.id));
-        assist_mode || ruled || step.escalated
+        self.foreseen(&step.id) || step.escalated
     }
 
-    /// The approval that a claim of this step would consume.
+    /// Whether it was known before the run that a step needs people.
+    pub fn foreseen(&self, id: &StepId) -> bool {
+        let assist_mode = self.run.as_ref().is_some_and(|run| run.mode == RunMode::Assist);
+        assist_mode || self.ruling.as_ref().is_none_or(|ruling| ruling.assist.contains(id))
+    }
+
+    /// The approval that a claim of this step would consume: of the call that people are asked about, else of its own.
     pub fn grant_for(&self, id: &StepId) -> Option<&Approval> {
+        let asked = self.step(id).and_then(|step| step.asked.as_ref());
+        match asked {
+            Some(asked) => self.grant_for_call(id, asked.purpose, &asked.input),
+            None => self.grant(id, Purpose::Run, None),
+        }
+    }
+
+    /// The approval that covers a call with this input. INVARIANT (seen-is-signed): an approval of the plan covers no
+    /// amount, currency, recipient or target that was unknown when it was given; one of a step covers the very input that
+    /// was asked about.
+    pub fn grant_for_call(&self, id: &StepId, purpose: Purpose, input: &Digest) -> Option<&Approval> {
+        self.grant(id, purpose, Some(input))
+    }
+
+    /// Whether an approval that would cover the call is asked for already.
+    pub(crate) fn asked_for(&self, id: &StepId, purpose: Purpose) -> bool {
+        let planned = self.place(id).and_then(|place| self.planned(place));
+        let known = planned
+            .and_then(|planned| crate::plan::call_of(planned, purpose))
+            .is_some_and(|call| call.unknown.is_empty());
+        self.approvals.iter().filter(|approval| approval.state == ApprovalState::Requested).any(|approval| {
+            match &approval.step {
+                None => known && purpose.is_run() && self.step(id).is_some_and(|step| step.asked.is_none()),
+                Some(step) => step == id,
+            }
+        })
+    }
+
+    fn grant(&self, id: &StepId, purpose: Purpose, input: Option<&Digest>) -> Option<&Approval> {
+        let (place, record) = (self.place(id)?, self.step(id)?);
+        let known = || {
+            let call = self.planned(place).and_then(|planned| crate::plan::call_of(planned, purpose));
+            call.is_some_and(|call| call.unknown.is_empty())
+        };
+        let covers = |approval: &Approval| match (&approval.step, &record.asked) {
+            // What was asked about with its input is not in an approval of the plan.
+            (None, Some(_)) => false,
+            (None, None) => known(),
+            (Some(step), Some(asked)) => {
+                step == id && asked.purpose == purpose && input.is_none_or(|input| asked.input == *input)
+            }
+            (Some(step), None) => step == id && purpose == Purpose::Run && known(),
+        };
         self.approvals.iter().find(|approval| {
             approval.state == ApprovalState::Granted
-                && approval.step.as_ref().is_none_or(|step| step == id)
                 && !approval.consumed.contains(id)
+                && covers(approval)
                 && self.binding(approval.step.as_ref()).as_ref() == Some(&approval.binding)
+        })
+    }
+
+    /// What a decision is about that names no step: the plan; or, where nothing is asked about the plan and one step asks
+    /// with its input, that step. The binding says which.
+    pub fn decided_on<'s>(&'s self, step: Option<&'s StepId>) -> Option<&'s StepId> {
+        let asked = || self.approvals.iter().filter(|approval| approval.state == ApprovalState::Requested);
+        match (step, asked().next(), asked().nth(1)) {
+            (None, Some(only), None) => only.step.as_ref(),
+            (step, _, _) => step,
+        }
+    }
+
+    /// Whether an approval of the plan would cover any step that still needs one. Where all of them wait for values that
+    /// decide, each asks when they are there, and nobody is asked for what covers nothing.
+    pub(crate) fn plan_approvable(&self) -> bool {
+        self.steps.iter().enumerate().any(|(place, step)| {
+            let open = step.state.unstarted() && step.approval.is_none() && step.asked.is_none();
+            let known = self.planned(place).is_some_and(|planned| planned.unknown.is_empty());
+            open && known && self.needs_approval(step) && self.grant_for(&step.id).is_none()
         })
     }
 

@@ -193,7 +193,9 @@ pub const fn next(state: StepState, input: StepInput) -> Option<StepState> {
         (S::Compensating, I::Retry) => S::Compensating,
         (S::Compensating, I::Stick) => S::Stuck,
         (S::Stuck, I::Complete) => S::Compensated,
-        (S::Stuck, I::Retry) => S::Compensating,
+        (S::Stuck, I::Retry | I::Unblock) => S::Compensating,
+        // What undoes it may not be called: people decide.
+        (S::Completed, I::Stick) => S::Stuck,
         (S::Stuck, I::Fail) => S::Failed,
         (S::Failed, I::Retry) => S::Ready,
         (S::Skipped, I::Revive) => S::Pending,
@@ -309,7 +311,6 @@ pub const fn next(state: StepState, input: StepInput) -> Option<StepState> {
             | I::Doubt
             | I::Skip
             | I::Cancel
-            | I::Stick
             | I::Revive,
         )
         | (
@@ -332,7 +333,6 @@ pub const fn next(state: StepState, input: StepInput) -> Option<StepState> {
             I::Release
             | I::Block
             | I::Hold
-            | I::Unblock
             | I::Claim
             | I::ClaimProbe
             | I::ClaimUndo
@@ -443,6 +443,31 @@ pub struct Step {
     /// What its claim reserved; nothing once it is given back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<Hold>,
+    /// What undoing it reserved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undo_hold: Option<Hold>,
+    /// What asking about it reserved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe_hold: Option<Hold>,
+    /// What earlier calls reserved that people let be made again: they may have had their effect, and it still counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<Hold>,
+    /// The call that people are asked about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Asked>,
+    /// The approval that undoing it consumed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undo_approval: Option<ApprovalId>,
+}
+
+/// A call with its actual input, as people are asked about it: an approval covers this one and no other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Asked {
+    #[serde(default, skip_serializing_if = "Purpose::is_run")]
+    pub purpose: Purpose,
+    /// Digest of the input, sensitive values as commitments.
+    pub input: Digest,
 }
 
 /// What a claim reserved of the plan's budget and of the workspace's meters.
@@ -479,7 +504,27 @@ impl Step {
             code: None,
             message: None,
             hold: None,
+            undo_hold: None,
+            probe_hold: None,
+            kept: Vec::new(),
+            asked: None,
+            undo_approval: None,
         }
+    }
+
+    /// What a call for this purpose reserved.
+    pub fn hold_for(&self, purpose: Purpose) -> Option<&Hold> {
+        match purpose {
+            Purpose::Run => self.hold.as_ref(),
+            Purpose::Probe => self.probe_hold.as_ref(),
+            Purpose::Compensate => self.undo_hold.as_ref(),
+        }
+    }
+
+    /// Everything that its calls reserved and that was not given back.
+    pub fn holds(&self) -> impl Iterator<Item = &Hold> {
+        let open = [&self.hold, &self.probe_hold, &self.undo_hold].into_iter().flatten();
+        open.chain(&self.kept)
     }
 
     /// The number of the call in flight, for its purpose.

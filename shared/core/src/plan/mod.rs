@@ -4,13 +4,16 @@
 //! INVARIANT (same-input-same-plan): no clock, randomness or map order comes into it. Steps are ordered
 //! topologically with ties by id, and every collection in a plan is sorted.
 
+mod called;
 mod diagnostics;
 mod flow;
+pub(crate) mod measure;
 mod order;
 mod parse;
 mod radius;
 pub mod wiring;
 
+pub use called::{call_of, radius_with};
 pub(crate) use parse::{Inputs, parse_with};
 pub use parse::{ParsedDraft, ParsedStep, parse};
 pub use radius::resolved as resolved_radius;
@@ -26,9 +29,10 @@ use crate::{
 use contracts::{
     Digest, Issue, PlanId, StepId,
     draft::{Budget, Draft},
+    event::Purpose,
     json::escape,
     limits::{PLAN_DEPTH_MAX, PLAN_STEPS_MAX},
-    plan::{Call, Plan, PlanCompensate, PlanStep, Radius, SkillPin, Wire},
+    plan::{Call, Plan, PlanCompensate, PlanProbe, PlanStep, Radius, SkillPin, Wire},
 };
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -111,7 +115,7 @@ pub fn compile_parsed(draft: &ParsedDraft, registry: &Registry) -> Result<Compil
         return Err(Rejected::Diagnostics(issues.into_issues()));
     };
     let plan = build(draft, &order);
-    check_budget(&plan.radius, draft.budget.as_ref(), &mut issues);
+    check_budget(&plan, draft.budget.as_ref(), &mut issues);
     check_skill_budgets(&plan, &mut issues);
     if !issues.is_empty() {
         return Err(Rejected::Diagnostics(issues.into_issues()));
@@ -131,6 +135,8 @@ fn check_form(draft: &ParsedDraft, issues: &mut Diagnostics) {
     if draft.confidence.is_some_and(|confidence| !(0.0..=1.0).contains(&confidence)) {
         issue("BAD_CONFIDENCE", "/draft/confidence".into(), "a confidence is between 0 and 1".into());
     }
+    issues.extend(draft.budget.iter().flat_map(|budget| check_currencies(budget, "/draft/budget")));
+    let mut issue = |code: &str, pointer: String, message: String| issues.push(Issue::coded(code, pointer, message));
     let mut seen: HashMap<&str, usize> = HashMap::new();
     for (index, step) in draft.steps.iter().enumerate() {
         if let Some(first) = seen.insert(step.id.as_str(), index) {
@@ -228,6 +234,11 @@ fn check_wiring(steps: &[Resolved<'_>], suggestions: &mut Suggestions, issues: &
     }
 }
 
+/// Places of an input whose values are not there when a plan is made, or not told.
+fn later<'p>(wires: &'p [Wire], seals: &'p crate::seal::Seals) -> Vec<&'p String> {
+    wires.iter().map(|wire| &wire.to).chain(seals.keys()).collect()
+}
+
 fn build(draft: &ParsedDraft, order: &[&Resolved<'_>]) -> Plan {
     let skills: BTreeSet<SkillPin> = order.iter().map(|step| pin(step.skill)).collect();
     let skills: Vec<SkillPin> = skills.into_iter().collect();
@@ -237,11 +248,11 @@ fn build(draft: &ParsedDraft, order: &[&Resolved<'_>]) -> Plan {
     for (step, flow) in order.iter().zip(flow) {
         let spec = &step.operation.spec;
         let skill = place_of(step.skill, &skills);
-        let sibling = |key: &str| step.skill.operation(key).map(|operation| call(step.skill, operation, skill));
-        let mut radius = radius::of_draft(step, spec);
-        radius.data_classes = flow.labels.iter().chain(spec.labels.iter().flat_map(|l| &l.output)).cloned().collect();
+        let own_labels = || spec.labels.iter().flat_map(|labels| &labels.output);
+        let mut radius = radius::of_draft(&step.draft.input, &later(step.wires, &step.draft.seals), spec);
+        radius.data_classes = flow.labels.iter().chain(own_labels()).cloned().collect();
         radius::add(&mut total, &radius);
-        steps.push(PlanStep {
+        let mut planned = PlanStep {
             id: step.draft.id.clone(),
             call: call(step.skill, step.operation, skill),
             input: step.draft.input.clone(),
@@ -256,13 +267,13 @@ fn build(draft: &ParsedDraft, order: &[&Resolved<'_>]) -> Plan {
             required_grants: spec.required_grants.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect(),
             resource: spec.resource.clone(),
             radius,
-            compensate: spec
-                .compensate
-                .as_ref()
-                .and_then(|undo| Some(PlanCompensate { call: sibling(&undo.operation)?, input: undo.input.clone() })),
-            probe: spec.probe.as_deref().and_then(sibling),
+            unknown: called::unknown(spec, step.wires),
+            compensate: None,
+            probe: None,
             retry: step.operation.retry.clone(),
-        });
+        };
+        add_siblings(&mut planned, step, skill);
+        steps.push(planned);
     }
     Plan {
         plan_version: PLAN_VERSION,
@@ -279,6 +290,37 @@ fn build(draft: &ParsedDraft, order: &[&Resolved<'_>]) -> Plan {
 fn place_of(skill: &Skill, pins: &[SkillPin]) -> usize {
     let named = &skill.manifest().skill;
     pins.iter().position(|pin| pin.key == named.key && pin.version == named.version).unwrap_or_default()
+}
+
+// The probe and the compensation of a step, with what they are judged on. INVARIANT (one-gate).
+fn add_siblings(planned: &mut PlanStep, step: &Resolved<'_>, skill: usize) {
+    let spec = &step.operation.spec;
+    if let Some(operation) = spec.probe.as_deref().and_then(|key| step.skill.operation(key)) {
+        let facts = called::facts(operation, &called::Known::default(), std::iter::empty());
+        planned.probe = Some(PlanProbe { call: call(step.skill, operation, skill), facts });
+    }
+    let Some(undo) = &spec.compensate else { return };
+    let Some(operation) = step.skill.operation(&undo.operation) else { return };
+    let known = called::undo_input(planned, &undo.input);
+    // What reached the step may be in what undoes it, and so may what the step gave.
+    let reads_output = known.wires.iter().any(|wire| wire.from == planned.id);
+    let given = spec.labels.iter().flat_map(|labels| &labels.output).filter(|_| reads_output);
+    let carried: BTreeSet<&String> = planned.labels.iter().chain(given).collect();
+    let carried = carried.into_iter().map(|label| (label.clone(), vec![planned.id.clone()]));
+    let facts = called::facts(operation, &known, carried);
+    let call = call(step.skill, operation, skill);
+    planned.compensate = Some(PlanCompensate { call, facts, input: undo.input.clone() });
+}
+
+/// Currencies of a budget that do not exist, or are not written in capitals.
+pub fn check_currencies(budget: &Budget, at: &str) -> Vec<Issue> {
+    let codes = budget.money.iter().flat_map(BTreeMap::keys);
+    codes
+        .filter_map(|code| {
+            let why = crate::currency::fault(code)?;
+            Some(Issue::coded("UNKNOWN_CURRENCY", format!("{at}/money/{}", escape(code)), why))
+        })
+        .collect()
 }
 
 fn pin(skill: &Skill) -> SkillPin {
@@ -302,20 +344,34 @@ fn call(skill: &Skill, operation: &CompiledOperation, index: usize) -> Call {
     }
 }
 
-fn check_budget(total: &Radius, budget: Option<&Budget>, issues: &mut Diagnostics) {
+// What the plan touches, and with each of its compensations: one that could never be made is found now.
+fn check_budget(plan: &Plan, budget: Option<&Budget>, issues: &mut Diagnostics) {
     let Some(budget) = budget else { return };
-    if let Some(excess) = radius::excess(total, budget) {
-        let place = format!("/draft/budget/{}", excess.kind.split('/').map(escape).collect::<Vec<_>>().join("/"));
-        let message = format!("the plan needs {} and the budget has {}", excess.needs, excess.limit);
-        issues.push(Issue::coded("BUDGET_EXCEEDED", place, message));
+    let place = |kind: &str| format!("/draft/budget/{}", kind.split('/').map(escape).collect::<Vec<_>>().join("/"));
+    if let Some(excess) = radius::excess(&plan.radius, budget) {
+        let message = format!("the plan needs more than its budget has: {excess}");
+        issues.push(Issue::coded("BUDGET_EXCEEDED", place(&excess.kind), message));
+        return;
+    }
+    for step in &plan.steps {
+        let undo = call_of(step, Purpose::Compensate);
+        let with = undo.map(|undo| radius_with(plan, &undo, Purpose::Compensate));
+        if let Some(excess) = with.and_then(|with| radius::excess(&with, budget)) {
+            let message = format!("undoing `{}` would need more than the plan's budget has: {excess}", step.id);
+            issues.push(Issue::coded("BUDGET_EXCEEDED", place(&excess.kind), message));
+            return;
+        }
     }
 }
 
 fn check_skill_budgets(plan: &Plan, issues: &mut Diagnostics) {
     for (index, pin) in plan.skills.iter().enumerate() {
-        let steps = plan.steps.iter().filter(|step| step.call.skill == index);
-        let total = steps.fold(Radius::default(), |total, step| sum(&total, &step.radius));
-        if let Some(over) = exceeded(&total, pin.budget.as_ref()) {
+        let own = || plan.steps.iter().filter(|step| step.call.skill == index);
+        let total = own().fold(Radius::default(), |total, step| sum(&total, &step.radius));
+        let undos = own().filter_map(|step| call_of(step, Purpose::Compensate));
+        let undone = undos.map(|undo| sum(&total, &undo.radius));
+        let over = std::iter::once(total.clone()).chain(undone).find_map(|all| exceeded(&all, pin.budget.as_ref()));
+        if let Some(over) = over {
             let message = format!("the plan exceeds what `{}` {} lets one plan touch: {over}", pin.key, pin.version);
             issues.push(Issue::coded("BUDGET_EXCEEDED", "/draft/steps", message));
         }
@@ -324,8 +380,12 @@ fn check_skill_budgets(plan: &Plan, issues: &mut Diagnostics) {
 
 /// What of a budget would be exceeded by `total`, if anything.
 pub fn exceeded(total: &Radius, budget: Option<&Budget>) -> Option<String> {
-    let excess = radius::excess(total, budget?)?;
-    Some(format!("{}: {} of {}", excess.kind, excess.needs, excess.limit))
+    Some(radius::excess(total, budget?)?.to_string())
+}
+
+/// Adds `more` to `total`.
+pub fn add(total: &mut Radius, more: &Radius) {
+    radius::add(total, more);
 }
 
 /// `total` and `more`, added up.

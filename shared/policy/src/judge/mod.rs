@@ -8,13 +8,13 @@ use crate::{
 use contracts::{
     Digest, StepId,
     draft::Budget,
-    event::{Actor, ActorKind},
+    event::{Actor, ActorKind, Purpose},
     governance::MeterScope,
     limits::{APPROVAL_LIFE_CHANNEL_MS, APPROVAL_LIFE_MS_DEFAULT, APPROVAL_LIFE_MS_MAX},
-    plan::{Plan, PlanStep},
+    plan::{Plan, PlanStep, Radius},
     verdict::{Effect, RiskTier, Verdict},
 };
-use cs_core::plan::{exceeded, wiring};
+use cs_core::plan::{self, exceeded, wiring};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -74,11 +74,21 @@ pub struct PlanVerdict {
     pub approval_life_ms: i64,
 }
 
-/// The verdict of a step.
+impl PlanVerdict {
+    /// The verdicts of the steps' own calls.
+    pub fn own(&self) -> impl Iterator<Item = &StepVerdict> {
+        self.steps.iter().filter(|step| step.purpose.is_run())
+    }
+}
+
+/// The verdict of a call of a step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StepVerdict {
     pub step_id: StepId,
+    /// Of which of the step's calls: its own, its probe, its compensation.
+    #[serde(default, skip_serializing_if = "Purpose::is_run")]
+    pub purpose: Purpose,
     pub verdict: Verdict,
     pub risk_tier: RiskTier,
     pub reasons: Vec<String>,
@@ -101,7 +111,7 @@ const SECRET: &str = "secret";
 /// Judges a plan.
 pub fn judge(plan: &Plan, plan_digest: &Digest, facts: &Facts, authority: &Authority) -> PlanVerdict {
     let steps: Vec<StepVerdict> =
-        plan.steps.iter().map(|step| judge_step(plan, step, None, facts, authority)).collect();
+        plan.steps.iter().flat_map(|step| judge_calls(plan, step, facts, authority)).collect();
     let declared = steps.iter().filter_map(|step| step.expires_ms).min();
     let default = if facts.channel.is_some() { APPROVAL_LIFE_CHANNEL_MS } else { APPROVAL_LIFE_MS_DEFAULT };
     PlanVerdict {
@@ -117,6 +127,36 @@ pub fn judge(plan: &Plan, plan_digest: &Digest, facts: &Facts, authority: &Autho
     }
 }
 
+/// The verdicts of a step's own call and of those beside it, as known before the run. INVARIANT (one-gate): what undoes a
+/// step, or asks about it, is judged as a step is; and a step needs people if one of them does, for it leads there.
+pub fn judge_calls(plan: &Plan, step: &PlanStep, facts: &Facts, authority: &Authority) -> Vec<StepVerdict> {
+    let purposes = [Purpose::Run, Purpose::Probe, Purpose::Compensate];
+    let calls = purposes.into_iter().filter_map(|purpose| Some((purpose, plan::call_of(step, purpose)?)));
+    let mut verdicts: Vec<StepVerdict> = calls
+        .map(|(purpose, call)| {
+            let total = plan::radius_with(plan, &call, purpose);
+            let measured = Measured { radius: &call.radius, total: &total };
+            let verdict = judge_call(plan, &call, (None, measured), facts, authority);
+            StepVerdict { purpose, ..verdict }
+        })
+        .collect();
+    let worst = verdicts.iter().map(|verdict| verdict.verdict).max();
+    if let (Some(own), Some(Verdict::Assist)) = (verdicts.first_mut(), worst)
+        && own.verdict == Verdict::Autonomous
+    {
+        own.verdict = Verdict::Assist;
+        own.reasons.push("what undoes it, or asks about it, needs people".into());
+    }
+    verdicts
+}
+
+/// How much a call touches, and how much the plan does with it.
+#[derive(Clone, Copy, Debug)]
+pub struct Measured<'m> {
+    pub radius: &'m Radius,
+    pub total: &'m Radius,
+}
+
 /// What the floor says before policy is asked.
 struct Floor {
     tier: RiskTier,
@@ -124,18 +164,20 @@ struct Floor {
     reasons: Vec<String>,
 }
 
-/// Judges one step; with `actual`, on the input it would be called with instead of what is known before the run.
-pub fn judge_step(
+/// Judges one call, in the form of a step (`plan::call_of`); with an actual input, on that instead of what is known before
+/// the run.
+pub fn judge_call(
     plan: &Plan,
     step: &PlanStep,
-    actual: Option<&Value>,
+    (actual, measured): (Option<&Value>, Measured<'_>),
     facts: &Facts,
     authority: &Authority,
 ) -> StepVerdict {
-    let floor = floor(plan, step, facts);
-    let mut ask = ask(plan, step, actual, facts, floor.tier);
+    let floor = floor(step, measured, facts);
+    let mut ask = ask(plan, step, (actual, measured), facts, floor.tier);
     let mut result = StepVerdict {
         step_id: step.id.clone(),
+        purpose: Purpose::Run,
         verdict: Verdict::Blocked,
         risk_tier: floor.tier,
         reasons: floor.reasons,
@@ -175,7 +217,7 @@ pub fn judge_step(
 }
 
 /// INVARIANT (high-risk-never-autonomous): here, in code, whatever the workspace's policies say.
-fn floor(plan: &Plan, step: &PlanStep, facts: &Facts) -> Floor {
+fn floor(step: &PlanStep, measured: Measured<'_>, facts: &Facts) -> Floor {
     let mut floor = Floor { tier: step.risk_tier, least: Verdict::Autonomous, reasons: Vec::new() };
     let mut raise = |tier: RiskTier, least: Verdict, reason: String| {
         floor.tier = floor.tier.max(tier);
@@ -201,7 +243,11 @@ fn floor(plan: &Plan, step: &PlanStep, facts: &Facts) -> Floor {
         let reason = format!("taint: `{}` reaches this step through {}", taint.label, path.join(" → "));
         raise(RiskTier::Medium, least, reason);
     }
-    if let Some(over) = exceeded(&plan.radius, facts.budget.as_ref()) {
+    // INVARIANT (unmeasured-is-not-small): a budget blocks it; where there is none, people decide.
+    for kind in &measured.radius.unmeasured {
+        raise(RiskTier::Medium, Verdict::Assist, format!("unmeasured: {kind}"));
+    }
+    if let Some(over) = exceeded(measured.total, facts.budget.as_ref()) {
         raise(RiskTier::Low, Verdict::Blocked, format!("budget_exceeded: {over}"));
     }
     if facts.actor.id.trim().is_empty() {
@@ -231,7 +277,13 @@ fn floor(plan: &Plan, step: &PlanStep, facts: &Facts) -> Floor {
     floor
 }
 
-fn ask(plan: &Plan, step: &PlanStep, actual: Option<&Value>, facts: &Facts, tier: RiskTier) -> Ask {
+fn ask(
+    plan: &Plan,
+    step: &PlanStep,
+    (actual, measured): (Option<&Value>, Measured<'_>),
+    facts: &Facts,
+    tier: RiskTier,
+) -> Ask {
     let (input, unresolved) = match actual {
         Some(input) => (input.clone(), BTreeSet::new()),
         None => wiring::known(step),
@@ -264,11 +316,12 @@ fn ask(plan: &Plan, step: &PlanStep, actual: Option<&Value>, facts: &Facts, tier
             unresolved,
             input,
             plan: PlanSize {
-                writes: count(plan.radius.writes),
+                writes: count(measured.total.writes),
                 steps: count(plan.steps.len() as u64),
-                recipients: count(plan.radius.recipients),
-                money: plan.radius.money.values().copied().max().map_or(0, count),
-                open: plan.radius.open,
+                recipients: count(measured.total.recipients),
+                money: measured.total.money.iter().map(|(code, sum)| (code.clone(), count(*sum))).collect(),
+                open: measured.total.open,
+                unmeasured: !measured.total.unmeasured.is_empty(),
             },
             usage: facts.usage.iter().map(|one| (one.meter.clone(), count(one.of(step, &facts.actor)))).collect(),
             channel: facts.channel.clone(),

@@ -254,7 +254,9 @@ mod indexed_is_full {
             let draft = serde_json::from_value(draft(DESK[operation].0, None)).unwrap();
             let plan = plan::compile(&draft, &registry).unwrap();
             for mode in ["autonomous", "assist"] {
-                let mut ask = ask(plan.plan(), &plan.plan().steps[0], None, &facts("hi"), RiskTier::Low);
+                let step = &plan.plan().steps[0];
+                let measured = Measured { radius: &step.radius, total: &plan.plan().radius };
+                let mut ask = ask(plan.plan(), step, (None, measured), &facts("hi"), RiskTier::Low);
                 ask.context.mode = mode.into();
                 let (indexed, full) = (authority.ask(&ask), authority.ask_full(&ask));
                 prop_assert_eq!(indexed.permitted, full.permitted);

@@ -188,7 +188,7 @@ struct DevArgs {
     /// Make new keys for workspaces that have some.
     #[arg(long)]
     new_keys: bool,
-    /// Sign warrants with a new key; the one before it stays published.
+    /// Make a new key for warrants: published at once, it signs in ten minutes; the one before it stays published.
     #[arg(long)]
     new_warrant_key: bool,
 }

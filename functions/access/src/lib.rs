@@ -22,6 +22,9 @@ use engine::{
 use serde_json::{Value, json};
 use std::sync::Arc;
 
+/// Life of a workspace's first keys, in milliseconds: 90 days. They are for making others.
+const FIRST_KEYS_MS: i64 = 90 * 86_400_000;
+
 /// Its routes: API keys.
 pub fn keys() -> Routes {
     let routes = serve(Routes::new(), "key.create", |engine, caller, request| async move {
@@ -44,8 +47,8 @@ pub fn health() -> Routes {
     Routes::new().route("/healthz", get(|| async { Json(json!({ "status": "ok" })) }))
 }
 
-/// Its task: `{"task": "createWorkspace", "workspaceId"}` makes a workspace if it is not there, and two new keys for
-/// it: `{"workspaceId", "agentKey", "approverKey"}`. The keys are shown here and nowhere else.
+/// Its task: `{"task": "createWorkspace", "workspaceId"}` makes a workspace and its first two keys: `{"workspaceId",
+/// "agentKey", "approverKey"}`. They are shown this once: of a workspace that has keys nobody gets more this way.
 pub async fn task(engine: &Engine, payload: &Value) -> Answer<Value> {
     let text = |key: &str| payload.get(key).and_then(Value::as_str).unwrap_or_default();
     if text("task") != "createWorkspace" {
@@ -53,6 +56,10 @@ pub async fn task(engine: &Engine, payload: &Value) -> Answer<Value> {
     }
     let invalid = |_| Problem::new(Code::ValidationFailed, "`workspaceId` is not one");
     let workspace: WorkspaceId = text("workspaceId").parse().map_err(invalid)?;
+    if !engine.create_workspace(&workspace).await? && engine.has_keys(&workspace).await? {
+        let message = "the workspace exists; its first keys were shown when it was made. Make others with `/v1/keys`";
+        return Err(Problem::new(Code::Conflict, message));
+    }
     let (agent, approver) = create_workspace(engine, &workspace).await?;
     Ok(json!({ "workspaceId": workspace, "agentKey": agent, "approverKey": approver }))
 }
@@ -60,7 +67,8 @@ pub async fn task(engine: &Engine, payload: &Value) -> Answer<Value> {
 /// Makes a workspace if it is not there, and two new keys: of an agent backend, and of a person who approves.
 pub async fn create_workspace(engine: &Engine, workspace: &WorkspaceId) -> Answer<(String, String)> {
     engine.create_workspace(workspace).await?;
-    let key = |kind, id: &str, grants| CreateKey { actor: Actor { kind, id: id.into() }, grants, expires_at: None };
+    let expires_at = Some(engine.now().plus_ms(FIRST_KEYS_MS));
+    let key = |kind, id: &str, grants| CreateKey { actor: Actor { kind, id: id.into() }, grants, expires_at };
     let agent = key(ActorKind::Agent, "dev-agent", agent_grants());
     let approver = key(ActorKind::Human, "dev-approver", approver_grants());
     let (_, agent) = engine.deploy_key(workspace, agent).await?;

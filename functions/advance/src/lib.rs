@@ -1,27 +1,38 @@
-//! Advance: runs what can run, registers waits, finishes. Three tasks of the state machine.
+//! Advance: runs what can run, registers waits, hands over, finishes. Four tasks of the state machine.
 
 use contracts::{Code, Problem};
-use engine::Engine;
+use engine::{Engine, WaitRequest};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// Its tasks, by `task` of the payload: `run`, `await`, `finish`. `budget_ms`: how long one `run` may go on.
+/// Its tasks, by `task` of the payload: `run`, `await`, `handover`, `finish`. `budget_ms`: how long one `run` may go on.
 pub async fn task(engine: &Arc<Engine>, payload: &Value, budget_ms: i64) -> Result<Value, Problem> {
     let (workspace, id) = &engine::execution_of(payload)?;
     let text = |key: &str| payload.get(key).and_then(Value::as_str);
+    let number = |key: &str| payload.get(key).and_then(Value::as_u64);
     match text("task") {
         Some("run") => {
-            let next = engine.advance(workspace, id, budget_ms).await?;
-            Ok(json!({ "workspaceId": workspace, "executionId": id,
+            let rounds = number("rounds").unwrap_or(0) + 1;
+            let next = engine.advance(workspace, id, budget_ms).await?.in_round(rounds);
+            Ok(json!({ "workspaceId": workspace, "executionId": id, "rounds": rounds,
                 "next": next.next, "seconds": next.seconds, "version": next.version }))
         }
         Some("await") => {
-            let (token, version) = (text("token"), payload.get("version").and_then(Value::as_u64));
-            let (Some(token), Some(version)) = (token, version) else {
-                return Err(Problem::new(Code::BadRequest, "`await` needs `token` and `version`"));
+            let (Some(token), Some(seen), Some(seconds)) = (text("token"), number("version"), number("seconds"))
+            else {
+                return Err(Problem::new(Code::BadRequest, "`await` needs `token`, `version` and `seconds`"));
             };
-            engine.register_wait(workspace, id, token, version).await?;
+            let seconds = i64::try_from(seconds).unwrap_or(i64::MAX / 1_000_000);
+            engine.register_wait(workspace, id, WaitRequest { token, seen, seconds }).await?;
             Ok(Value::Null)
+        }
+        // A machine's history ends: the next one goes on where this one was.
+        Some("handover") => {
+            let Some(version) = number("version") else {
+                return Err(Problem::new(Code::BadRequest, "`handover` needs `version`"));
+            };
+            engine.hand_over(workspace, id, version).await?;
+            Ok(json!({ "workspaceId": workspace, "executionId": id, "next": "done" }))
         }
         // The last commit sealed the trace; there is nothing left to do, and saying so is safe to repeat.
         Some("finish") => Ok(json!({ "workspaceId": workspace, "executionId": id, "next": "done" })),

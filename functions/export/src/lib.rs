@@ -12,6 +12,7 @@ pub async fn handle(engine: &Engine, archive: &dyn Archive, budget_ms: i64) -> R
         ExportedTraces = exported.traces,
         BrokenTraces = exported.broken,
         ExportHoursLeft = exported.left,
+        ExportRuns = 1_u64,
         "exported"
     );
     Ok(json!({ "hours": exported.hours, "traces": exported.traces, "events": exported.events,

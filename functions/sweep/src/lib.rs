@@ -13,6 +13,9 @@ pub async fn handle(engine: &Engine, publisher: &dyn Publisher, budget_ms: i64) 
         StuckExecutions = swept.driven + swept.failed,
         OutboxAgeMs = swept.outbox_age_ms,
         ApprovalAgeMs = swept.approval_age_ms,
+        // Signs of life: of this function, and of the relay, which leaves nothing to it.
+        SweepRuns = 1_u64,
+        RelayBehind = swept.published,
         "swept"
     );
     Ok(json!({ "open": swept.open, "driven": swept.driven, "published": swept.published,

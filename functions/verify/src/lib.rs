@@ -14,9 +14,9 @@ pub fn routes() -> Routes {
     )
 }
 
-/// Its task: `{"workspaceId", "executionId"}` → the same with `next`: `advance`, `done` or `failed`.
+/// Its task: `{"workspaceId", "executionId"}` → the same with `next`: `advance`, `done` or `failed`, and no `rounds` so far.
 pub async fn task(engine: &Engine, payload: &Value) -> Result<Value, Problem> {
     let (workspace, id) = &engine::execution_of(payload)?;
     let next = engine.verify_task(workspace, id).await?;
-    Ok(json!({ "workspaceId": workspace, "executionId": id, "next": next }))
+    Ok(json!({ "workspaceId": workspace, "executionId": id, "next": next, "rounds": 0 }))
 }

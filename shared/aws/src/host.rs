@@ -66,7 +66,7 @@ impl Host {
             table: Arc::new(DynamoTable::new(aws.dynamodb(), table, clock.clone(), ids.clone())),
             blobs: Arc::new(aws.bucket(&text("BLOB_BUCKET"))),
             tools,
-            signals: Arc::new(StepFunctions::new(aws.sfn(), text("STATE_MACHINE_ARN"))),
+            orchestrator: Arc::new(StepFunctions::new(aws.sfn(), text("STATE_MACHINE_ARN"))),
             notifier: Arc::new(Polling),
             clock,
             ids,

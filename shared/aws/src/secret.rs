@@ -1,6 +1,6 @@
 //! The keys that sign warrants, from Secrets Manager. Read when they are first needed, never before, and again after a
-//! while: a secret that is rotated (`aws secretsmanager put-secret-value`) signs from then on, and the one before it
-//! stays published, so that warrants on their way are taken.
+//! while: a secret that is rotated (`aws secretsmanager put-secret-value`) is published from then on and signs ten minutes
+//! later; the one before it stays published, so that warrants on their way are taken.
 //!
 //! Why not a key inside KMS: every step of every plan carries a warrant, and KMS asks for money and milliseconds each
 //! time; the key in memory takes 14 µs.
@@ -11,7 +11,7 @@ use cs_core::{canonical, warrant};
 use engine::ports::{Fault, Signer};
 use std::{
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 use tokio::sync::Mutex;
 
@@ -19,7 +19,9 @@ use tokio::sync::Mutex;
 const SECRET_CHARS_MIN: usize = 43;
 /// How long the keys are kept before they are read again.
 const KEPT: Duration = Duration::from_secs(300);
-/// The stages of a secret whose keys are published; the first signs.
+/// A new key is published for so long before it signs, in seconds: functions and tools keep keys for five minutes.
+const PUBLISHED_FIRST_SECONDS: i64 = 600;
+/// The stages of a secret whose keys are published.
 const STAGES: [&str; 2] = ["AWSCURRENT", "AWSPREVIOUS"];
 
 /// Signs with the key of a secret.
@@ -40,13 +42,16 @@ impl SecretSigner {
             return Err(Fault::Corrupt("this function has no secret to sign with".into()));
         }
         let [current, previous] = STAGES;
-        let signs = self.key(current).await?;
-        let signs = signs.ok_or_else(|| Fault::Corrupt("the signing secret has no value".into()))?;
+        let newest = self.key(current).await?;
+        let (newest, made_at) = newest.ok_or_else(|| Fault::Corrupt("the signing secret has no value".into()))?;
         // A secret that was never rotated has none before.
-        Ok(warrant::Ring::new(signs).with_before(self.key(previous).await?))
+        let before = self.key(previous).await?.map(|(key, _)| key);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        Ok(ring(newest, before, now as i64 - made_at))
     }
 
-    async fn key(&self, stage: &str) -> Result<Option<warrant::Key>, Fault> {
+    // The key of a stage, and when it was made, in seconds since 1970.
+    async fn key(&self, stage: &str) -> Result<Option<(warrant::Key, i64)>, Fault> {
         let request = self.client.get_secret_value().secret_id(&self.secret).version_stage(stage);
         let out = match request.send().await.map_err(|error| error.into_service_error()) {
             Ok(out) => out,
@@ -61,7 +66,15 @@ impl SecretSigner {
         if text.len() < SECRET_CHARS_MIN {
             return Err(Fault::Corrupt(format!("the signing secret is shorter than {SECRET_CHARS_MIN} characters")));
         }
-        Ok(Some(key_of(text)))
+        Ok(Some((key_of(text), out.created_date().map_or(0, |date| date.secs()))))
+    }
+}
+
+// The newest key signs once it has been published for long enough, and at once where there is none before it.
+fn ring(newest: warrant::Key, before: Option<warrant::Key>, age_seconds: i64) -> warrant::Ring {
+    match before {
+        Some(before) if age_seconds < PUBLISHED_FIRST_SECONDS => warrant::Ring::new(before).with_published([newest]),
+        before => warrant::Ring::new(newest).with_published(before),
     }
 }
 
@@ -86,5 +99,23 @@ impl Signer for SecretSigner {
         let ring = Arc::new(self.read().await?);
         *kept = Some((Instant::now(), ring.clone()));
         Ok(ring)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_signing_key_is_published_before_it_signs() {
+        let (old, new) = (|| key_of("old"), || key_of("new"));
+        for (age_seconds, signs) in
+            [(0, old()), (PUBLISHED_FIRST_SECONDS - 1, old()), (PUBLISHED_FIRST_SECONDS, new())]
+        {
+            let ring = ring(new(), Some(old()), age_seconds);
+            assert_eq!(ring.current().id(), signs.id(), "{age_seconds} s");
+            assert_eq!(ring.jwks()["keys"].as_array().map(Vec::len), Some(2), "both are published");
+        }
+        assert_eq!(ring(new(), None, 0).current().id(), new().id(), "the first signs at once");
     }
 }

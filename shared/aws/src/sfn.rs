@@ -1,9 +1,9 @@
-//! Signals on Step Functions: one state machine drives every execution.
+//! The orchestrator on Step Functions: one state machine drives every execution.
 
 use async_trait::async_trait;
 use aws_sdk_sfn::{Client, error::ProvideErrorMetadata};
 use contracts::{ExecutionId, WorkspaceId};
-use engine::ports::{Fault, Signals};
+use engine::ports::{Fault, Orchestrator, Signalled};
 use serde_json::json;
 
 /// Starts and wakes state machines.
@@ -13,14 +13,14 @@ pub struct StepFunctions {
 }
 
 impl StepFunctions {
-    /// Signals of a state machine, by its ARN.
+    /// By the ARN of the state machine.
     pub fn new(client: Client, machine: String) -> Self {
         Self { client, machine }
     }
 }
 
 #[async_trait]
-impl Signals for StepFunctions {
+impl Orchestrator for StepFunctions {
     async fn start(&self, workspace: &WorkspaceId, execution: &ExecutionId, name: &str) -> Result<(), Fault> {
         let input = json!({ "workspaceId": workspace, "executionId": execution }).to_string();
         let request = self.client.start_execution().state_machine_arn(&self.machine).name(name).input(input);
@@ -32,13 +32,13 @@ impl Signals for StepFunctions {
         }
     }
 
-    async fn succeed(&self, token: &str) -> Result<(), Fault> {
+    async fn succeed(&self, token: &str) -> Result<Signalled, Fault> {
         let request = self.client.send_task_success().task_token(token).output("{}");
         match request.send().await.map_err(|error| error.into_service_error()) {
-            Ok(_) => Ok(()),
-            // Used, timed out, or of a machine that has ended: the wait is over, which is what was wanted.
+            Ok(_) => Ok(Signalled::Delivered),
+            // Used, timed out, or of a machine that has ended. AWS says the first, ministack and LocalStack the others.
             Err(error) if error.is_task_timed_out() || error.is_task_does_not_exist() || error.is_invalid_token() => {
-                Ok(())
+                Ok(Signalled::Gone)
             }
             Err(error) => Err(fault(&error)),
         }

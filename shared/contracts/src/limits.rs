@@ -62,8 +62,8 @@ pub const STEP_TIMEOUT_SECONDS_MAX: u32 = 900;
 pub const CALLBACK_SECONDS_MAX: u32 = 24 * 3600;
 /// Most attempts of one step.
 pub const STEP_ATTEMPTS_MAX: u32 = 20;
-/// Longest wait of `execution.get`, in seconds.
-pub const GET_WAIT_SECONDS_MAX: u32 = 30;
+/// Longest wait of `execution.get`, in seconds: the gateway gives up after 29.
+pub const GET_WAIT_SECONDS_MAX: u32 = 25;
 /// Steps that one view shows in full.
 pub const VIEW_STEPS_MAX: usize = 100;
 /// Values of inputs that one step of a view shows.

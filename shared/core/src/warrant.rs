@@ -1,7 +1,7 @@
 //! Signs warrants; [`countersign_warrant`] says what they are and verifies them.
 //!
 //! Keys rotate with overlap: a ring signs with one key and publishes those before it as long as their warrants may be
-//! on their way.
+//! on their way, and the next one before it signs.
 
 pub use countersign_warrant::{Claims, Expected, ISSUER, KeySet, Refused, verify, verify_issued};
 
@@ -35,22 +35,22 @@ impl Key {
     }
 }
 
-/// The key that signs, and those that are still published.
+/// The key that signs, and those that are published beside it.
 pub struct Ring {
     current: Key,
-    before: Vec<Key>,
+    published: Vec<Key>,
 }
 
 impl Ring {
     /// A ring of one key.
     pub fn new(current: Key) -> Self {
-        Self { current, before: Vec::new() }
+        Self { current, published: Vec::new() }
     }
 
-    /// With keys that signed before.
-    pub fn with_before(self, before: impl IntoIterator<Item = Key>) -> Self {
-        let distinct = before.into_iter().filter(|key| key.id != self.current.id).collect();
-        Self { before: distinct, ..self }
+    /// With keys that are published beside it: those that signed before, and the one that will.
+    pub fn with_published(self, others: impl IntoIterator<Item = Key>) -> Self {
+        let distinct = others.into_iter().filter(|key| key.id != self.current.id).collect();
+        Self { published: distinct, ..self }
     }
 
     /// The key that signs.
@@ -60,7 +60,7 @@ impl Ring {
 
     /// The public halves as a JWK set (RFC 7517), the current one first.
     pub fn jwks(&self) -> Value {
-        let keys: Vec<Value> = std::iter::once(&self.current).chain(&self.before).map(Key::jwk).collect();
+        let keys: Vec<Value> = std::iter::once(&self.current).chain(&self.published).map(Key::jwk).collect();
         json!({ "keys": keys })
     }
 
@@ -185,7 +185,7 @@ mod tests {
         let (old, new) = ([7; 32], [8; 32]);
         let before = Ring::new(Key::new(&old));
         let warrant = before.sign(&claims()).unwrap();
-        let after = Ring::new(Key::new(&new)).with_before([Key::new(&old)]);
+        let after = Ring::new(Key::new(&new)).with_published([Key::new(&old)]);
         assert_eq!(verify(&warrant, &after.key_set(), &EXPECTED), Ok(claims()), "on its way when the key changed");
         assert_eq!(verify(&after.sign(&claims()).unwrap(), &after.key_set(), &EXPECTED), Ok(claims()));
         let gone = Ring::new(Key::new(&new));

@@ -330,8 +330,8 @@ impl Engine {
         Ok(Err(names::unknown(pointer, "actor", id, known.iter().map(|actor| actor.id.as_str()))))
     }
 
-    /// Makes a workspace with the baseline policy set; nothing if it is there already.
-    pub async fn create_workspace(&self, workspace: &WorkspaceId) -> Answer<()> {
+    /// Makes a workspace with the baseline policy set; false, and nothing done, if it is there already.
+    pub async fn create_workspace(&self, workspace: &WorkspaceId) -> Answer<bool> {
         let now = self.now();
         let secret = format!("whsec_{}", B64.encode(self.ports.ids.secret()));
         let settings = Settings { webhook_secret: secret, created_at: now };
@@ -350,7 +350,8 @@ impl Engine {
             put(keys::registry(workspace), bodies::item(1, &())?),
         ];
         match self.ports.table.transact(writes).await {
-            Ok(()) | Err(NotCommitted::Condition(_)) => Ok(()),
+            Ok(()) => Ok(true),
+            Err(NotCommitted::Condition(_)) => Ok(false),
             Err(NotCommitted::Fault(fault)) => Err(fault.into()),
         }
     }

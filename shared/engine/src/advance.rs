@@ -42,8 +42,16 @@ const BATCH_WRITES_MAX: usize = 40;
 const FAULTS_MAX: u32 = 5;
 /// Longest wait that the state machine is told, in milliseconds.
 const WAIT_MS_MAX: i64 = 24 * 3_600_000;
-/// A held step is looked at again after so long, in milliseconds.
-const HELD_MS: i64 = 60_000;
+/// A held step is looked at again after so long, in milliseconds, if nothing wakes it before: an hour.
+const HELD_MS: i64 = 3_600_000;
+/// Up to so long the state machine sleeps; a longer wait can be ended by a signal. In milliseconds.
+const SLEEP_MS_MAX: i64 = 10_000;
+/// Rounds of `advance` that one state machine makes before it hands over to a fresh one. A round is 13 entries of a
+/// machine's history and 140 when every task of it is retried as often as it may be; a history ends at 25,000.
+pub const ROUNDS_MAX: u64 = 100;
+
+/// Tries to give a lease back.
+const RELEASES_MAX: u32 = 3;
 
 /// What the state machine does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +63,8 @@ pub enum Step {
     Wait,
     /// Wait for a signal, at most `seconds`.
     Blocked,
+    /// Start a fresh state machine and end this one.
+    Handover,
     Done,
     Failed,
 }
@@ -68,6 +78,18 @@ pub struct Next {
     pub seconds: i64,
     /// The version of the execution that this was decided on.
     pub version: u64,
+}
+
+impl Next {
+    /// The same, said to a state machine in its `round`th round.
+    pub fn in_round(self, round: u64) -> Self {
+        match self.next {
+            Step::Continue | Step::Wait | Step::Blocked if round >= ROUNDS_MAX => {
+                Self { next: Step::Handover, ..self }
+            }
+            Step::Continue | Step::Wait | Step::Blocked | Step::Handover | Step::Done | Step::Failed => self,
+        }
+    }
 }
 
 type Calls = FuturesUnordered<BoxFuture<'static, Settled>>;
@@ -93,6 +115,10 @@ struct Turn {
     facts: OnceLock<(Facts, RequesterKey)>,
     /// Held steps were looked at once this turn.
     looked_at_held: bool,
+    /// The first moment at which a meter that holds a step has room for it.
+    room_at: Option<Timestamp>,
+    /// When what can be done was decided last: what was due by then and is still there waits for something else.
+    looked_at: Timestamp,
     faults: u32,
 }
 
@@ -126,6 +152,28 @@ impl Engine {
         id: &ExecutionId,
         budget_ms: i64,
     ) -> Answer<Next> {
+        let (next, held) = self.take_turn(workspace, id, budget_ms).await?;
+        if !held {
+            return Ok(next);
+        }
+        // Listed first and looked at after: no change of the workspace falls between the two.
+        self.list_waiting(workspace, id).await?;
+        Ok(self.take_turn(workspace, id, budget_ms).await?.0)
+    }
+
+    /// Starts the machine that goes on after one that has made its rounds.
+    pub async fn hand_over(&self, workspace: &WorkspaceId, id: &ExecutionId, version: u64) -> Answer<()> {
+        let name = format!("{id}-h{version}");
+        Ok(self.ports().orchestrator.start(workspace, id, &name).await?)
+    }
+
+    // What is next, and whether steps are held by what only their workspace or time changes.
+    async fn take_turn(
+        self: &Arc<Self>,
+        workspace: &WorkspaceId,
+        id: &ExecutionId,
+        budget_ms: i64,
+    ) -> Answer<(Next, bool)> {
         let loaded = self.load(workspace, id).await?;
         let now = self.now();
         let next = |next, ms: i64, loaded: &Loaded| Next {
@@ -135,22 +183,22 @@ impl Engine {
         };
         let auto = loaded.state.intent.as_ref().is_some_and(|intent| intent.mode == SubmitMode::Auto);
         match loaded.state.status {
-            Status::Completed => return Ok(next(Step::Done, 0, &loaded)),
+            Status::Completed => return Ok((next(Step::Done, 0, &loaded), false)),
             Status::Failed | Status::Rejected | Status::Cancelled => {
-                return Ok(next(Step::Failed, 0, &loaded));
+                return Ok((next(Step::Failed, 0, &loaded), false));
             }
             Status::Verified if auto => {}
             Status::New | Status::Received | Status::Compiled | Status::Verified => {
-                return Ok(next(Step::Done, 0, &loaded));
+                return Ok((next(Step::Done, 0, &loaded), false));
             }
             Status::Running | Status::Blocked | Status::Paused | Status::Cancelling => {}
         }
         if let Some(lease) = loaded.lease.as_ref().filter(|lease| lease.expires_at > now)
-            && !self.config().exclusive
+            && !(self.config().exclusive && self.of_another_process(lease))
         {
-            return Ok(next(Step::Wait, lease.expires_at.ms() - now.ms(), &loaded));
+            return Ok((next(Step::Wait, lease.expires_at.ms() - now.ms(), &loaded), false));
         }
-        let owner: String = self.ports().ids.id().iter().map(|byte| format!("{byte:02x}")).collect();
+        let owner = self.new_owner();
         let mut turn = Turn {
             fence: loaded.epoch + 1,
             owner,
@@ -169,44 +217,23 @@ impl Engine {
             deadline: now.plus_ms(budget_ms),
             facts: OnceLock::new(),
             looked_at_held: false,
+            room_at: None,
+            looked_at: now,
             faults: 0,
         };
         let step = turn.run().await?;
-        turn.release().await;
-        let now = self.now();
-        let due = turn.loaded.state.next_due().map_or(WAIT_MS_MAX, |due| (due.ms() - now.ms()).max(0));
-        let held = turn.loaded.state.steps.iter().any(|step| step.state == StepState::Held);
-        let stalled = step == Step::Wait && turn.loaded.state.next_due().is_none();
-        let due = if held || stalled { due.min(HELD_MS) } else { due };
-        Ok(match step {
-            Step::Wait | Step::Blocked => {
-                Next { seconds: ((due + 999) / 1_000).max(1), ..next(step, 0, &turn.loaded) }
-            }
-            Step::Continue | Step::Done | Step::Failed => next(step, 0, &turn.loaded),
-        })
+        let released = turn.release().await;
+        let (step, ms, held) = turn.waits(step, released);
+        let seconds = (ms.clamp(0, WAIT_MS_MAX) + 999) / 1_000;
+        Ok((Next { seconds: seconds.max(1), ..next(step, 0, &turn.loaded) }, held))
     }
 
-    /// Registers the token of a state machine that waits. If anything was committed since `seen`, ends the wait at
-    /// once, so that no signal is lost.
-    pub async fn register_wait(
-        &self,
-        workspace: &WorkspaceId,
-        id: &ExecutionId,
-        token: &str,
-        seen: u64,
-    ) -> Answer<()> {
-        let mut loaded = self.load(workspace, id).await?;
-        if loaded.version == seen {
-            loaded.token = Some(token.to_owned());
-            let state = loaded.state.clone();
-            let stamp = Stamp { at: self.now(), actor: system(), traceparent: None };
-            match self.commit(&mut loaded, state, Vec::new(), &stamp, Vec::new(), None).await {
-                Ok(()) => return Ok(()),
-                Err(CommitError::Fault(fault)) => return Err(fault.into()),
-                Err(CommitError::Conflict | CommitError::Repeated | CommitError::Extra(_)) => {}
-            }
-        }
-        Ok(self.ports().signals.succeed(token).await?)
+    fn new_owner(&self) -> String {
+        format!("{}-{}", self.process, hex::encode(self.ports().ids.id()))
+    }
+
+    fn of_another_process(&self, lease: &Lease) -> bool {
+        lease.owner.split('-').next() != Some(self.process.as_str())
     }
 }
 
@@ -215,6 +242,7 @@ impl Turn {
         loop {
             let over = self.engine.now() >= self.deadline;
             let batch = self.batch(over).await?;
+            self.looked_at = batch.transition.now();
             let empty = batch.transition.events().is_empty();
             if !empty {
                 match self.commit(batch).await? {
@@ -229,7 +257,8 @@ impl Turn {
                     Status::Failed | Status::Rejected | Status::Cancelled => Step::Failed,
                     Status::Blocked | Status::Paused => Step::Blocked,
                     Status::Cancelling | Status::Running => {
-                        let due = self.loaded.state.next_due().map(|due| due.ms() - self.engine.now().ms());
+                        let due = self.loaded.state.due_after(self.looked_at);
+                        let due = due.map(|due| due.ms() - self.engine.now().ms());
                         match due {
                             Some(ms) if ms <= self.engine.config().inline_wait_ms && !over => {
                                 self.engine.ports().clock.sleep(ms.max(1) as u64).await;
@@ -254,7 +283,8 @@ impl Turn {
     async fn wait(&mut self) -> Answer<Committed> {
         let now = self.engine.now();
         let renewal = self.engine.config().lease_ms / 3;
-        let due = self.loaded.state.next_due().map_or(renewal, |due| (due.ms() - now.ms()).max(1));
+        let due = self.loaded.state.due_after(self.looked_at);
+        let due = due.map_or(renewal, |due| (due.ms() - now.ms()).max(1));
         let clock = self.engine.ports().clock.clone();
         let ms = renewal.min(due).max(1) as u64;
         let mut timer = clock.sleep(ms).fuse();
@@ -292,18 +322,50 @@ impl Turn {
         }
     }
 
-    // Lets another worker have the execution at once. If this fails, the lease runs out.
-    async fn release(&mut self) {
-        let ours = self.loaded.lease.as_ref().is_some_and(|lease| lease.owner == self.owner);
-        if !ours {
-            return;
+    // How the state machine waits for the next thing to do, how long, and whether steps are held. What can be ended by a
+    // signal is worth a token; a short pause is not.
+    fn waits(&self, step: Step, released: bool) -> (Step, i64, bool) {
+        let state = &self.loaded.state;
+        let now = self.engine.now();
+        let left = |at: Timestamp| (at.ms() - now.ms()).max(0);
+        let due = state.due_after(self.looked_at).map(left);
+        let held = state.steps.iter().any(|step| step.state == StepState::Held);
+        // What could be done is not done, and no time will do it: a probe or an undoing that is frozen.
+        let stalled = matches!(state.status, Status::Running | Status::Cancelling) && due.is_none();
+        let held = (held || stalled) && matches!(step, Step::Wait | Step::Blocked);
+        let mut ms = due.unwrap_or(WAIT_MS_MAX);
+        if held {
+            ms = ms.min(self.room_at.map_or(HELD_MS, left)).min(HELD_MS);
         }
-        self.loaded.lease = None;
-        let (state, stamp) = (self.loaded.state.clone(), self.stamp(self.engine.now()));
-        let engine = self.engine.clone();
-        if let Err(error) = engine.commit(&mut self.loaded, state, Vec::new(), &stamp, Vec::new(), None).await {
-            tracing::debug!(?error, "the lease was not released; it will run out");
+        let step = match step {
+            // Somebody committed while this worker ended: look again.
+            Step::Wait | Step::Blocked if !released => Step::Continue,
+            Step::Wait if ms > SLEEP_MS_MAX => Step::Blocked,
+            Step::Continue | Step::Wait | Step::Blocked | Step::Handover | Step::Done | Step::Failed => step,
+        };
+        (step, ms, held && step != Step::Continue)
+    }
+
+    // Lets another worker have the execution at once; false where somebody committed meanwhile. If it fails otherwise,
+    // the lease runs out.
+    async fn release(&mut self) -> bool {
+        for tries in 0..RELEASES_MAX {
+            let ours = self.loaded.lease.as_ref().is_some_and(|lease| lease.owner == self.owner);
+            if !ours {
+                return tries == 0;
+            }
+            self.loaded.lease = None;
+            let (state, stamp) = (self.loaded.state.clone(), self.stamp(self.engine.now()));
+            let engine = self.engine.clone();
+            match engine.commit(&mut self.loaded, state, Vec::new(), &stamp, Vec::new(), None).await {
+                Ok(()) => return tries == 0,
+                Err(error) => tracing::debug!(?error, "the lease was not released"),
+            }
+            if self.reload().await.is_err() {
+                return false;
+            }
         }
+        false
     }
 
     fn stamp(&self, at: Timestamp) -> Stamp {
@@ -433,6 +495,7 @@ impl Turn {
                 metering: &mut self.metering,
             };
             let prepared = self.engine.prepare(state, planned, record, purpose, &mut sight).await?;
+            self.room_at = self.room_at.into_iter().chain(self.metering.take_room_at()).min();
             let (step, plan_skill) = (planned.id.clone(), planned.call.skill);
             let command = match prepared {
                 Prepared::Call(ready) => {
@@ -535,7 +598,7 @@ impl Turn {
         let now = batch.transition.now();
         let begins = batch.begins;
         let (state, events) = batch.transition.into_parts();
-        let held = (self.loaded.lease.clone(), self.loaded.epoch, self.loaded.token.clone());
+        let held = (self.loaded.lease.clone(), self.loaded.epoch, self.loaded.wait.clone());
         // INVARIANT (no-effect-without-plan): nothing is sent before this commit is durable.
         let stays = begins || !self.calls.is_empty() || state.steps.iter().any(|step| step.in_flight());
         let more = matches!(state.status, Status::Running | Status::Cancelling);
@@ -543,7 +606,7 @@ impl Turn {
         if !stays && !more {
             self.loaded.lease = None;
         }
-        self.loaded.token = None;
+        self.loaded.wait = None;
         self.loaded.usage_seen = self.metering.versions();
         let stamp = self.stamp(now);
         let engine = self.engine.clone();
@@ -567,11 +630,11 @@ impl Turn {
             }
             Err(CommitError::Extra(index)) => {
                 let failed = batch.checks.iter().find(|(at, _)| *at == index).map(|(_, check)| *check);
-                (self.loaded.lease, self.loaded.epoch, self.loaded.token) = held;
+                (self.loaded.lease, self.loaded.epoch, self.loaded.wait) = held;
                 self.refuted(failed).await
             }
             Err(CommitError::Conflict | CommitError::Repeated) => {
-                (self.loaded.lease, self.loaded.epoch, self.loaded.token) = held;
+                (self.loaded.lease, self.loaded.epoch, self.loaded.wait) = held;
                 if !self.loaded.usage_seen.is_empty() {
                     // Many may be at one meter: not all at once again.
                     let draw = self.engine.ports().ids.secret().first().copied().unwrap_or_default();
@@ -580,7 +643,7 @@ impl Turn {
                 self.reload().await
             }
             Err(CommitError::Fault(fault)) => {
-                (self.loaded.lease, self.loaded.epoch, self.loaded.token) = held;
+                (self.loaded.lease, self.loaded.epoch, self.loaded.wait) = held;
                 self.faults += 1;
                 if self.faults > FAULTS_MAX {
                     return Err(fault.into());

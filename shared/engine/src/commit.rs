@@ -6,8 +6,9 @@
 use crate::{
     Answer, Caller, Engine, bodies, keys, measure,
     ports::{Condition, Fault, Item, Key, NotCommitted, Query, Write},
-    records::{HeadRecord, HeadView, Lease, OnceRecord, OutboxRecord},
+    records::{HeadRecord, HeadView, Lease, OnceRecord, OutboxRecord, RegisteredWait},
     refused,
+    wake::Before,
 };
 use contracts::{
     Code, Digest, ExecutionId, Problem, RunId, StepId, Timestamp, WorkspaceId,
@@ -44,7 +45,7 @@ pub(crate) struct Loaded {
     pub(crate) version: u64,
     pub(crate) epoch: u64,
     pub(crate) lease: Option<Lease>,
-    pub(crate) token: Option<String>,
+    pub(crate) wait: Option<RegisteredWait>,
     pub(crate) drives: u32,
     pub(crate) traceparent: Option<String>,
     pub(crate) title: String,
@@ -60,7 +61,7 @@ impl Loaded {
             version: 0,
             epoch: 0,
             lease: None,
-            token: None,
+            wait: None,
             drives: 0,
             traceparent,
             title,
@@ -117,7 +118,7 @@ impl Engine {
             version,
             epoch: head.epoch,
             lease: head.lease,
-            token: head.token,
+            wait: head.wait,
             drives: head.drives,
             traceparent: head.traceparent,
             title: head.title,
@@ -239,7 +240,7 @@ impl Engine {
             chain: &chain,
             epoch: loaded.epoch,
             lease: loaded.lease.as_ref(),
-            token: loaded.token.as_deref(),
+            wait: loaded.wait.as_ref(),
             touched: touched.iter().map(|step| &step.id).collect(),
             drives: loaded.drives,
             traceparent: loaded.traceparent.as_deref(),
@@ -353,11 +354,11 @@ impl Engine {
             let response = answer(&state, now)?;
             let stamp = Stamp { at: now, actor: caller.actor.clone(), traceparent: caller.traceparent.clone() };
             let write = once.as_ref().map(|once| self.once_write(once, &response)).transpose()?;
-            let reopened = loaded.state.status.ended() && !state.status.ended();
-            loaded.drives += u32::from(reopened);
+            let before = Before::of(&mut loaded);
+            loaded.drives += u32::from(before.reopened(&state));
             match self.commit(&mut loaded, state, events, &stamp, extra.clone(), write).await {
                 Ok(()) => {
-                    self.wake(&loaded, reopened).await;
+                    self.wake(&loaded, before).await;
                     return Ok(response);
                 }
                 Err(CommitError::Conflict | CommitError::Extra(_)) => {}
@@ -374,22 +375,6 @@ impl Engine {
         let mut problem = Problem::new(Code::Conflict, "too many others change this execution; try again");
         problem.retryable = true;
         Err(problem)
-    }
-
-    /// After a commit: ends the wait of the state machine, or starts it anew. A failure here loses nothing: `sweep`
-    /// and restarts drive every open execution again.
-    pub(crate) async fn wake(&self, loaded: &Loaded, restart: bool) {
-        let (workspace, id) = (&loaded.state.workspace, &loaded.state.id);
-        let outcome = if restart {
-            self.ports.signals.start(workspace, id, &drive_name(id, loaded.drives)).await
-        } else if let Some(token) = &loaded.token {
-            self.ports.signals.succeed(token).await
-        } else {
-            Ok(())
-        };
-        if let Err(fault) = outcome {
-            tracing::warn!(execution_id = %id, %fault, "the state machine was not signalled");
-        }
     }
 }
 

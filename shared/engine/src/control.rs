@@ -6,6 +6,7 @@ use crate::{
     commit::{CommitError, drive_name, run_of, status},
     ports::Write,
     refused,
+    wake::Before,
 };
 use contracts::{
     Code, ExecutionId, Issue, Problem, RunId, StepId, Timestamp,
@@ -70,7 +71,7 @@ impl Engine {
             )
             .await?;
         // Repeating the start of a state machine by its name is one start.
-        self.ports.signals.start(&caller.workspace, id, &drive_name(id, 0)).await?;
+        self.ports.orchestrator.start(&caller.workspace, id, &drive_name(id, 0)).await?;
         Ok(answer)
     }
 
@@ -272,12 +273,13 @@ impl Engine {
                 .apply(Command::Callback { step: step.clone(), attempt: claims.att, outcome })
                 .map_err(refused)?;
             let (state, events) = transition.into_parts();
+            let before = Before::of(&mut loaded);
             let answer = steered(&state, now)?;
             let actor = Actor { kind: ActorKind::Tool, id: claims.op.clone() };
             let stamp = Stamp { at: now, actor, traceparent: loaded.traceparent.clone() };
             match self.commit(&mut loaded, state, events, &stamp, writes, None).await {
                 Ok(()) => {
-                    self.wake(&loaded, false).await;
+                    self.wake(&loaded, before).await;
                     return Ok(answer);
                 }
                 Err(CommitError::Fault(fault)) => return Err(fault.into()),

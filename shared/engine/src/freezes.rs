@@ -104,6 +104,9 @@ impl Engine {
                 reason: request.reason.clone(),
             });
             if self.journal(caller, vec![event], writes, false).await? {
+                if !request.frozen {
+                    self.wake_waiting(&caller.workspace).await;
+                }
                 return Ok(answer);
             }
             self.pause_before(attempt).await;

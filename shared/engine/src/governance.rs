@@ -209,6 +209,7 @@ impl Engine {
             Ok(())
         };
         let record = self.govern(caller, "budgets", request.reason.clone(), &[], change).await?;
+        self.wake_waiting(&caller.workspace).await;
         let usage = self.usage(&caller.workspace, &record.budgets.meters).await?;
         let answer = BudgetsAnswer { budgets: record.budgets, usage, warnings };
         self.keep_answer(once.as_ref(), &answer).await?;

@@ -130,21 +130,40 @@ pub fn once(workspace: &WorkspaceId, actor: &Actor, operation: &str, idempotency
     key(format!("ws#{workspace}#once#{}", digest.hex().get(..2).unwrap_or("00")), digest.hex())
 }
 
+// What a workspace decides for itself. A partition with a name of its own: a role can be kept to it.
+fn own(workspace: &WorkspaceId) -> String {
+    format!("ws#{workspace}#own")
+}
+
 /// Settings of a workspace: freeze switch, webhook secret.
 pub fn settings(workspace: &WorkspaceId) -> Key {
-    key(format!("ws#{workspace}"), "settings")
+    key(own(workspace), "settings")
 }
 /// The active policy set.
 pub fn policy_active(workspace: &WorkspaceId) -> Key {
-    key(format!("ws#{workspace}"), "policy")
+    key(own(workspace), "policy")
 }
 /// A policy set by content.
 pub fn policy(workspace: &WorkspaceId, digest: &Digest) -> Key {
-    key(format!("ws#{workspace}"), format!("policy#{}", digest.hex()))
+    key(own(workspace), format!("policy#{}", digest.hex()))
 }
 /// The registry's version: changes with every install and disable.
 pub fn registry(workspace: &WorkspaceId) -> Key {
-    key(format!("ws#{workspace}"), "registry")
+    key(own(workspace), "registry")
+}
+/// Partition of executions whose held steps wait for a change of the workspace: a lifted freeze, a new budget.
+pub fn waiting_partition(workspace: &WorkspaceId) -> String {
+    format!("ws#{workspace}#waiting")
+}
+/// An execution among those.
+pub fn waiting(workspace: &WorkspaceId, id: &ExecutionId) -> Key {
+    key(waiting_partition(workspace), id.as_str())
+}
+/// Partition of workspaces whose waiting executions are still to be woken; what `sweep` goes on with.
+pub const WAKING: &str = "waking";
+/// A workspace among those.
+pub fn waking(workspace: &WorkspaceId) -> Key {
+    key(WAKING.into(), workspace.as_str())
 }
 /// Guards of a workspace: copies of one small item that every change of freezes, budgets and disabled skills writes.
 pub const GUARDS: u8 = 8;
@@ -158,19 +177,19 @@ pub fn guard_of(id: &ExecutionId) -> u8 {
 }
 /// What is frozen.
 pub fn freezes(workspace: &WorkspaceId) -> Key {
-    key(format!("ws#{workspace}"), "freezes")
+    key(own(workspace), "freezes")
 }
 /// Budgets and meters.
 pub fn governance(workspace: &WorkspaceId) -> Key {
-    key(format!("ws#{workspace}"), "governance")
+    key(own(workspace), "governance")
 }
 /// Services that decide like people.
 pub fn deciders(workspace: &WorkspaceId) -> Key {
-    key(format!("ws#{workspace}"), "deciders")
+    key(own(workspace), "deciders")
 }
 /// Whose skills may be installed.
 pub fn trust(workspace: &WorkspaceId) -> Key {
-    key(format!("ws#{workspace}"), "trust")
+    key(own(workspace), "trust")
 }
 /// What one actor, operation or workspace (`of`) used of a meter.
 pub fn usage(workspace: &WorkspaceId, meter: &str, of: &str) -> Key {
@@ -192,15 +211,15 @@ pub fn shadow(workspace: &WorkspaceId, digest: &Digest, at: Timestamp, id: &Exec
 }
 /// A candidate policy set, by content.
 pub fn candidate(workspace: &WorkspaceId, digest: &Digest) -> Key {
-    key(format!("ws#{workspace}"), format!("candidate#{}", digest.hex()))
+    key(own(workspace), format!("candidate#{}", digest.hex()))
 }
 /// Partition and prefix of every policy set by content.
 pub fn policies(workspace: &WorkspaceId) -> (String, &'static str) {
-    (format!("ws#{workspace}"), "policy#")
+    (own(workspace), "policy#")
 }
 /// Subscriptions of a workspace to its stage events.
 pub fn webhooks(workspace: &WorkspaceId) -> Key {
-    key(format!("ws#{workspace}"), "webhooks")
+    key(own(workspace), "webhooks")
 }
 /// Partition and prefix of skills.
 pub fn skills(workspace: &WorkspaceId) -> (String, &'static str) {
@@ -218,7 +237,7 @@ pub fn envelope(workspace: &WorkspaceId, skill: &str, version: &str) -> Key {
 pub const ENVELOPE: &str = "b#";
 /// Skills that are disabled as a whole, whatever their versions.
 pub fn switches(workspace: &WorkspaceId) -> Key {
-    key(format!("ws#{workspace}"), "switches")
+    key(own(workspace), "switches")
 }
 /// The highest version of a skill that ever was installed.
 pub fn skill_highest(workspace: &WorkspaceId, skill: &str) -> Key {
@@ -232,11 +251,15 @@ pub fn journal_head(workspace: &WorkspaceId) -> Key {
 pub fn journal(workspace: &WorkspaceId, seq: u64) -> Key {
     key(format!("ws#{workspace}#journal"), format!("e#{seq:010}"))
 }
-/// Prefix of events that wait to be chained onto the workspace log, in the log's partition.
+/// Prefix of events that wait to be chained onto the workspace log.
 pub const INBOX: &str = "i#";
+/// Their partition. Not the log's own: from that nothing is ever deleted.
+pub fn inbox_partition(workspace: &WorkspaceId) -> String {
+    format!("ws#{workspace}#inbox")
+}
 /// One of the events of a commit that wait; in order of time.
 pub fn inbox(workspace: &WorkspaceId, at: Timestamp, commit: &str, index: usize) -> Key {
-    key(format!("ws#{workspace}#journal"), format!("{INBOX}{}#{index:03}", list_sort(at, commit)))
+    key(inbox_partition(workspace), format!("{INBOX}{}#{index:03}", list_sort(at, commit)))
 }
 /// What names the commit in the sort key of one of its events.
 pub fn inbox_commit(sort: &str) -> Option<&str> {

@@ -37,24 +37,26 @@ mod trust;
 mod usage;
 mod vault;
 mod verify;
+mod wake;
 mod webhooks;
 mod words;
 
 pub use access::Caller;
-pub use advance::{Next, Step as NextStep};
+pub use advance::{Next, ROUNDS_MAX, Step as NextStep};
 pub use caches::Snapshot;
 pub use compile::Compiling;
 pub use contracts::access::ApiKey;
 pub use export::{Exported, Manifest};
 pub use governance::Governance;
-pub use records::{ActivePolicy, HeadRecord, OutboxRecord, PolicyRecord, Settings};
+pub use records::{ActivePolicy, HeadRecord, OutboxRecord, PolicyRecord, RegisteredWait, Settings};
 pub use relay::{cloud_event, webhook_headers};
 pub use skills::SkillRecord;
 pub use sweep::Swept;
+pub use wake::WaitRequest;
 pub use webhooks::{NewWebhook, Webhook, Webhooks};
 
 use contracts::{Code, Problem, capability::Capability};
-use ports::{Blobs, Clock, Fault, Ids, Notifier, Signals, Signer, Table, Tools, VaultKeys};
+use ports::{Blobs, Clock, Fault, Ids, Notifier, Orchestrator, Signer, Table, Tools, VaultKeys};
 use std::sync::Arc;
 
 /// What a deployment decides.
@@ -67,7 +69,7 @@ pub struct Config {
     pub public_url: String,
     /// Life of a lease, renewed by each commit, in milliseconds.
     pub lease_ms: i64,
-    /// A lease of another owner is void: this process is the only one on its store.
+    /// A lease of another process is void: this one is the only one on its store.
     pub exclusive: bool,
     /// Somebody reads the outbox: stage events are put there.
     pub stage_events: bool,
@@ -98,7 +100,7 @@ pub struct Ports {
     pub table: Arc<dyn Table>,
     pub blobs: Arc<dyn Blobs>,
     pub tools: Arc<dyn Tools>,
-    pub signals: Arc<dyn Signals>,
+    pub orchestrator: Arc<dyn Orchestrator>,
     pub notifier: Arc<dyn Notifier>,
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<dyn Ids>,
@@ -112,12 +114,15 @@ pub struct Engine {
     config: Config,
     signals: policy::Signals,
     caches: caches::Caches,
+    /// Names this process among owners of leases.
+    process: String,
 }
 
 impl Engine {
     /// An engine.
     pub fn new(ports: Ports, config: Config) -> Self {
-        Self { ports, config, signals: policy::Signals::default(), caches: caches::Caches::default() }
+        let process = hex::encode(ports.ids.id());
+        Self { ports, config, signals: policy::Signals::default(), caches: caches::Caches::default(), process }
     }
     /// The deployment's decisions.
     pub fn config(&self) -> &Config {

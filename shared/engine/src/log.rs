@@ -106,7 +106,7 @@ impl Engine {
     // One transaction's worth. None: the log is another than was seen.
     async fn chain_some(&self, workspace: &WorkspaceId) -> Result<Option<u64>, Fault> {
         let head_key = keys::journal_head(workspace);
-        let waiting = Query::prefix(head_key.partition.clone(), keys::INBOX, LOG_CHAINED_AT_ONCE_MAX);
+        let waiting = Query::prefix(keys::inbox_partition(workspace), keys::INBOX, LOG_CHAINED_AT_ONCE_MAX);
         let items = self.ports.table.query(&waiting).await?;
         if items.is_empty() {
             return Ok(Some(0));

@@ -149,6 +149,7 @@ impl Engine {
                 actor_id: caller.actor.id.clone(),
             });
             if self.journal(caller, vec![event], writes, false).await? {
+                self.wake_waiting(workspace).await;
                 return Ok(response);
             }
         }

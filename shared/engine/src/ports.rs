@@ -221,13 +221,22 @@ pub trait Tools: Send + Sync {
     async fn call(&self, call: ToolCall) -> ToolAnswer;
 }
 
-/// What drives state transitions: Step Functions, or the walker.
+/// What became of a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signalled {
+    /// A state machine waited with this token and goes on.
+    Delivered,
+    /// Nobody waits with this token: it is used or timed out, or its machine has ended.
+    Gone,
+}
+
+/// What drives executions through their state machine: Step Functions, or the walker.
 #[async_trait]
-pub trait Signals: Send + Sync {
+pub trait Orchestrator: Send + Sync {
     /// Starts driving an execution. The same execution and `name` twice is one start.
     async fn start(&self, workspace: &WorkspaceId, execution: &ExecutionId, name: &str) -> Result<(), Fault>;
-    /// Ends the wait of a token. A token that is used or gone is done, not an error.
-    async fn succeed(&self, token: &str) -> Result<(), Fault>;
+    /// Ends the wait of a token, and says whether anybody waited.
+    async fn succeed(&self, token: &str) -> Result<Signalled, Fault>;
 }
 
 /// Who wants to know that something was committed.

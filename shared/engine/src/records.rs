@@ -17,6 +17,23 @@ pub struct Lease {
     pub expires_at: Timestamp,
 }
 
+/// A state machine that waits. Its token is honoured until `wait_until`, and not a moment longer: a machine can end
+/// without a word.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RegisteredWait {
+    pub token: String,
+    pub wait_until: Timestamp,
+}
+
+/// An execution whose steps are held until something of its workspace changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct WaitingRecord {
+    /// When it was noted; what was changed before is looked at after.
+    pub(crate) at: Timestamp,
+}
+
 /// The head of an execution: its state without the steps, the end of its chain, and what is no evidence.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -26,8 +43,9 @@ pub struct HeadRecord {
     /// The fence: grows with every new owner.
     pub epoch: u64,
     pub lease: Option<Lease>,
-    /// Of the state machine that waits.
-    pub token: Option<String>,
+    /// The state machine that waits, if one said so.
+    #[serde(default)]
+    pub wait: Option<RegisteredWait>,
     /// Steps written with this version of the head.
     #[serde(default)]
     pub touched: Vec<StepId>,
@@ -46,7 +64,7 @@ pub(crate) struct HeadView<'h> {
     pub(crate) chain: &'h trace::Head,
     pub(crate) epoch: u64,
     pub(crate) lease: Option<&'h Lease>,
-    pub(crate) token: Option<&'h str>,
+    pub(crate) wait: Option<&'h RegisteredWait>,
     pub(crate) touched: Vec<&'h StepId>,
     pub(crate) drives: u32,
     pub(crate) traceparent: Option<&'h str>,

@@ -125,7 +125,7 @@ impl Engine {
         }
         let drives_itself = response.status != "rejected" && intent.mode != SubmitMode::Manual;
         if drives_itself && (response.status == "compiled" || loaded.state.status.as_str() == "received") {
-            let started = self.ports.signals.start(&workspace, &id, &drive_name(&id, 0)).await;
+            let started = self.ports.orchestrator.start(&workspace, &id, &drive_name(&id, 0)).await;
             if let Err(fault) = started {
                 tracing::warn!(execution_id = %id, %fault, "not driven yet; sweep will");
             }

@@ -8,14 +8,14 @@ use crate::{
     relay::PAGE,
 };
 use contracts::{ExecutionId, Timestamp, WorkspaceId, event::SubmitMode};
-use cs_core::execution::{ApprovalState, Status, StepState};
+use cs_core::execution::{ApprovalState, Status};
 use std::collections::BTreeMap;
 
 /// What is due is left alone for so long, in milliseconds: whoever should do it may be about to.
 const GRACE_MS: i64 = 60_000;
-/// An execution that says nothing of when it goes on is taken up after so long, in milliseconds: longer than a held
-/// step's pause.
-const SILENCE_MS: i64 = 5 * 60_000;
+/// An execution of which nobody says until when they wait is taken up after so long, in milliseconds: longer than any
+/// pause without a registered wait.
+const SILENCE_MS: i64 = 2 * 60_000;
 
 /// What a sweep found and did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,6 +61,10 @@ impl Engine {
             }
         }
         self.chain_waiting().await?;
+        if let Err(fault) = self.go_on_waking(self.now().plus_ms(budget_ms / 4)).await {
+            tracing::warn!(%fault, "held executions stay to be woken");
+            swept.failed += 1;
+        }
         for shard in shards {
             let mut next = Some(Query::prefix(keys::open_partition(shard), "", PAGE));
             while let Some(query) = next {
@@ -95,53 +99,15 @@ impl Engine {
         let asked = head.execution.approvals.iter().filter(|approval| approval.state == ApprovalState::Requested);
         let oldest = asked.map(|approval| now.ms() - approval.requested_at.ms()).max();
         swept.approval_age_ms = swept.approval_age_ms.max(oldest.unwrap_or(0));
-        let Some(occasion) = self.stuck(workspace, id, item.version, &head, now).await? else {
+        if !stuck(&head, now) {
             return Ok(());
-        };
-        let name = format!("{id}-{occasion}");
-        self.ports.signals.start(workspace, id, &name).await?;
+        }
+        // A machine that gets anywhere changes the version; one that does not is started again in another hour.
+        let name = format!("{id}-s{}-{}", item.version, now.ms().div_euclid(keys::HOUR_MS));
+        self.ports.orchestrator.start(workspace, id, &name).await?;
         swept.driven += 1;
         tracing::warn!(workspace_id = %workspace, execution_id = %id, "was stuck; driven again");
         Ok(())
-    }
-
-    // Whether nobody seems to drive an execution that should be driven; if so, what names the new
-    // drive: one of the same name is started once, and a machine that begins to wait changes the version, so that the
-    // hour alone names it. Steps are read only where the head gives reason to.
-    async fn stuck(
-        &self,
-        workspace: &WorkspaceId,
-        id: &ExecutionId,
-        version: u64,
-        head: &HeadRecord,
-        now: Timestamp,
-    ) -> Answer<Option<String>> {
-        let state = &head.execution;
-        let quiet_ms = now.ms() - state.updated_at.ms();
-        let hourly = format!("hour-{}", now.ms().div_euclid(keys::HOUR_MS));
-        if let Some(lease) = &head.lease {
-            return Ok((lease.expires_at.plus_ms(GRACE_MS) <= now).then_some(hourly));
-        }
-        let mode = state.intent.as_ref().map(|intent| intent.mode);
-        let quiet = match state.status {
-            Status::Received | Status::Compiled => mode != Some(SubmitMode::Manual) && quiet_ms >= GRACE_MS,
-            Status::Verified => mode == Some(SubmitMode::Auto) && quiet_ms >= GRACE_MS,
-            Status::Running | Status::Cancelling | Status::Blocked | Status::Paused => {
-                head.token.is_some() || quiet_ms >= SILENCE_MS
-            }
-            Status::New | Status::Completed | Status::Failed | Status::Rejected | Status::Cancelled => false,
-        };
-        if !quiet {
-            return Ok(None);
-        }
-        let loaded = self.load(workspace, id).await?;
-        let due = loaded.state.next_due();
-        let late = due.is_none_or(|due| due.plus_ms(GRACE_MS) <= now);
-        // A wait that is registered ends by a signal, or by what is due.
-        let waits = head.token.is_some() && due.is_none();
-        // Held steps are looked at again and again without a commit: their driver gives no sign of life.
-        let held = loaded.state.steps.iter().any(|step| step.state == StepState::Held);
-        Ok((late && !waits).then_some(if held { format!("held-{version}") } else { hourly }))
     }
 
     async fn sweep_outbox(
@@ -184,5 +150,25 @@ impl Engine {
                 }
             }
         }
+    }
+}
+
+// Whether nobody drives an execution that should be driven. A lease and a registered wait are believed until the moment
+// that they name, and not longer: the machine behind them may have ended without a word.
+fn stuck(head: &HeadRecord, now: Timestamp) -> bool {
+    if let Some(lease) = &head.lease {
+        return lease.expires_at.plus_ms(GRACE_MS) <= now;
+    }
+    let state = &head.execution;
+    let quiet_ms = now.ms() - state.updated_at.ms();
+    let mode = state.intent.as_ref().map(|intent| intent.mode);
+    match state.status {
+        Status::Received | Status::Compiled => mode != Some(SubmitMode::Manual) && quiet_ms >= GRACE_MS,
+        Status::Verified => mode == Some(SubmitMode::Auto) && quiet_ms >= GRACE_MS,
+        Status::Running | Status::Cancelling | Status::Blocked | Status::Paused => match &head.wait {
+            Some(wait) => wait.wait_until.plus_ms(GRACE_MS) <= now,
+            None => quiet_ms >= SILENCE_MS,
+        },
+        Status::New | Status::Completed | Status::Failed | Status::Rejected | Status::Cancelled => false,
     }
 }

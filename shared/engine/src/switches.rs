@@ -193,6 +193,7 @@ impl Engine {
             }
             writes.extend(once.as_ref().map(|once| self.once_write(once, &response)).transpose()?);
             if self.journal(caller, vec![event.clone()], writes, true).await? {
+                self.wake_waiting(&caller.workspace).await;
                 return Ok(response);
             }
             self.pause_before(attempt).await;

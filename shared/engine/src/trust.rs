@@ -86,6 +86,7 @@ impl Engine {
                 reason: request.reason.clone(),
             });
             if self.journal(caller, vec![event], writes, true).await? {
+                self.wake_waiting(workspace).await;
                 return Ok(answer);
             }
         }

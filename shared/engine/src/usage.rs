@@ -53,6 +53,14 @@ impl UsageRecord {
             .fold(0, |sum, (_, amount)| sum.saturating_add(*amount))
     }
 
+    // The first moment from `now` on at which so much is used at most. A bucket that is only looked at moves nobody.
+    fn room_at(&self, window_seconds: u64, now: Timestamp, most: u64) -> Timestamp {
+        let (width, window) = (Self::width(window_seconds), window_seconds as i64 * 1_000);
+        let gone = self.buckets.keys().map(|start| Timestamp::from_ms(start + width + window));
+        let room = |at: &Timestamp| *at > now && self.used(window_seconds, *at) <= most;
+        gone.filter(room).min().unwrap_or(now)
+    }
+
     fn add(&mut self, reserved: &Reserved, at: Timestamp) {
         let width = Self::width(reserved.window_seconds);
         let gone = at.ms() - reserved.window_seconds as i64 * 1_000 - width;
@@ -112,9 +120,16 @@ pub(crate) fn without(mut usage: Vec<Metered>, own: &[Reserved]) -> Vec<Metered>
 #[derive(Default)]
 pub(crate) struct Metering {
     read: HashMap<Key, (u64, UsageRecord)>,
+    /// The first moment at which a meter without room has some.
+    room_at: Option<Timestamp>,
 }
 
 impl Metering {
+    /// The first moment at which what was refused for want of room fits; nothing where nothing was.
+    pub(crate) fn take_room_at(&mut self) -> Option<Timestamp> {
+        self.room_at.take()
+    }
+
     /// Versions that were read: a commit that finds others decides again.
     pub(crate) fn versions(&self) -> HashMap<Key, u64> {
         self.read.iter().map(|(key, (version, _))| (key.clone(), *version)).collect()
@@ -189,6 +204,10 @@ impl Engine {
                 );
                 // More than the whole limit: no time will do, people must.
                 let alone = amount > limit;
+                if let Some((_, record)) = metering.read.get(&key).filter(|_| !alone) {
+                    let at = record.room_at(meter.window_seconds, now, limit - amount);
+                    metering.room_at = metering.room_at.into_iter().chain([at]).min();
+                }
                 return Err((if alone { BlockReason::BudgetExceeded } else { BlockReason::UsageExceeded }, message));
             }
             if amount > 0 {

@@ -34,11 +34,6 @@ pub enum State {
         next: String,
     },
     Succeed {},
-    #[serde(rename_all = "PascalCase")]
-    Fail {
-        error: String,
-        cause: String,
-    },
 }
 
 /// A call of a function.
@@ -104,7 +99,40 @@ pub struct Retrier {
     pub max_attempts: u32,
     pub backoff_rate: f64,
     pub max_delay_seconds: u64,
+    pub jitter_strategy: Jitter,
 }
+
+/// How a delay is drawn: those that fail together do not come back together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum Jitter {
+    /// Between nothing and the delay.
+    #[serde(rename = "FULL")]
+    Full,
+}
+
+impl Retrier {
+    /// The delay before the attempt that follows `count` retries, in seconds. `draw` is from 0 to 1.
+    pub fn delay_seconds(&self, count: u32, draw: f64) -> f64 {
+        let factor = self.backoff_rate.powi(i32::try_from(count).unwrap_or(i32::MAX));
+        let most = (self.interval_seconds as f64 * factor).min(self.max_delay_seconds as f64);
+        match self.jitter_strategy {
+            Jitter::Full => most * draw.clamp(0.0, 1.0),
+        }
+    }
+}
+
+/// Whether one of the names of a retrier or catcher takes an error. `States.ALL` takes every one, `States.TaskFailed`
+/// every one but a time-out; but for them, names are compared.
+pub fn takes(names: &[String], error: &str) -> bool {
+    names.iter().any(|name| match name.as_str() {
+        "States.ALL" => true,
+        "States.TaskFailed" => !TIMEOUTS.contains(&error),
+        name => name == error,
+    })
+}
+
+/// What a wait that is over is called: the second is AWS's name for one without a heartbeat.
+const TIMEOUTS: [&str; 2] = ["States.Timeout", "States.HeartbeatTimeout"];
 
 /// Where to go after an error.
 #[derive(Clone, Debug, Deserialize)]
@@ -157,7 +185,7 @@ fn targets(state: &State) -> Vec<&str> {
             choices.iter().map(|rule| rule.next.as_str()).chain([default.as_str()]).collect()
         }
         State::Wait { next, .. } => vec![next],
-        State::Succeed {} | State::Fail { .. } => Vec::new(),
+        State::Succeed {} => Vec::new(),
     }
 }
 
@@ -186,7 +214,7 @@ fn check(name: &str, state: &State) -> Result<(), Refused> {
             refuse("Variable is a plain reference path")
         }
         State::Wait { seconds_path, .. } if !path(seconds_path) => refuse("SecondsPath is a plain reference path"),
-        State::Choice { .. } | State::Wait { .. } | State::Succeed {} | State::Fail { .. } => Ok(()),
+        State::Choice { .. } | State::Wait { .. } | State::Succeed {} => Ok(()),
     }
 }
 

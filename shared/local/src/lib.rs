@@ -4,6 +4,7 @@
 pub mod asl;
 mod blobs;
 pub mod demo_tools;
+mod keyring;
 mod node;
 mod notify;
 mod relay;

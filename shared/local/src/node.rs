@@ -1,21 +1,15 @@
 //! A node: everything in one process.
 
 use crate::{
-    EmbeddedTable, FileArchive, FileBlobs, FileVaultKey, LocalNotifier, asl::Machine, nodelay, relay, schedule,
-    vault_key::secret_file, walker::Walker,
+    EmbeddedTable, FileArchive, FileBlobs, FileVaultKey, LocalNotifier, asl::Machine, keyring::KeyFiles, nodelay, relay,
+    schedule, walker::Walker,
 };
 use axum::serve::ListenerExt as _;
 use contracts::{Problem, WorkspaceId};
-use cs_core::warrant;
 use edge::Routes;
-use engine::{Answer, Config, Engine, Ports, ports::Signals as _};
+use engine::{Answer, Config, Engine, Ports, ports::Orchestrator as _};
 use host::{HttpTools, SystemClock, SystemIds};
-use std::{
-    fs,
-    net::SocketAddr,
-    path::{Path as FilePath, PathBuf},
-    sync::Arc,
-};
+use std::{fs, net::SocketAddr, path::PathBuf, sync::Arc};
 use tokio::net::TcpListener;
 
 const MACHINE: &str = include_str!("../../../infra/execution.asl.json");
@@ -29,7 +23,7 @@ pub struct Options {
     pub listen: SocketAddr,
     /// Tools on loopback and private addresses are allowed.
     pub allow_private_targets: bool,
-    /// Sign warrants with a new key from now on; the one before it stays published.
+    /// Make a new key that signs warrants: published at once, signing ten minutes later.
     pub new_warrant_key: bool,
     /// Where stage events are sent.
     pub subscriber: Option<String>,
@@ -56,7 +50,7 @@ pub enum StartError {
 pub struct Node {
     engine: Arc<Engine>,
     table: Arc<EmbeddedTable>,
-    // The engine's signals hold it weakly through nothing else.
+    // The engine's orchestrator holds it weakly through nothing else.
     _walker: Arc<Walker>,
     address: SocketAddr,
     server: tokio::task::JoinHandle<()>,
@@ -79,7 +73,7 @@ impl Node {
             .map_err(|error| StartError::Table(options.data.clone(), error))?;
         let table = Arc::new(table);
         let blobs = FileBlobs::open(&options.data.join("blobs")).map_err(folder)?;
-        let ring = keyring(&options.data, options.new_warrant_key).map_err(folder)?;
+        let signer = KeyFiles::open(&options.data, options.new_warrant_key).map_err(folder)?;
         let vault_keys = FileVaultKey::open(&options.data).map_err(folder)?;
         let listener =
             TcpListener::bind(options.listen).await.map_err(|error| StartError::Listen(options.listen, error))?;
@@ -91,11 +85,11 @@ impl Node {
             table: table.clone(),
             blobs: Arc::new(blobs),
             tools: Arc::new(HttpTools::new()?),
-            signals: walker.clone(),
+            orchestrator: walker.clone(),
             notifier: Arc::new(notifier),
             clock: Arc::new(SystemClock),
             ids: Arc::new(SystemIds),
-            signer: Arc::new(Arc::new(ring)),
+            signer: Arc::new(signer),
             vault_keys: Arc::new(vault_keys),
         };
         let config = Config {
@@ -161,21 +155,6 @@ impl Drop for Node {
     fn drop(&mut self) {
         self.server.abort();
     }
-}
-
-// The key that signs warrants, and the one before it, which stays published: its warrants may be on their way.
-fn keyring(data: &FilePath, renew: bool) -> std::io::Result<warrant::Ring> {
-    let (current, previous) = (data.join("warrant.key"), data.join("warrant.previous.key"));
-    if renew && current.exists() {
-        fs::rename(&current, &previous)?;
-    }
-    let ring = warrant::Ring::new(signing_key(&current)?);
-    Ok(if previous.exists() { ring.with_before([signing_key(&previous)?]) } else { ring })
-}
-
-// 32 random bytes, readable by the owner only.
-fn signing_key(path: &FilePath) -> std::io::Result<warrant::Key> {
-    Ok(warrant::Key::new(&secret_file(path)?))
 }
 
 /// Every function's routes. Stage events have one fixed subscriber here, so there are no subscriptions.

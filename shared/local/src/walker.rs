@@ -2,22 +2,23 @@
 //! Step Functions is on AWS: it owns time, retries and waiting; the functions own decisions.
 //!
 //! Nothing of it is stored. A restart drives every open execution again from the start state; idempotency makes that
-//! safe.
+//! safe. An execution is walked by one task at a time: starting it while it is walked ends its wait.
 
-use crate::asl::{self, Machine, Resource, Retrier, State, Task};
+use crate::asl::{self, Machine, Resource, State, Task};
 use async_trait::async_trait;
 use contracts::{Code, ExecutionId, Problem, WorkspaceId};
 use engine::{
     Engine,
-    ports::{Fault, Signals},
+    ports::{Fault, Orchestrator, Signalled},
 };
+use futures_util::FutureExt as _;
 use serde_json::{Value, json};
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
     time::Duration,
 };
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 /// How long one `advance` may go on before it says `continue`.
 const ADVANCE_BUDGET_MS: i64 = 600_000;
@@ -27,8 +28,8 @@ pub struct Walker {
     machine: Machine,
     engine: OnceLock<Weak<Engine>>,
     tokens: Mutex<HashMap<String, oneshot::Sender<()>>>,
-    /// Starts by name: the same name twice is one start.
-    started: Mutex<HashSet<String>>,
+    /// Executions that are walked. A permit: look at it again.
+    walks: Mutex<HashMap<ExecutionId, Arc<Notify>>>,
     own: OnceLock<Weak<Walker>>,
 }
 
@@ -51,7 +52,7 @@ impl Walker {
             machine,
             engine: OnceLock::new(),
             tokens: Mutex::default(),
-            started: Mutex::default(),
+            walks: Mutex::default(),
             own: OnceLock::new(),
         });
         let _ = walker.own.set(Arc::downgrade(&walker));
@@ -63,12 +64,24 @@ impl Walker {
         let _ = self.engine.set(Arc::downgrade(engine));
     }
 
-    async fn walk(&self, workspace: WorkspaceId, id: ExecutionId) {
+    // Walks until nobody asked for the execution again meanwhile.
+    async fn drive(&self, workspace: WorkspaceId, id: ExecutionId, started: Arc<Notify>) {
+        loop {
+            self.walk(&workspace, &id, &started).await;
+            let mut walks = self.walks();
+            if started.notified().now_or_never().is_none() {
+                walks.remove(&id);
+                return;
+            }
+        }
+    }
+
+    async fn walk(&self, workspace: &WorkspaceId, id: &ExecutionId, started: &Notify) {
         let mut input = json!({ "workspaceId": workspace, "executionId": id });
         let mut name = self.machine.start_at.as_str();
         while let Some(state) = self.machine.states.get(name) {
             match state {
-                State::Task(task) => match self.task(task, &input).await {
+                State::Task(task) => match self.task(task, &input, started).await {
                     Ok(result) => {
                         if task.result_path.is_none() {
                             input = result;
@@ -76,11 +89,10 @@ impl Walker {
                         name = &task.next;
                     }
                     Err(error) => {
-                        let takes = |names: &[String]| names.iter().any(|name| matches(name, &error.name));
-                        match task.catch.iter().find(|catch| takes(&catch.error_equals)) {
+                        match task.catch.iter().find(|catch| asl::takes(&catch.error_equals, &error.name)) {
                             Some(catch) => name = &catch.next,
                             None => {
-                                tracing::error!(execution_id = %id, state = name, code = error.name, cause = error.cause, "gave up; a restart drives it again");
+                                tracing::error!(execution_id = %id, state = name, code = error.name, cause = error.cause, "gave up; sweep drives it again");
                                 return;
                             }
                         }
@@ -94,38 +106,39 @@ impl Walker {
                 }
                 State::Wait { seconds_path, next } => {
                     let seconds = asl::look(&input, seconds_path).and_then(Value::as_u64).unwrap_or(1);
-                    tokio::time::sleep(Duration::from_secs(seconds)).await;
+                    let _ = tokio::time::timeout(Duration::from_secs(seconds), started.notified()).await;
                     name = next;
                 }
-                State::Succeed {} | State::Fail { .. } => return,
+                State::Succeed {} => return,
             }
         }
     }
 
-    async fn task(&self, task: &Task, input: &Value) -> Result<Value, TaskError> {
+    async fn task(&self, task: &Task, input: &Value, started: &Notify) -> Result<Value, TaskError> {
         let mut tried: HashMap<usize, u32> = HashMap::new();
         loop {
-            let error = match self.attempt(task, input).await {
+            let error = match self.attempt(task, input, started).await {
                 Ok(result) => return Ok(result),
                 Err(error) => error,
             };
-            let takes = |retrier: &Retrier| retrier.error_equals.iter().any(|name| matches(name, &error.name));
-            let Some((index, retrier)) = task.retry.iter().enumerate().find(|(_, retrier)| takes(retrier)) else {
+            let mut retriers = task.retry.iter().enumerate();
+            let Some((index, retrier)) = retriers.find(|(_, retrier)| asl::takes(&retrier.error_equals, &error.name))
+            else {
                 return Err(error);
             };
             let count = tried.entry(index).or_default();
             if *count >= retrier.max_attempts {
                 return Err(error);
             }
-            let factor = retrier.backoff_rate.powi(i32::try_from(*count).unwrap_or(i32::MAX));
-            let seconds = (retrier.interval_seconds as f64 * factor).min(retrier.max_delay_seconds as f64);
+            let draw = f64::from(uuid::Uuid::new_v4().as_fields().0) / f64::from(u32::MAX);
+            let seconds = retrier.delay_seconds(*count, draw);
             *count += 1;
             tracing::warn!(code = error.name, cause = error.cause, seconds, "a task failed; trying again");
             tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
         }
     }
 
-    async fn attempt(&self, task: &Task, input: &Value) -> Result<Value, TaskError> {
+    async fn attempt(&self, task: &Task, input: &Value, started: &Notify) -> Result<Value, TaskError> {
         let missing =
             || TaskError { name: "States.ParameterPathFailure".into(), cause: "a path leads nowhere".into() };
         let timeout = match (&task.timeout_seconds_path, task.timeout_seconds) {
@@ -142,7 +155,10 @@ impl Walker {
                     let (signal, signalled) = oneshot::channel();
                     self.tokens().insert(token.clone(), signal);
                     self.invoke(&task.parameters.function_name, &payload).await?;
-                    let _ = signalled.await;
+                    tokio::select! {
+                        _ = signalled => {}
+                        () = started.notified() => {}
+                    }
                     Ok(Value::Null)
                 }
             }
@@ -168,37 +184,34 @@ impl Walker {
         self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn started(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
-        self.started.lock().unwrap_or_else(PoisonError::into_inner)
+    fn walks(&self) -> std::sync::MutexGuard<'_, HashMap<ExecutionId, Arc<Notify>>> {
+        self.walks.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-// `States.ALL` takes every error; but for it, names are compared.
-fn matches(wanted: &str, name: &str) -> bool {
-    wanted == "States.ALL" || wanted == name
 }
 
 #[async_trait]
-impl Signals for Walker {
-    async fn start(&self, workspace: &WorkspaceId, execution: &ExecutionId, name: &str) -> Result<(), Fault> {
+impl Orchestrator for Walker {
+    async fn start(&self, workspace: &WorkspaceId, execution: &ExecutionId, _: &str) -> Result<(), Fault> {
         let Some(walker) = self.own.get().and_then(Weak::upgrade) else {
             return Err(Fault::Unavailable("the walker has stopped".into()));
         };
-        if !self.started().insert(name.to_owned()) {
+        let started = Arc::new(Notify::new());
+        let mut walks = self.walks();
+        if let Some(walked) = walks.get(execution) {
+            walked.notify_one();
             return Ok(());
         }
-        let (workspace, execution, name) = (workspace.clone(), execution.clone(), name.to_owned());
-        tokio::spawn(async move {
-            walker.walk(workspace, execution).await;
-            walker.started().remove(&name);
-        });
+        walks.insert(execution.clone(), started.clone());
+        let (workspace, execution) = (workspace.clone(), execution.clone());
+        tokio::spawn(async move { walker.drive(workspace, execution, started).await });
         Ok(())
     }
 
-    async fn succeed(&self, token: &str) -> Result<(), Fault> {
-        if let Some(signal) = self.tokens().remove(token) {
-            let _ = signal.send(());
-        }
-        Ok(())
+    async fn succeed(&self, token: &str) -> Result<Signalled, Fault> {
+        let signal = self.tokens().remove(token);
+        Ok(match signal.map(|signal| signal.send(())) {
+            Some(Ok(())) => Signalled::Delivered,
+            Some(Err(())) | None => Signalled::Gone,
+        })
     }
 }

@@ -16,6 +16,8 @@ async fn the_door_and_the_roles() {
         ("relay", "sqs:SendMessageBatch", queue.as_str()),
         ("approve", "states:SendTaskSuccess", "*"),
         ("advance", "states:SendTaskSuccess", "*"),
+        ("skill", "states:SendTaskSuccess", "*"),
+        ("sweep", "states:SendTaskSuccess", "*"),
     ] {
         let role = role(&stack, function);
         let statement = json!([{ "Effect": "Allow", "Action": action, "Resource": resource }]);

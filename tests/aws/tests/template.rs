@@ -135,6 +135,11 @@ fn it_has_what_a_stage_needs() {
     for name in alarms.iter().chain(&["Dashboard"]) {
         assert!(resources(&template).contains_key(*name), "{name}");
     }
+    for name in ["SweepHeartbeatAlarm", "RelayHeartbeatAlarm", "ExportHeartbeatAlarm"] {
+        let alarm = &template["Resources"][name]["Properties"];
+        assert_eq!(alarm["TreatMissingData"], "breaching", "{name}: silence is no sign of life");
+    }
+    assert_eq!(template["Resources"]["MachinesFailedAlarm"]["Properties"]["MetricName"], "ExecutionsFailed");
     for (name, alarm) in of_type(&template, "AWS::CloudWatch::Alarm") {
         assert!(alarm["Properties"]["AlarmActions"].is_array(), "{name} tells nobody");
     }
@@ -148,5 +153,114 @@ fn it_has_what_a_stage_needs() {
                 assert_eq!(types[0], "ReportBatchItemFailures", "{name} {kind}");
             }
         }
+    }
+}
+
+// The key that AWS manages for SNS refuses CloudWatch, whatever the topic's policy says.
+#[test]
+fn alarms_may_be_published_to_their_topic() {
+    let template = template();
+    let topic = &template["Resources"]["AlarmTopic"]["Properties"];
+    let key = topic["KmsMasterKeyId"]["Fn::GetAtt"].as_str().map(str::to_owned);
+    let key = key.or_else(|| Some(topic["KmsMasterKeyId"]["Fn::GetAtt"][0].as_str()?.to_owned())).unwrap();
+    let key = &template["Resources"][key.split('.').next().unwrap()];
+    assert_eq!(key["Type"], "AWS::KMS::Key", "a key of our own, whose policy we write");
+    let allows = |policy: &Value, action: &str| {
+        policy["Statement"].as_array().unwrap().iter().any(|statement| {
+            statement["Effect"] == "Allow"
+                && statement["Principal"]["Service"] == "cloudwatch.amazonaws.com"
+                && list(&statement["Action"]).into_iter().any(|own| own == action)
+        })
+    };
+    for action in ["kms:Decrypt", "kms:GenerateDataKey*"] {
+        assert!(allows(&key["Properties"]["KeyPolicy"], action), "{action}");
+    }
+    let topics = of_type(&template, "AWS::SNS::TopicPolicy");
+    assert!(topics.iter().any(|(_, policy)| allows(&policy["Properties"]["PolicyDocument"], "sns:Publish")));
+}
+
+// A rule's own queue gets what the rule could not invoke, and may receive it; what the function failed at goes there by
+// the function's destination.
+#[test]
+fn what_schedules_fail_at_reaches_a_queue_that_may_receive_it() {
+    let template = template();
+    let policies = of_type(&template, "AWS::SQS::QueuePolicy");
+    let rules: String = policies
+        .iter()
+        .filter(|(_, policy)| policy["Properties"]["Queues"].to_string().contains("ScheduleDlq"))
+        .map(|(_, policy)| policy["Properties"]["PolicyDocument"].to_string())
+        .collect();
+    assert!(rules.contains("events.amazonaws.com") && rules.contains("sqs:SendMessage"), "{rules}");
+    for (name, function) in of_type(&template, "AWS::Serverless::Function") {
+        let events = function["Properties"]["Events"].as_object().into_iter().flatten();
+        for (event, _) in events.filter(|(_, event)| event["Type"] == "Schedule") {
+            assert!(rules.contains(&format!("{name}{event}.Arn")) || rules.contains(&format!("{name}{event}")));
+            let failed = &function["Properties"]["EventInvokeConfig"]["DestinationConfig"]["OnFailure"];
+            assert_eq!(failed["Type"], "SQS", "{name}");
+            assert!(failed["Destination"].to_string().contains("ScheduleDlq"), "{name}");
+            let role = format!("{}Role", name.trim_end_matches("Function"));
+            let role = template["Resources"][&role].to_string();
+            assert!(role.contains("sqs:SendMessage") && role.contains("ScheduleDlq"), "{name} may not tell");
+        }
+    }
+    let stream = &template["Resources"]["RelayFunction"]["Properties"]["Events"]["Stream"]["Properties"];
+    assert_eq!(stream["DestinationConfig"]["OnFailure"]["Type"], "SQS");
+}
+
+#[test]
+fn there_is_one_public_stage_and_a_wait_ends_before_the_gateway_gives_up() {
+    let template = template();
+    let version = &template["Resources"]["Api"]["Properties"]["OpenApiVersion"];
+    assert!(version.to_string().contains("3.0.1"), "without it SAM makes a stage `Stage`: {version}");
+    assert!(of_type(&template, "AWS::ApiGateway::Stage").is_empty());
+    const GATEWAY_SECONDS: u32 = 29;
+    const { assert!(contracts::limits::GET_WAIT_SECONDS_MAX + 4 <= GATEWAY_SECONDS) };
+}
+
+// Each statement on the table: the actions and the partitions they are kept to.
+fn table_statements(template: &Value) -> Vec<(String, Vec<String>, Vec<String>)> {
+    let texts = |value: &Value| list(value).into_iter().map(|text| text.as_str().unwrap().to_owned()).collect();
+    let mut found = Vec::new();
+    for (name, role) in of_type(template, "AWS::IAM::Role") {
+        let policies = role["Properties"]["Policies"].as_array().unwrap().iter();
+        for statement in policies.flat_map(|policy| policy["PolicyDocument"]["Statement"].as_array().unwrap()) {
+            let keys = &statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"];
+            if keys.is_array() {
+                found.push((name.clone(), texts(&statement["Action"]), texts(keys)));
+            }
+        }
+    }
+    found
+}
+
+// INVARIANT (append-only): no role can delete an event, of an execution or of a workspace's log; and none writes beyond
+// the partitions that its code writes.
+#[test]
+fn no_role_deletes_events_or_writes_everywhere() {
+    const DELETED: &[&str] = &["open#*", "outbox#*", "inbox#*", "ws#*#inbox", "ws#*#waiting", "waking"];
+    let may = |actions: &[String], action: &str| actions.iter().any(|own| own == action);
+    let mut writers = 0;
+    for (role, actions, keys) in table_statements(&template()) {
+        if may(&actions, "dynamodb:DeleteItem") {
+            assert!(keys.iter().all(|key| DELETED.contains(&key.as_str())), "{role} deletes {keys:?}");
+        }
+        if may(&actions, "dynamodb:PutItem") {
+            writers += 1;
+            assert!(keys.iter().all(|key| key != "ws#*" && key != "*"), "{role} writes {keys:?}");
+            let events = keys.iter().any(|key| key.contains("#exe#"));
+            let own = keys.iter().any(|key| key == "ws#*#own");
+            assert!(!(events && own), "{role} writes executions and what decides about them");
+        }
+    }
+    assert!(writers >= 10);
+}
+
+// INVARIANT (no-secrets-in-evidence): what is sealed is read by the function that calls tools, and by no other.
+#[test]
+fn only_advance_reads_the_vault() {
+    for (role, actions, keys) in table_statements(&template()) {
+        let vault = keys.iter().any(|key| key.starts_with("vault#") || key.starts_with('*'));
+        let reads = actions.iter().any(|action| action.ends_with("GetItem") || action.ends_with("Query"));
+        assert!(!(vault && reads) || role == "AdvanceRole", "{role}");
     }
 }

@@ -75,7 +75,7 @@ impl Bench {
         let body = json!({ "text": "chain", "draft": draft });
         let answer = self.send(self.http.post(format!("{}/v1/intents", self.url)).json(&body)).await;
         let id = answer["executionId"].as_str().unwrap().to_owned();
-        let view = self.send(self.http.get(format!("{}/v1/executions/{id}?waitSeconds=30", self.url))).await;
+        let view = self.send(self.http.get(format!("{}/v1/executions/{id}?waitSeconds=25", self.url))).await;
         assert_eq!(view["execution"]["status"], "completed", "{view}");
         id
     }

@@ -7,7 +7,7 @@ use engine::{
     Caller, Config, Engine, NextStep, Ports,
     access::{actor, agent_grants, approver_grants},
     memory::{FixedVaultKey, MemoryBlobs},
-    ports::{Clock, Fault, Notifier, Signals, Table, ToolAnswer, ToolCall, Tools},
+    ports::{Clock, Fault, Notifier, Orchestrator, Signalled, Table, ToolAnswer, ToolCall, Tools},
 };
 use host::SystemIds;
 use local::demo_tools;
@@ -21,6 +21,10 @@ use std::sync::{
 pub struct HandClock(AtomicI64);
 
 impl HandClock {
+    /// At half past some hour.
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self(AtomicI64::new(1_795_001_400_000)))
+    }
     /// Moves it on.
     pub fn pass(&self, ms: i64) {
         self.0.fetch_add(ms, Ordering::SeqCst);
@@ -46,7 +50,7 @@ pub struct Started {
 }
 
 #[async_trait]
-impl Signals for Started {
+impl Orchestrator for Started {
     async fn start(&self, _: &WorkspaceId, _: &ExecutionId, name: &str) -> Result<(), Fault> {
         if *self.lost.lock().unwrap() {
             return Err(Fault::Unavailable("lost".into()));
@@ -54,8 +58,8 @@ impl Signals for Started {
         self.names.lock().unwrap().push(name.to_owned());
         Ok(())
     }
-    async fn succeed(&self, _: &str) -> Result<(), Fault> {
-        Ok(())
+    async fn succeed(&self, _: &str) -> Result<Signalled, Fault> {
+        Ok(Signalled::Delivered)
     }
 }
 
@@ -88,46 +92,8 @@ pub struct Desk {
 impl Desk {
     /// Over a table.
     pub async fn new(table: Arc<dyn Table>) -> Self {
-        // Half past some hour.
-        let clock = Arc::new(HandClock(AtomicI64::new(1_795_001_400_000)));
-        let signals = Arc::new(Started::default());
-        let ports = Ports {
-            table,
-            blobs: Arc::new(MemoryBlobs::default()),
-            tools: Arc::new(Customers),
-            signals: signals.clone(),
-            notifier: Arc::new(Nobody),
-            clock: clock.clone(),
-            ids: Arc::new(SystemIds),
-            signer: Arc::new(Arc::new(warrant::Ring::new(warrant::Key::new(&[7; 32])))),
-            vault_keys: Arc::new(FixedVaultKey([3; 32])),
-        };
-        let config = Config { allow_private_targets: true, ..Config::default() };
-        let engine = Arc::new(Engine::new(ports, config));
-        let workspace: WorkspaceId = "acme".parse().unwrap();
-        engine.create_workspace(&workspace).await.unwrap();
-        let mut grants = agent_grants();
-        grants.extend(approver_grants());
-        let agent = Caller {
-            workspace,
-            actor: actor(ActorKind::Agent, "agent"),
-            grants,
-            key_id: None,
-            key_made_by: None,
-            channel: "test".into(),
-            traceparent: None,
-            idempotency_key: None,
-        };
-        let trust = SetTrust { trust: demo_tools::trust_policy(), expected_version: None, reason: None };
-        engine.set_trust(&agent, trust).await.unwrap();
-        for text in [
-            include_str!("../../../examples/skills/crm.json"),
-            include_str!("../../../examples/skills/payments.json"),
-        ] {
-            let manifest: Value = serde_json::from_str(text).unwrap();
-            let request = demo_tools::signed(&manifest, engine.now()).unwrap();
-            engine.install_skill(&agent, request).await.unwrap();
-        }
+        let (clock, signals) = (HandClock::new(), Arc::new(Started::default()));
+        let (engine, agent) = by_hand(table, clock.clone(), signals.clone()).await;
         Self { engine, clock, signals, agent }
     }
 
@@ -145,4 +111,50 @@ impl Desk {
         self.engine.verify_task(workspace, id).await.unwrap();
         self.engine.advance(workspace, id, 60_000).await.unwrap().next
     }
+}
+
+/// An engine over a table, a clock and an orchestrator, with the crm and payments skills installed; and a caller who may
+/// do everything.
+pub async fn by_hand(
+    table: Arc<dyn Table>,
+    clock: Arc<HandClock>,
+    orchestrator: Arc<dyn Orchestrator>,
+) -> (Arc<Engine>, Caller) {
+    let ports = Ports {
+        table,
+        blobs: Arc::new(MemoryBlobs::default()),
+        tools: Arc::new(Customers),
+        orchestrator,
+        notifier: Arc::new(Nobody),
+        clock,
+        ids: Arc::new(SystemIds),
+        signer: Arc::new(Arc::new(warrant::Ring::new(warrant::Key::new(&[7; 32])))),
+        vault_keys: Arc::new(FixedVaultKey([3; 32])),
+    };
+    let config = Config { allow_private_targets: true, ..Config::default() };
+    let engine = Arc::new(Engine::new(ports, config));
+    let workspace: WorkspaceId = "acme".parse().unwrap();
+    engine.create_workspace(&workspace).await.unwrap();
+    let mut grants = agent_grants();
+    grants.extend(approver_grants());
+    let agent = Caller {
+        workspace,
+        actor: actor(ActorKind::Agent, "agent"),
+        grants,
+        key_id: None,
+        key_made_by: None,
+        channel: "test".into(),
+        traceparent: None,
+        idempotency_key: None,
+    };
+    let trust = SetTrust { trust: demo_tools::trust_policy(), expected_version: None, reason: None };
+    engine.set_trust(&agent, trust).await.unwrap();
+    for text in
+        [include_str!("../../../examples/skills/crm.json"), include_str!("../../../examples/skills/payments.json")]
+    {
+        let manifest: Value = serde_json::from_str(text).unwrap();
+        let request = demo_tools::signed(&manifest, engine.now()).unwrap();
+        engine.install_skill(&agent, request).await.unwrap();
+    }
+    (engine, agent)
 }

@@ -4,6 +4,7 @@
 pub mod budget;
 pub mod desk;
 mod governance;
+pub mod machines;
 mod normal;
 pub mod scenarios;
 mod skills;

@@ -417,11 +417,12 @@ impl SimSignals {
             match next.next {
                 engine::NextStep::Continue => {}
                 engine::NextStep::Wait => self.shared.sleep(next.seconds as u64 * 1_000).await,
-                engine::NextStep::Done | engine::NextStep::Failed => return,
+                engine::NextStep::Done | engine::NextStep::Failed | engine::NextStep::Handover => return,
                 engine::NextStep::Blocked => {
                     let token = format!("{id}-{}", self.shared.pick(usize::MAX));
                     self.tokens.lock().unwrap().insert(token.clone(), (false, None));
-                    let registered = engine().register_wait(&workspace, &id, &token, next.version).await;
+                    let wait = engine::WaitRequest { token: &token, seen: next.version, seconds: next.seconds };
+                    let registered = engine().register_wait(&workspace, &id, wait).await;
                     if registered.is_ok() {
                         self.wait(&token, next.seconds as u64 * 1_000).await;
                     }
@@ -444,7 +445,7 @@ impl SimSignals {
 }
 
 #[async_trait]
-impl Signals for SimSignals {
+impl Orchestrator for SimSignals {
     async fn start(&self, workspace: &WorkspaceId, id: &ExecutionId, _: &str) -> Result<(), Fault> {
         self.shared.yield_some().await;
         if self.shared.one_in(30) {
@@ -456,16 +457,16 @@ impl Signals for SimSignals {
         }
         Ok(())
     }
-    async fn succeed(&self, token: &str) -> Result<(), Fault> {
+    async fn succeed(&self, token: &str) -> Result<Signalled, Fault> {
         self.shared.yield_some().await;
         if self.shared.one_in(30) {
             return Err(Fault::Unavailable("simulated: signal lost".into()));
         }
-        if let Some(entry) = self.tokens.lock().unwrap().get_mut(token) {
-            entry.0 = true;
-            entry.1.take().into_iter().for_each(Waker::wake);
-        }
-        Ok(())
+        let mut tokens = self.tokens.lock().unwrap();
+        let Some(entry) = tokens.get_mut(token) else { return Ok(Signalled::Gone) };
+        entry.0 = true;
+        entry.1.take().into_iter().for_each(Waker::wake);
+        Ok(Signalled::Delivered)
     }
 }
 

@@ -90,7 +90,7 @@ pub fn run_on(seed: u64, store: impl FnOnce(&Arc<Shared>) -> Arc<dyn Store>) -> 
         table: table.clone(),
         blobs: blobs(),
         tools: tools.clone(),
-        signals: signals.clone(),
+        orchestrator: signals.clone(),
         notifier: Arc::new(SimNotifier(shared.clone())),
         clock: Arc::new(SimClock(shared.clone())),
         ids: Arc::new(SimIds(shared.clone())),

@@ -572,6 +572,15 @@ impl Execution {
 
     /// The next moment at which something becomes due on its own.
     pub fn next_due(&self) -> Option<Timestamp> {
+        self.dues().min()
+    }
+
+    /// The next of those moments behind another: what is due already and still there waits for something else.
+    pub fn due_after(&self, at: Timestamp) -> Option<Timestamp> {
+        self.dues().filter(|due| *due > at).min()
+    }
+
+    fn dues(&self) -> impl Iterator<Item = Timestamp> + '_ {
         let steps = self.steps.iter().filter_map(|step| match step.state {
             StepState::Retrying | StepState::Compensating => step.retry_at,
             StepState::Running => step.until,
@@ -588,7 +597,7 @@ impl Execution {
             | StepState::Stuck => None,
         });
         let open = self.approvals.iter().filter(|approval| approval.state == ApprovalState::Requested);
-        steps.chain(open.map(|approval| approval.expires_at)).min()
+        steps.chain(open.map(|approval| approval.expires_at))
     }
 
     /// Nothing will move before people, a callback or the clock act.

@@ -1,5 +1,7 @@
 //! What only a deployed stack has: queues, schedules, functions that die.
 
+mod operations;
+
 use axum::{Router, body::Bytes, extract::State, http::HeaderMap, routing::post};
 use base64::{Engine as _, engine::general_purpose::STANDARD as B64};
 use countersign_aws_tests::{STACK, Stack, binaries, root};
@@ -31,6 +33,10 @@ pub fn all(stack: &Arc<Stack>) -> Vec<(&'static str, BoxFuture<'static, ()>)> {
         ("stage events reach a webhook, signed", Box::pin(webhooks(stack.clone()))),
         ("the schedule exports", Box::pin(export(stack.clone()))),
         ("a function that is killed in the middle of a step", Box::pin(killed(stack.clone()))),
+        ("one public stage", Box::pin(operations::one_stage(stack.clone()))),
+        ("machines that are stopped, and approvals after it", Box::pin(operations::stopped(stack.clone()))),
+        ("every alarm is delivered", Box::pin(operations::alarms(stack.clone()))),
+        ("what a schedule fails at is told", Box::pin(operations::dead_letters(stack.clone()))),
     ]
 }
 

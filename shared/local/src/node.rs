@@ -1,8 +1,8 @@
 //! A node: everything in one process.
 
 use crate::{
-    EmbeddedTable, FileArchive, FileBlobs, FileVaultKey, LocalNotifier, asl::Machine, keyring::KeyFiles, nodelay, relay,
-    schedule, walker::Walker,
+    EmbeddedTable, FileArchive, FileBlobs, FileVaultKey, LocalNotifier, asl::Machine, keyring::KeyFiles, nodelay,
+    relay, schedule, walker::Walker,
 };
 use axum::serve::ListenerExt as _;
 use contracts::{Problem, WorkspaceId};

@@ -186,6 +186,15 @@ impl Stage {
             return self.prove(text(&view, "status") == "failed", "a person said no, and nothing ran");
         }
         self.approver.command(&path, &body, None).await?;
+        // Whose money it is was not known when the plan was approved.
+        let view = get(&self.agent, &id, 10).await?;
+        let asks = text(&view, "status") == "blocked" && self.tools.effects("payments/refund.create").is_empty();
+        self.prove(
+            asks,
+            "the approval of the plan did not cover a customer that nobody knew then: the refund asked",
+        )?;
+        let known = json!({ "bindingDigest": view["bindingDigest"] });
+        self.approver.command(&path, &known, None).await?;
         let view = get(&self.agent, &id, 10).await?;
         self.show(&view);
         let effects = self.tools.effects("payments/refund.create");

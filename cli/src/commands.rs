@@ -4,23 +4,30 @@
 use crate::{
     Command, KeysCommand, SubmitArgs, Target,
     client::{Client, Failure},
+    decide::{self, Decision},
     govern,
     render::{self, bold, dim, green, text},
     skills,
+    visible::{Visible, columns, cut},
 };
 use anstream::println;
-use cs_core::trace::{Head, Verifier};
+use cs_core::{
+    text::escape_foreign,
+    trace::{Head, Verifier},
+};
 use serde_json::{Map, Value, json};
 use std::{io::Read as _, path::Path, time::Duration};
 
 /// Prints an answer: as JSON, or by the given renderer.
-pub type Show<'s> = &'s dyn Fn(&Value, &dyn Fn(&Value));
+pub type Show<'s> = &'s dyn Fn(&Value, &dyn Fn(&Visible));
 
 /// Runs a command of the client.
 pub async fn run(command: Command, target: &Target) -> Result<u8, Failure> {
     let client = Client::new(&target.endpoint, &target.key)?;
-    let show = |value: &Value, line: &dyn Fn(&Value)| if target.json { render::json(value) } else { line(value) };
-    let changed = |value: &Value| {
+    let show = |value: &Value, line: &dyn Fn(&Visible)| {
+        if target.json { render::json(value) } else { line(&Visible::of(value)) }
+    };
+    let changed = |value: &Visible| {
         println!("{} {}", text(value, "executionId"), render::status(text(value, "status")));
     };
     let path = |execution: &str, verb: &str| format!("/v1/executions/{execution}/{verb}");
@@ -30,7 +37,13 @@ pub async fn run(command: Command, target: &Target) -> Result<u8, Failure> {
         }
         Command::Submit(args) => return submit(&client, args, target.json).await,
         Command::Plan(args) => return plan(&client, args, target.json).await,
-        Command::Get { execution } => show(&get(&client, &execution, 0).await?, &render::execution),
+        Command::Get { execution } => {
+            let answer = get(&client, &execution, 0).await?;
+            show(&answer, &render::execution);
+            if !target.json {
+                decide::show_open(&answer);
+            }
+        }
         Command::List(args) => {
             let mut query = vec![("limit", args.limit.to_string())];
             query.extend(args.status.map(|status| ("status", status)));
@@ -46,23 +59,25 @@ pub async fn run(command: Command, target: &Target) -> Result<u8, Failure> {
                 body["mode"] = "assist".into();
             }
             let answer = client.command(&path(&execution, "start"), &body, None).await?;
-            show(&answer, &|value| println!("{execution} {}", render::status(text(value, "status"))));
+            show(&answer, &|value| {
+                println!("{} {}", escape_foreign(&execution), render::status(text(value, "status")));
+            });
         }
         Command::Approve { execution, step, digest, note } => {
-            let digest = match digest {
-                Some(digest) => digest,
-                None => current_digest(&get(&client, &execution, 0).await?, step.as_deref())?,
-            };
-            let body = object([
-                ("stepId", step.map(Value::from)),
-                ("bindingDigest", Some(digest.into())),
-                ("note", note.map(Value::from)),
-            ]);
-            show(&client.command(&path(&execution, "approve"), &body, None).await?, &changed);
+            let step = step.as_deref();
+            let decision = Decision { execution: &execution, step, digest, as_json: target.json };
+            match decide::approve(&client, decision, note).await? {
+                Some(answer) => show(&answer, &changed),
+                None => {
+                    println!("{}", dim("not approved; nothing was sent"));
+                    return Ok(1);
+                }
+            }
         }
-        Command::Reject { execution, step, reason } => {
-            let body = object([("stepId", step.map(Value::from)), ("reason", Some(reason.into()))]);
-            show(&client.command(&path(&execution, "reject"), &body, None).await?, &changed);
+        Command::Reject { execution, step, digest, reason } => {
+            let step = step.as_deref();
+            let decision = Decision { execution: &execution, step, digest, as_json: target.json };
+            show(&decide::reject(&client, decision, reason).await?, &changed);
         }
         Command::Cancel { execution, reason, compensate } => {
             let body = object([("reason", reason.map(Value::from)), ("compensate", Some(compensate.into()))]);
@@ -200,7 +215,7 @@ async fn plan(client: &Client, args: SubmitArgs, as_json: bool) -> Result<u8, Fa
     if as_json {
         render::json(&view)
     } else {
-        render::execution(&view)
+        render::execution(&Visible::of(&view))
     }
     Ok(u8::from(text(&view, "status") == "rejected"))
 }
@@ -218,7 +233,7 @@ async fn watch(client: &Client, execution: &str, as_json: bool) -> Result<u8, Fa
             if as_json {
                 render::json(&entry["event"])
             } else {
-                render::entry(entry)
+                render::entry(&Visible::of(entry))
             }
             from = entry["seq"].as_u64().unwrap_or(from) + 1;
             if entry["type"] == "controlPlane.intent.received" {
@@ -235,10 +250,8 @@ async fn watch(client: &Client, execution: &str, as_json: bool) -> Result<u8, Fa
         };
         if rests {
             if !as_json {
-                render::execution(&view);
-                if status == "blocked" {
-                    println!("{}", dim(&format!("  waits for people: countersign approve {execution}")));
-                }
+                render::execution(&Visible::of(&view));
+                decide::show_open(&view);
             }
             return Ok(u8::from(matches!(status, "failed" | "cancelled" | "rejected")));
         }
@@ -246,30 +259,27 @@ async fn watch(client: &Client, execution: &str, as_json: bool) -> Result<u8, Fa
     }
 }
 
-fn current_digest(view: &Value, step: Option<&str>) -> Result<String, Failure> {
-    let digest = match step {
-        None => text(view, "bindingDigest"),
-        Some(step) => items(view, "steps")
-            .iter()
-            .find(|view| text(view, "stepId") == step)
-            .map_or("", |view| text(view, "bindingDigest")),
-    };
-    if digest.is_empty() {
-        return Err(Failure::Local("nothing here waits for an approval".into()));
+// Two lines an execution, so that both its id and its words have room.
+fn list(value: &Visible) {
+    println!("{}", dim("execution, status, risk, updated; what it touches, who asked, the intent"));
+    for item in items(value, "items") {
+        println!(
+            "{}  {}  {}  {}",
+            bold(text(item, "executionId")),
+            render::status(text(item, "status")),
+            render::status(text(item, "riskTier")),
+            dim(text(item, "updatedAt").get(..19).unwrap_or_default())
+        );
+        let money = items(item, "money").iter().map(|money| match text(money, "amount") {
+            "" => format!("{} minor units of {}", money["minor"], text(money, "currency")),
+            amount => format!("{amount} {}", text(money, "currency")),
+        });
+        let recipients = item.get("recipients").and_then(Value::as_u64).map(|count| format!("{count} recipients"));
+        let touches: Vec<String> = money.chain(recipients).collect();
+        let touches = if touches.is_empty() { String::new() } else { format!("{}  ", touches.join(", ")) };
+        let line = format!("{touches}{}: \"{}\"", text(item, "actorId"), text(item, "text").replace('"', "\\\""));
+        println!("  {}", cut(&line, columns().saturating_sub(2)));
     }
-    Ok(digest.to_owned())
-}
-
-fn list(value: &Value) {
-    let rows: Vec<Vec<String>> = items(value, "items")
-        .iter()
-        .map(|item| {
-            ["executionId", "status", "riskTier", "actorId", "updatedAt", "text"]
-                .map(|key| text(item, key).to_owned())
-                .to_vec()
-        })
-        .collect();
-    render::table(&["execution", "status", "risk", "actor", "updated", "intent"], &rows);
     if let Some(next) = value.get("next").and_then(Value::as_str) {
         println!("{}", dim(&format!("more: --cursor '{next}'")));
     }
@@ -288,9 +298,10 @@ async fn trace(client: &Client, execution: &str, verify: bool, payloads: bool, a
             "problem": broken.as_deref(),
         })),
         (false, _) => {
-            items(&trace, "entries").iter().for_each(render::entry);
-            for (step, output) in trace.get("payloads").and_then(Value::as_object).into_iter().flatten() {
-                println!("     {} {output}", dim(step));
+            let shown = Visible::of(&trace);
+            items(&shown, "entries").iter().for_each(render::entry);
+            for (step, output) in shown.get("payloads").and_then(Value::as_object).into_iter().flatten() {
+                render::field(5, step, &output.to_string());
             }
         }
     }
@@ -300,9 +311,9 @@ async fn trace(client: &Client, execution: &str, verify: bool, payloads: bool, a
                 "{} {} events, head {}",
                 green("✓ the chain verifies:"),
                 items(&trace, "entries").len(),
-                trace["head"]["hash"].as_str().unwrap_or_default()
+                escape_foreign(trace["head"]["hash"].as_str().unwrap_or_default())
             ),
-            Some(why) => println!("{} {why}", render::status("failed")),
+            Some(why) => println!("{} {}", render::status("failed"), escape_foreign(why)),
         }
     }
     Ok(u8::from(verify && broken.is_some()))
@@ -320,7 +331,7 @@ pub fn check(trace: &Value) -> Option<String> {
     outcome.and_then(|()| verifier.finish(&head)).err().map(|broken| broken.to_string())
 }
 
-fn replay(value: &Value) {
+fn replay(value: &Visible) {
     let checked = items(value, "checked").iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ");
     if value["matches"] == Value::Bool(true) {
         println!("{} {checked}", green("✓ replays to the stored"));
@@ -328,12 +339,12 @@ fn replay(value: &Value) {
     }
     for difference in items(value, "differences") {
         println!("{} {} {}", render::status("failed"), bold(text(difference, "check")), text(difference, "path"));
-        println!("  {} {}", dim("stored  "), difference["stored"]);
-        println!("  {} {}", dim("replayed"), difference["replayed"]);
+        render::field(2, "stored  ", &difference["stored"].to_string());
+        render::field(2, "replayed", &difference["replayed"].to_string());
     }
 }
 
-fn explain(value: &Value) {
+fn explain(value: &Visible) {
     println!(
         "{} {} {} {}",
         render::status(text(value, "verdict")),
@@ -350,7 +361,7 @@ fn explain(value: &Value) {
         );
         let say = |title: &str, key: &str| {
             for word in items(step, key).iter().filter_map(Value::as_str) {
-                println!("  {} {word}", dim(title));
+                render::field(2, title, word);
             }
         };
         say("reason", "reasons");
@@ -360,7 +371,7 @@ fn explain(value: &Value) {
             println!("  {} {} {} {}", dim("policy"), text(policy, "effect"), bold(text(policy, "id")), dim(&place));
         }
         say("error ", "errors");
-        println!("  {} {}", dim("request"), step["request"]);
+        render::field(2, "request", &step["request"].to_string());
     }
 }
 

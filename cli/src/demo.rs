@@ -5,9 +5,11 @@ use crate::{
     DemoArgs,
     client::{Client, Failure},
     commands::{check, get},
+    decide::{ask, show_plan},
     render::{self, bold, dim, green, text},
+    visible::Visible,
 };
-use anstream::{print, println};
+use anstream::println;
 use engine::ports::Clock as _;
 use host::SystemClock;
 use local::{
@@ -16,7 +18,6 @@ use local::{
 };
 use serde_json::{Value, json};
 use std::{
-    io::Write as _,
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     time::Instant,
@@ -87,7 +88,7 @@ impl Stage {
 
     fn show(&self, view: &Value) {
         if !self.quiet {
-            render::execution(view);
+            render::execution(&Visible::of(view));
         }
     }
 
@@ -169,7 +170,7 @@ impl Stage {
         self.show(&view);
         let waits = text(&view, "status") == "blocked" && self.tools.effects("payments/refund.create").is_empty();
         self.prove(waits, "a refund waited for people, and its tool was not called before")?;
-        let body = json!({ "bindingDigest": view["bindingDigest"] });
+        let body = json!({ "bindingDigest": view["bindingDigest"], "viewDigest": view["viewDigest"] });
         let path = format!("/v1/executions/{id}/approve");
         let own = self.agent.command(&path, &body, None).await;
         let refused = matches!(&own, Err(Failure::Problem(problem)) if problem.status == 403);
@@ -178,7 +179,18 @@ impl Stage {
         let stale = self.approver.command(&path, &zero, None).await;
         let refused = matches!(&stale, Err(Failure::Problem(p)) if p.code == contracts::Code::BindingStale);
         self.prove(refused, "an approval of another plan's digest was refused")?;
-        if interactive && !ask("  approve this plan?") {
+        let unseen = json!({ "bindingDigest": view["bindingDigest"],
+            "viewDigest": format!("sha256:{}", "0".repeat(64)) });
+        let stale = self.approver.command(&path, &unseen, None).await;
+        let refused = matches!(&stale, Err(Failure::Problem(p)) if p.code == contracts::Code::BindingStale);
+        self.prove(refused, "an approval of what was not shown was refused")?;
+        let lines = view["approvals"][0]["lines"].to_string();
+        let says = lines.contains("42.00 EUR") && lines.contains("(sealed)") && !lines.contains("4111");
+        self.prove(says, "what is shown says the amount, and not the card number")?;
+        if !self.quiet && !show_plan(&view) {
+            return Err(Failure::NotProven("what is to be approved can be shown".into()));
+        }
+        if interactive && !ask("approve this plan?") {
             let reason = json!({ "reason": "declined at the prompt" });
             self.approver.command(&format!("/v1/executions/{id}/reject"), &reason, None).await?;
             let view = get(&self.agent, &id, 10).await?;
@@ -195,6 +207,20 @@ impl Stage {
         )?;
         let known = json!({ "bindingDigest": view["bindingDigest"] });
         self.approver.command(&path, &known, None).await?;
+        let view = get(&self.agent, &id, 10).await?;
+        let asks = view["approvals"].as_array().into_iter().flatten().find(|approval| {
+            approval["status"] == "requested" && approval["stepId"] == "refund"
+        });
+        let asks = asks.cloned().unwrap_or_default();
+        let says = asks["lines"].to_string().contains("decide on   step `refund`");
+        self.prove(says, "an approval of the plan did not cover a customer that was unknown: the step asked again")?;
+        let shown = self.quiet || show_plan(&view);
+        if !shown || (interactive && !ask("approve this step?")) {
+            return Err(Failure::NotProven("what is to be approved was shown, and approved".into()));
+        }
+        let step = json!({ "stepId": "refund", "bindingDigest": asks["bindingDigest"],
+            "viewDigest": asks["viewDigest"] });
+        self.approver.command(&path, &step, None).await?;
         let view = get(&self.agent, &id, 10).await?;
         self.show(&view);
         let effects = self.tools.effects("payments/refund.create");
@@ -294,11 +320,4 @@ impl Stage {
         )?;
         self.prove(named, "one changed word in one event is found, and the event named")
     }
-}
-
-fn ask(question: &str) -> bool {
-    print!("{question} [y/N] ");
-    let _ = std::io::stdout().flush();
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer).is_ok() && answer.trim().eq_ignore_ascii_case("y")
 }

@@ -6,8 +6,9 @@ use crate::{
     client::{Client, Failure},
     commands::{Show, items, object, read_json},
     render::{self, bold, dim, green, text},
+    visible::Visible,
 };
-use anstream::println;
+use anstream::{print, println};
 use engine::ports::Clock as _;
 use host::SystemClock;
 use serde_json::{Value, json};
@@ -67,7 +68,7 @@ fn put(object: &mut Value, key: &str, value: Value, same: impl Fn(&Value) -> boo
     object[key] = list.into();
 }
 
-fn shown_trust(value: &Value) {
+fn shown_trust(value: &Visible) {
     println!("{} {}", dim("trust policy, version"), value["version"]);
     for publisher in items(&value["trust"], "trustedPublishers") {
         let words = |key: &str, field: Option<&str>| {
@@ -123,7 +124,7 @@ pub async fn policy(client: &Client, command: PolicyCommand, show: Show<'_>) -> 
                 dim("active since"),
                 text(value, "activatedAt")
             );
-            println!("{}", text(value, "policies"));
+            print!("{}", value.document("policies"));
         }),
         PolicyCommand::Template { name } => template(name.as_deref())?,
         PolicyCommand::Activate { files, note, dry_run, days } => {
@@ -179,7 +180,7 @@ fn template(name: Option<&str>) -> Result<(), Failure> {
     Ok(())
 }
 
-fn activated(value: &Value) {
+fn activated(value: &Visible) {
     changes(value, "changes");
     if value["active"] == Value::Bool(true) {
         println!(

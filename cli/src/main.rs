@@ -2,11 +2,13 @@
 
 mod client;
 mod commands;
+mod decide;
 mod demo;
 mod dev;
 mod govern;
 mod render;
 mod skills;
+mod visible;
 
 use clap::{Args, Parser, Subcommand};
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
@@ -70,23 +72,26 @@ enum Command {
         #[arg(long)]
         assist: bool,
     },
-    /// Approve a plan or a step.
+    /// Show what is to be approved, a plan or a step, and approve it.
     Approve {
         execution: String,
         /// One step instead of the whole plan.
         #[arg(long)]
         step: Option<String>,
-        /// The digest that was shown. Left out: that of what is shown now.
+        /// The digest of the view that was seen. Left out: it is shown and asked about, which needs a terminal.
         #[arg(long)]
         digest: Option<String>,
         #[arg(long)]
         note: Option<String>,
     },
-    /// Reject a plan or a step.
+    /// Show what is to be decided on, a plan or a step, and reject it.
     Reject {
         execution: String,
         #[arg(long)]
         step: Option<String>,
+        /// The digest of the view that was seen. Left out: that of what is shown now.
+        #[arg(long)]
+        digest: Option<String>,
         #[arg(long)]
         reason: String,
     },

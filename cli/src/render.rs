@@ -1,8 +1,15 @@
 //! What people see: short, aligned, coloured on a terminal, plain elsewhere.
 
-use crate::client::Failure;
+use crate::{
+    client::Failure,
+    visible::{Visible, columns, cut, json_line, lines},
+};
 use anstream::{eprintln, println};
 use anstyle::{AnsiColor, Color, Style};
+use cs_core::{
+    currency::major,
+    text::{escape_foreign, width},
+};
 use serde_json::Value;
 use std::collections::HashMap;
 
@@ -49,8 +56,8 @@ pub fn status(text: &str) -> String {
 }
 
 /// A text in a column of `width` characters, whatever its colour.
-fn column(plain: &str, painted: &str, width: usize) -> String {
-    format!("{painted}{}", " ".repeat(width.saturating_sub(plain.chars().count())))
+fn column(plain: &str, painted: &str, columns: usize) -> String {
+    format!("{painted}{}", " ".repeat(columns.saturating_sub(width(plain))))
 }
 
 /// A text field of a JSON object.
@@ -64,36 +71,56 @@ fn list<'v>(value: &'v Value, key: &str) -> &'v [Value] {
 
 /// JSON for machines.
 pub fn json(value: &Value) {
-    println!("{value}");
+    println!("{}", json_line(value));
+}
+
+/// A visible text under a label, in lines of the terminal's width.
+pub fn field(indent: usize, label: &str, text: &str) {
+    let margin = indent + if label.is_empty() { 0 } else { label.chars().count() + 1 };
+    for (index, part) in lines(text, margin).iter().enumerate() {
+        let label = match index {
+            0 if label.is_empty() => String::new(),
+            0 => format!("{} ", dim(label)),
+            _ => " ".repeat(margin - indent),
+        };
+        println!("{}{label}{part}", " ".repeat(indent));
+    }
 }
 
 /// A failure, with its issues and what to do.
 pub fn failure(failure: &Failure) {
+    let plain = |title: &str, text: &str| {
+        let margin = title.chars().count() + 1;
+        for (index, line) in lines(&escape_foreign(text), margin).iter().enumerate() {
+            let title = if index == 0 { paint(RED, title) } else { " ".repeat(margin - 1) };
+            eprintln!("{title} {line}");
+        }
+    };
     match failure {
         Failure::Problem(problem) => {
-            eprintln!("{} {} {}", paint(RED, "refused"), bold(problem.code.as_str()), problem.detail);
+            eprintln!("{} {}", paint(RED, "refused"), bold(problem.code.as_str()));
+            for line in lines(&escape_foreign(&problem.detail), 2) {
+                eprintln!("  {line}");
+            }
             for issue in &problem.issues {
                 let pointer = if issue.pointer.is_empty() { String::new() } else { format!("{}: ", issue.pointer) };
-                let code = issue.code.as_deref().map(|code| format!(" {}", dim(code))).unwrap_or_default();
-                eprintln!("  {}{}{code}", paint(CYAN, &pointer), issue.message);
+                let code = issue.code.as_deref().map(|code| format!(" ({code})")).unwrap_or_default();
+                for line in lines(&escape_foreign(&format!("{pointer}{}{code}", issue.message)), 4) {
+                    eprintln!("  {} {line}", paint(CYAN, "·"));
+                }
             }
-            eprintln!("{}", dim(&format!("  trace {}", problem.trace_id)));
+            eprintln!("{}", dim(&format!("  trace {}", escape_foreign(&problem.trace_id))));
         }
         Failure::Unreachable(..) => {
-            eprintln!("{} {failure}", paint(RED, "unreachable"));
-            eprintln!(
-                "{}",
-                dim("  is `countersign dev` running? --endpoint and COUNTERSIGN_ENDPOINT say where to look")
-            );
+            plain("unreachable", &failure.to_string());
+            eprintln!("{}", dim("  is `countersign dev` running? --endpoint and COUNTERSIGN_ENDPOINT say where"));
         }
-        Failure::Unexpected(..) | Failure::Local(_) | Failure::NotProven(_) => {
-            eprintln!("{} {failure}", paint(RED, "error"));
-        }
+        Failure::Unexpected(..) | Failure::Local(_) | Failure::NotProven(_) => plain("error", &failure.to_string()),
     }
 }
 
 /// An execution: its plan as a DAG, verdicts, states and what it waits for.
-pub fn execution(view: &Value) {
+pub fn execution(view: &Visible) {
     let risk = text(view, "riskTier");
     let mut line = format!("{}  {}", bold(text(view, "executionId")), status(text(view, "status")));
     if !risk.is_empty() {
@@ -103,32 +130,36 @@ pub fn execution(view: &Value) {
         line += &format!("  {} {}", dim("verdict"), status(text(view, "verdict")));
     }
     println!("{line}");
-    println!("  {}", text(view, "text"));
+    field(2, "goal", &format!("\"{}\"", text(view, "text").replace('"', "\\\"")));
     dag(view);
     for issue in list(view, "reasons") {
         let (code, message) = (text(issue, "code"), text(issue, "message"));
-        println!("  {} {} {}", paint(RED, "✗"), bold(code), message);
+        println!("  {} {}", paint(RED, "✗"), bold(code));
+        field(4, "", message);
         if !text(issue, "pointer").is_empty() {
-            println!("    {}", dim(text(issue, "pointer")));
+            field(4, "at", text(issue, "pointer"));
         }
     }
     for approval in list(view, "approvals") {
         let scope = match text(approval, "stepId") {
             "" => "whole plan".to_owned(),
-            step => format!("step {step}"),
+            step => format!("step {}", cut(step, 24)),
         };
-        let by = list(approval, "decidedBy").iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ");
-        let by = if by.is_empty() { String::new() } else { format!(" by {by}") };
         println!(
-            "  approval of the {scope}: {}{by} {}",
+            "  approval of the {scope}: {} {}",
             status(text(approval, "status")),
             dim(&format!("until {}", text(approval, "expiresAt")))
         );
-        if text(approval, "status") == "requested" {
-            println!("    {} {}", dim("binding"), text(approval, "bindingDigest"));
+        let by = list(approval, "decidedBy").iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ");
+        if !by.is_empty() {
+            field(4, "by", &by);
         }
     }
 }
+
+/// Widest label and operation in the drawing of a plan: with the states beside them a row fits 80 columns.
+const LABEL_COLUMNS_MAX: usize = 24;
+const OPERATION_COLUMNS_MAX: usize = 22;
 
 // The plan drawn by depth: a step stands below and right of what it waits for.
 fn dag(view: &Value) {
@@ -152,61 +183,76 @@ fn dag(view: &Value) {
     }
     let label = |step: &Value| {
         let id = text(step, "stepId");
-        let level = depth.get(id).copied().unwrap_or(0).min(12);
+        let level = depth.get(id).copied().unwrap_or(0).min(4);
         let arrow = if level == 0 { "● ".to_owned() } else { format!("{}└▶ ", "   ".repeat(level - 1)) };
-        format!("{arrow}{id}")
+        cut(&format!("{arrow}{id}"), LABEL_COLUMNS_MAX)
     };
-    let wide = steps.iter().map(|step| label(step).chars().count()).max().unwrap_or(0);
-    let named = steps.iter().map(|step| text(step, "operation").chars().count()).max().unwrap_or(0);
+    let wide = steps.iter().map(|step| width(&label(step))).max().unwrap_or(0);
+    let operation = |step: &Value| cut(text(step, "operation"), OPERATION_COLUMNS_MAX);
+    let named = steps.iter().map(|step| width(&operation(step))).max().unwrap_or(0);
     for step in steps {
-        let id = text(step, "stepId");
         let (state, verdict, tier) = (text(step, "status"), text(step, "verdict"), text(step, "riskTier"));
-        let label = label(step);
-        let waits = after(id);
-        let waits = if waits.is_empty() { String::new() } else { dim(&format!("after {}", waits.join(", "))) };
-        println!(
-            "  {} {} {} {} {} {waits}",
+        let (label, operation) = (label(step), operation(step));
+        let row = format!(
+            "  {} {} {} {} {}",
             column(&label, &bold(&label), wide),
-            column(text(step, "operation"), text(step, "operation"), named),
+            column(&operation, &operation, named),
             column(state, &status(state), 11),
             column(tier, &status(tier), 6),
-            column(verdict, &status(verdict), 10),
+            status(verdict),
         );
-        let why = if verdict == "autonomous" { &[] } else { list(step, "reasons") };
-        for reason in why.iter().filter_map(Value::as_str) {
-            println!("  {} {}", " ".repeat(wide), dim(&format!("· {reason}")));
-        }
-        let waits_for = text(step, "waitsFor");
-        if !waits_for.is_empty() || !text(step, "message").is_empty() {
-            let said = [waits_for, text(step, "code"), text(step, "message")];
-            let said: Vec<&str> = said.into_iter().filter(|word| !word.is_empty()).collect();
-            println!("  {} {}", " ".repeat(wide), paint(YELLOW, &said.join(": ")));
-        }
+        println!("{}", row.trim_end());
+        beside(step, &after(text(step, "stepId")), wide + 3);
     }
     if let Some(radius) = plan.and_then(|plan| plan.get("radius")) {
-        let mut parts = vec![format!("writes {}", radius.get("writes").unwrap_or(&Value::Null))];
-        for (currency, amount) in radius.get("money").and_then(Value::as_object).into_iter().flatten() {
-            parts.push(format!("{currency} {amount}"));
-        }
-        parts.push(format!("recipients {}", radius.get("recipients").unwrap_or(&Value::Null)));
-        if radius.get("open") == Some(&Value::Bool(true)) {
-            parts.push("and what depends on outputs".into());
-        }
-        println!("  {} {}", dim("touches"), parts.join(", "));
+        field(2, "touches", &touched(radius));
     }
 }
 
-/// One line of a trace.
+// What is said below a step's row.
+fn beside(step: &Value, after: &[String], indent: usize) {
+    if !after.is_empty() {
+        field(indent, "after", &after.join(", "));
+    }
+    let why = if text(step, "verdict") == "autonomous" { &[] } else { list(step, "reasons") };
+    for reason in why.iter().filter_map(Value::as_str) {
+        field(indent, "·", reason);
+    }
+    let waits_for = text(step, "waitsFor");
+    if !waits_for.is_empty() || !text(step, "message").is_empty() {
+        let words = [waits_for, text(step, "code"), text(step, "message")];
+        let words: Vec<&str> = words.into_iter().filter(|word| !word.is_empty()).collect();
+        for line in lines(&words.join(": "), indent) {
+            println!("{}{}", " ".repeat(indent), paint(YELLOW, &line));
+        }
+    }
+}
+
+fn touched(radius: &Value) -> String {
+    let mut parts = vec![format!("writes {}", radius.get("writes").unwrap_or(&Value::Null))];
+    for (currency, minor) in radius.get("money").and_then(Value::as_object).into_iter().flatten() {
+        let major = minor.as_u64().and_then(|minor| major(minor, currency));
+        parts.push(major.map_or_else(|| format!("{minor} minor units of {currency}"), |major| format!("{major} {currency}")));
+    }
+    parts.push(format!("recipients {}", radius.get("recipients").unwrap_or(&Value::Null)));
+    if radius.get("open") == Some(&Value::Bool(true)) {
+        parts.push("and what depends on outputs".into());
+    }
+    parts.extend(list(radius, "unmeasured").iter().filter_map(Value::as_str).map(|kind| format!("{kind} unmeasured")));
+    parts.join(", ")
+}
+
+/// One entry of a trace.
 pub fn entry(entry: &Value) {
     let kind = text(entry, "type").trim_start_matches("controlPlane.");
     let metadata = entry.get("metadata").cloned().unwrap_or_default();
-    let mut said = Vec::new();
+    let mut words = Vec::new();
     for key in
         ["stepId", "verdict", "riskTier", "mode", "attempt", "reason", "code", "message", "outcome", "errorCode"]
     {
         match metadata.get(key) {
-            Some(Value::String(word)) if !word.is_empty() => said.push(format!("{}{word}", dim(&format!("{key}=")))),
-            Some(Value::Number(number)) => said.push(format!("{}{number}", dim(&format!("{key}=")))),
+            Some(Value::String(word)) if !word.is_empty() => words.push(format!("{key}={word}")),
+            Some(Value::Number(number)) => words.push(format!("{key}={number}")),
             _ => {}
         }
     }
@@ -214,13 +260,15 @@ pub fn entry(entry: &Value) {
     let time = text(entry, "timestamp").get(11..23).unwrap_or_default();
     let last = text(entry, "status");
     println!(
-        "{} {} {} {} {}",
+        "{} {} {} {}",
         dim(&format!("{seq:>4}")),
         dim(time),
         column(kind, &status_of_event(kind, last), 28),
-        column(text(entry, "actorId"), text(entry, "actorId"), 14),
-        said.join(" ")
+        cut(text(entry, "actorId"), 30),
     );
+    if !words.is_empty() {
+        field(18, "", &words.join("  "));
+    }
 }
 
 fn status_of_event(kind: &str, last: &str) -> String {
@@ -233,18 +281,34 @@ fn status_of_event(kind: &str, last: &str) -> String {
     paint(style, kind)
 }
 
-/// A table of rows with a header.
+/// A table of rows with a header, within the terminal's width: the widest columns behind the first give way.
 pub fn table(header: &[&str], rows: &[Vec<String>]) {
-    let width = |index: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(index)).map(|cell| cell.chars().count());
-        cells.chain(header.get(index).map(|cell| cell.chars().count())).max().unwrap_or(0)
+    let natural = |index: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(index)).map(|cell| width(cell));
+        cells.chain(header.get(index).map(|cell| width(cell))).max().unwrap_or(0)
     };
-    let line = |cells: Vec<String>| println!("{}", cells.join("  ").trim_end());
-    line(header.iter().enumerate().map(|(index, cell)| column(cell, &dim(cell), width(index))).collect());
-    for row in rows {
-        line(row.iter().enumerate().map(|(index, cell)| column(cell, &status_cell(cell), width(index))).collect());
+    let mut widths: Vec<usize> = (0..header.len()).map(natural).collect();
+    let gaps = 2 * header.len().saturating_sub(1);
+    while widths.iter().sum::<usize>() + gaps > columns() {
+        let widest = widths.iter_mut().skip(1).filter(|width| **width > CELL_COLUMNS_MIN).max();
+        let Some(widest) = widest else { break };
+        *widest -= 1;
+    }
+    let row = |cells: Vec<(String, usize)>, paint: &dyn Fn(&str) -> String| {
+        let cells = cells.into_iter().map(|(cell, width)| {
+            let cell = cut(&cell, width);
+            column(&cell, &paint(&cell), width)
+        });
+        println!("{}", cells.collect::<Vec<_>>().join("  ").trim_end());
+    };
+    row(header.iter().map(|cell| (*cell).to_owned()).zip(widths.iter().copied()).collect(), &dim);
+    for cells in rows {
+        row(cells.iter().cloned().zip(widths.iter().copied()).collect(), &status_cell);
     }
 }
+
+/// Columns to which a cell may shrink.
+const CELL_COLUMNS_MIN: usize = 8;
 
 fn status_cell(cell: &str) -> String {
     let known =

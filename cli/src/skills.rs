@@ -6,6 +6,7 @@ use crate::{
     client::{Client, Failure},
     commands::{Show, items, object, read_json},
     render::{self, bold, dim, green, text},
+    visible::Visible,
 };
 use anstream::println;
 use contracts::{Timestamp, manifest::Manifest};
@@ -122,7 +123,7 @@ fn bundle_of(file: &Path) -> Result<Value, Failure> {
     Ok(bundle)
 }
 
-fn installed(value: &Value) {
+fn installed(value: &Visible) {
     println!(
         "{} {} {}",
         bold(text(value, "skillKey")),
@@ -137,7 +138,7 @@ fn installed(value: &Value) {
     }
 }
 
-fn verified(value: &Value) {
+fn verified(value: &Visible) {
     for (key, what) in [
         ("signatureVerified", "signed, now, by the key it names"),
         ("publisherTrusted", "by a publisher that the workspace trusts"),
@@ -152,7 +153,7 @@ fn verified(value: &Value) {
     }
 }
 
-fn list(value: &Value) {
+fn list(value: &Visible) {
     let rows: Vec<Vec<String>> = items(value, "items")
         .iter()
         .map(|item| {

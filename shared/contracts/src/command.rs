@@ -159,8 +159,11 @@ pub struct ApproveExecution {
     /// Absent: the whole plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step_id: Option<StepId>,
-    /// The digest that was shown to the person who decides.
+    /// What is decided on: plan, policy, skills, view and, for a step that asked with it, its actual input.
     pub binding_digest: Digest,
+    /// The view that was shown to the person who decides; refused unless it is the current one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub view_digest: Option<Digest>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }
@@ -188,6 +191,9 @@ pub struct RejectExecution {
     pub execution_id: ExecutionId,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step_id: Option<StepId>,
+    /// The view that was shown to the person who decides; refused unless it is the current one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub view_digest: Option<Digest>,
     pub reason: String,
 }
 

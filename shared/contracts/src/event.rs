@@ -259,6 +259,8 @@ pub struct PlanVerified {
     pub assist: Vec<StepId>,
     /// Life of the approval that the plan will ask for, in milliseconds.
     pub approval_life_ms: i64,
+    /// Digest of the view that people are shown of the plan.
+    pub view_digest: Digest,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -412,6 +414,9 @@ pub struct StepBlocked {
     /// For `awaiting_callback`: until when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
+    /// Where the step asks people with its actual input: digest of the view that they are shown of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub view_digest: Option<Digest>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -497,6 +502,8 @@ pub struct ApprovalRequested {
     pub step_id: Option<StepId>,
     pub approval_id: ApprovalId,
     pub binding_digest: Digest,
+    /// Digest of what people are shown; the binding covers it.
+    pub view_digest: Digest,
     pub at: Timestamp,
     pub expires_at: Timestamp,
     /// Groups that must each give so many voices.
@@ -523,6 +530,8 @@ pub struct ApprovalDecided {
     pub step_id: Option<StepId>,
     pub approval_id: ApprovalId,
     pub binding_digest: Digest,
+    /// Digest of what was shown to those who decide.
+    pub view_digest: Digest,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actor_id: Option<String>,
     /// How the actor was authenticated.

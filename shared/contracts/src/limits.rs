@@ -116,3 +116,7 @@ pub const VOIDED_EXECUTIONS_MAX: usize = 100;
 pub const VAULT_SECONDS: i64 = 30 * 86_400;
 /// Longest text of a tool's own words that evidence takes, in characters.
 pub const TOOL_WORDS_CHARS_MAX: usize = 200;
+/// Views that one answer holds in full; further open approvals are listed with their digests.
+pub const VIEWS_MAX: usize = 20;
+/// Columns of a view's lines in an answer.
+pub const VIEW_COLUMNS: usize = 80;

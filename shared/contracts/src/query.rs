@@ -26,6 +26,9 @@ pub struct GetExecution {
     /// Include the plan.
     #[serde(default)]
     pub include_plan: bool,
+    /// `false`: leave out what people are shown under each open approval.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub include_view: Option<bool>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -65,6 +68,9 @@ pub struct ExecutionView {
     /// What an approval of the whole plan must name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub binding_digest: Option<Digest>,
+    /// Digest of what people are shown of the whole plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub view_digest: Option<Digest>,
     /// Why it was refused, failed or cancelled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<crate::Issue>,
@@ -102,6 +108,9 @@ pub struct StepView {
     /// What an approval of this step must name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub binding_digest: Option<Digest>,
+    /// Digest of what people are shown of it: its own view where it asks with its actual input, else the plan's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub view_digest: Option<Digest>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Timestamp>,
 }
@@ -115,6 +124,14 @@ pub struct ApprovalView {
     pub step_id: Option<StepId>,
     pub status: String,
     pub binding_digest: Digest,
+    /// Digest of `view`, which the binding covers.
+    pub view_digest: Digest,
+    /// Of an open request: what people are shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub view: Option<crate::view::View>,
+    /// The view as text, in lines of at most 80 columns without controls.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lines: Vec<String>,
     pub requirement: Vec<Requirement>,
     pub excludes: Vec<String>,
     pub decided_by: Vec<String>,
@@ -213,6 +230,12 @@ pub struct ExecutionSummary {
     pub actor_kind: Option<ActorKind>,
     /// The first 120 characters.
     pub text: String,
+    /// Money that its plan touches, as far as it is known before it runs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub money: Vec<crate::view::ViewMoney>,
+    /// Recipients that its plan touches, as far as they are known; absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recipients: Option<u64>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -301,7 +324,7 @@ pub struct Replay {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Difference {
-    /// `chain`, `state`, `plan` or `verdict`.
+    /// `chain`, `state`, `plan`, `verdict` or `view`.
     pub check: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seq: Option<u64>,

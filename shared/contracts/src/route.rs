@@ -395,7 +395,11 @@ pub const ROUTES: &[Route] = &[
         function: "query",
         grant: "execution.read",
         summary: "One execution",
-        parameters: &[("waitSeconds", Parameter::Number), ("includePlan", Parameter::Flag)],
+        parameters: &[
+            ("waitSeconds", Parameter::Number),
+            ("includePlan", Parameter::Flag),
+            ("includeView", Parameter::Flag),
+        ],
         ..BASE
     },
     Route {

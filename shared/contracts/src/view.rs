@@ -6,7 +6,7 @@
 use crate::{
     Digest, ExecutionId, StepId,
     draft::{Budget, OnFailure},
-    event::Actor,
+    event::{Actor, Purpose},
     verdict::{Effect, RiskTier, Verdict},
 };
 use schemars::JsonSchema;
@@ -23,6 +23,9 @@ pub struct View {
     /// The one step that is decided on, with its actual input; absent: the whole plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step_id: Option<StepId>,
+    /// Which of that step's calls.
+    #[serde(default, skip_serializing_if = "Purpose::is_run")]
+    pub purpose: Purpose,
     /// The intent's words.
     pub goal: Excerpt,
     pub requester: Requester,
@@ -80,7 +83,7 @@ pub struct Requester {
 }
 
 /// A text, up to a limit.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Excerpt {
     pub text: String,
@@ -96,6 +99,24 @@ pub struct ViewStep {
     pub step_id: StepId,
     /// 1 for the plan's first.
     pub position: u32,
+    /// The call that is decided on: the step's own, or, where one step is decided on, its compensation.
+    #[serde(flatten)]
+    pub call: ViewCall,
+    /// Whether it runs at all depends on this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub condition: Option<ViewCondition>,
+    /// How it would be undone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compensation: Option<Box<ViewCall>>,
+    /// How its outcome would be looked up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<Box<ViewCall>>,
+}
+
+/// One call to a tool as it is shown.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ViewCall {
     pub operation: String,
     pub title: Excerpt,
     pub effect: Effect,
@@ -114,9 +135,6 @@ pub struct ViewStep {
     pub inputs: Vec<ViewInput>,
     #[serde(default, skip_serializing_if = "is_zero")]
     pub omitted_inputs: u32,
-    /// Whether it runs at all depends on this.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub condition: Option<ViewCondition>,
     /// What matters to a decision and is known only once steps before have run; the step then asks again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unknown: Vec<Unknown>,
@@ -129,12 +147,6 @@ pub struct ViewStep {
     /// Labels that reach it and that it does not accept, and the way they come.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub taint: Vec<ViewTaint>,
-    /// How it would be undone.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub compensation: Option<ViewCall>,
-    /// How its outcome would be asked for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub probe: Option<ViewCall>,
 }
 
 /// A value as it is shown.
@@ -151,7 +163,7 @@ pub enum Shown {
     /// Sensitive: it is there, and is not shown.
     Sealed,
     /// It comes from another step's output.
-    Wired { from: StepId, path: String },
+    Wired { from: StepId, path: Excerpt },
 }
 
 /// One value of an input.
@@ -206,10 +218,10 @@ pub enum Aspect {
 pub struct Unknown {
     pub aspect: Aspect,
     /// JSON pointer into the input.
-    pub pointer: String,
+    pub pointer: Excerpt,
     pub from: StepId,
     /// JSON pointer into that step's output.
-    pub path: String,
+    pub path: Excerpt,
 }
 
 /// When a step runs.
@@ -243,14 +255,6 @@ pub struct ViewTaint {
     /// Steps of the path that are left out.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub omitted_steps: u32,
-}
-
-/// An operation that a step may call besides its own.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ViewCall {
-    pub operation: String,
-    pub effect: Effect,
 }
 
 fn is_zero(count: &u32) -> bool {

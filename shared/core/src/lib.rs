@@ -19,4 +19,5 @@ pub mod suggest;
 pub mod text;
 pub mod trace;
 pub mod trust;
+pub mod view;
 pub mod warrant;

@@ -524,14 +524,15 @@ impl Turn {
                         Purpose::Probe => BlockReason::OutcomeUnknown,
                     };
                     let message = Some(format!("{code}: {message}"));
-                    Command::Block { step, purpose, reason, message, input: None }
+                    Command::Block { step, purpose, reason, message, about: None }
                 }
                 // A call that waits, and whose reason still stands.
                 Prepared::Block { reason, .. } if record.waits_for == Some(reason) && waits(reason) => continue,
-                Prepared::Block { reason, message } => Command::Block { step, purpose, reason, message, input: None },
-                Prepared::Ask { message, input } => {
+                Prepared::Block { reason, message } => Command::Block { step, purpose, reason, message, about: None },
+                Prepared::Ask { message, about, write } => {
+                    batch.writes.extend(write);
                     let reason = BlockReason::ApprovalRequired;
-                    Command::Block { step, purpose, reason, message: Some(message), input }
+                    Command::Block { step, purpose, reason, message: Some(message), about }
                 }
             };
             batch.transition.apply(command).map_err(crate::refused)?;
@@ -744,7 +745,7 @@ fn hold(transition: &mut Transition, reason: BlockReason, pins: impl Fn(usize) -
     let steps: Vec<StepId> = state.steps.iter().enumerate().filter_map(ready).take(BATCH_MAX).collect();
     for step in steps {
         let purpose = Purpose::Run;
-        let _ = transition.apply(Command::Block { step, purpose, reason, message: None, input: None });
+        let _ = transition.apply(Command::Block { step, purpose, reason, message: None, about: None });
     }
 }
 

@@ -27,6 +27,7 @@ impl Engine {
                     by: by.clone(),
                     step: request.step_id.clone(),
                     binding: request.binding_digest.clone(),
+                    view: request.view_digest.clone(),
                     note: request.note.clone(),
                     channel: Some(caller.channel.clone()),
                 }])
@@ -65,6 +66,7 @@ impl Engine {
                 Ok(vec![Command::Reject {
                     by: by.clone(),
                     step: request.step_id.clone(),
+                    view: request.view_digest.clone(),
                     reason: request.reason.clone(),
                     channel: Some(caller.channel.clone()),
                 }])

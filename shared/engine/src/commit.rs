@@ -23,6 +23,7 @@ use cs_core::{
         decide::{Command, Transition},
     },
     trace::{self, Stamp},
+    view,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use std::collections::HashMap;
@@ -384,6 +385,7 @@ pub(crate) fn drive_name(id: &ExecutionId, drives: u32) -> String {
 }
 
 pub(crate) fn summary(state: &Execution, title: &str) -> ExecutionSummary {
+    let radius = state.plan().map(|plan| &plan.plan().radius);
     ExecutionSummary {
         execution_id: state.id.clone(),
         run_id: run_of(state),
@@ -392,6 +394,8 @@ pub(crate) fn summary(state: &Execution, title: &str) -> ExecutionSummary {
         actor_id: state.intent.as_ref().map(|intent| intent.actor_id.clone()).unwrap_or_default(),
         actor_kind: state.intent.as_ref().and_then(|intent| intent.actor_kind),
         text: title.to_owned(),
+        money: radius.map(|radius| view::money(&radius.money)).unwrap_or_default(),
+        recipients: radius.map(|radius| radius.recipients).filter(|count| *count > 0),
         created_at: state.created_at,
         updated_at: state.updated_at,
     }

@@ -11,8 +11,10 @@ use crate::{
     Answer, Engine, Governance, Snapshot,
     call::Ready,
     input::{Outputs, Resolved},
+    ports::Write,
     requester::RequesterKey,
     usage::{self, Metering},
+    view::ActualCall,
 };
 use contracts::{
     Digest, Timestamp,
@@ -22,7 +24,7 @@ use contracts::{
     verdict::Verdict,
 };
 use cs_core::{
-    execution::{Execution, Step},
+    execution::{About, Execution, Step},
     plan,
 };
 use policy::{Facts, Measured, StepVerdict};
@@ -53,7 +55,9 @@ pub(crate) enum Prepared {
     /// People are asked; where other steps gave values, about this very input.
     Ask {
         message: String,
-        input: Option<Digest>,
+        about: Option<About>,
+        /// Stores what they are shown of it.
+        write: Option<Write>,
     },
     Call(Box<Ready>),
 }
@@ -204,7 +208,8 @@ impl Engine {
         let (facts, key) = match sight.facts.get() {
             Some(known) => known,
             None => {
-                let found = self.facts(&state.workspace, &state.id).await?;
+                let intent = self.intent(&state.workspace, &state.id).await?;
+                let found = self.facts(&state.workspace, &intent).await?;
                 sight.facts.get_or_init(|| found)
             }
         };
@@ -258,8 +263,20 @@ impl Engine {
         let approval = match pass(&question) {
             Passage::Pass(approval) => approval,
             Passage::Ask(message) => {
-                let about = about_input(state, called, purpose).then_some(input);
-                return Ok(Prepared::Ask { message, input: about });
+                if !about_input(state, called, purpose) {
+                    return Ok(Prepared::Ask { message, about: None, write: None });
+                }
+                let actual = ActualCall {
+                    called,
+                    purpose,
+                    spec: &operation.spec,
+                    input: &sealed,
+                    digest: &input,
+                    radius: &spend,
+                    verdict: &verdict,
+                };
+                let (view, write) = self.actual_view(state, &actual, &facts, &authority).await?;
+                return Ok(Prepared::Ask { message, about: Some(About { input, view }), write: Some(write) });
             }
             Passage::Deny(BlockReason::PolicyBlocked, message) => {
                 return Ok(Prepared::Refuse { code: "POLICY_BLOCKED", message });

@@ -55,6 +55,10 @@ pub fn vault(workspace: &WorkspaceId, id: &ExecutionId, document: &str) -> Key {
 pub fn artifacts(workspace: &WorkspaceId) -> Key {
     key(format!("ws#{workspace}#artifact"), "")
 }
+/// A view that a step's question is about, by its digest.
+pub fn view(workspace: &WorkspaceId, id: &ExecutionId, digest: &Digest) -> Key {
+    key(execution(workspace, id), format!("b#view#{}", digest.hex()))
+}
 
 fn shard(text: &str, shards: u8) -> u8 {
     text.bytes().fold(0_u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte)) % shards

@@ -37,6 +37,7 @@ mod trust;
 mod usage;
 mod vault;
 mod verify;
+mod view;
 mod wake;
 mod webhooks;
 mod words;

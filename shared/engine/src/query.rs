@@ -58,7 +58,11 @@ impl Engine {
             let pending = (&mut changed).now_or_never().is_none();
             let loaded = self.load_for(caller, &request.execution_id).await?;
             if left == 0 || loaded.state.idle() {
-                return Ok(ExecutionAnswer { execution: self.view(&loaded, request.include_plan).await? });
+                let mut execution = self.view(&loaded, request.include_plan).await?;
+                if request.include_view.unwrap_or(true) {
+                    self.add_views(&loaded, &mut execution.approvals).await?;
+                }
+                return Ok(ExecutionAnswer { execution });
             }
             if pending {
                 changed.await;
@@ -97,6 +101,7 @@ impl Engine {
                     message: step.message.clone(),
                     output_digest: step.output.clone(),
                     binding_digest: (waits && state.run.is_some()).then(|| state.binding(Some(&step.id))).flatten(),
+                    view_digest: state.view_digest(Some(&step.id)).filter(|_| waits && state.run.is_some()).cloned(),
                     retry_at: step.retry_at.filter(|_| step.state == StepState::Retrying),
                 }
             })
@@ -109,6 +114,9 @@ impl Engine {
                 step_id: approval.step.clone(),
                 status: approval.state.as_str().to_owned(),
                 binding_digest: approval.binding.clone(),
+                view_digest: approval.view.clone(),
+                view: None,
+                lines: Vec::new(),
                 requirement: approval.requirement.clone(),
                 excludes: approval.excludes.clone(),
                 decided_by: approval.decided_by.clone(),
@@ -133,6 +141,7 @@ impl Engine {
             verdict: ruling.map(|ruling| ruling.verdict),
             requires_approval: ruling.map(|_| !state.unapproved().is_empty()),
             binding_digest: ruling.and_then(|_| state.binding(state.decided_on(None))),
+            view_digest: state.view_digest(state.decided_on(None)).cloned(),
             reasons: state.reasons.clone(),
             steps,
             approvals,

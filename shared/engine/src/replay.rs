@@ -13,6 +13,7 @@ use crate::{
 use contracts::{
     event::{Entry, Event},
     query::{Difference, Replay, ReplayTrace},
+    view::View,
 };
 use cs_core::{
     execution::Execution,
@@ -40,6 +41,10 @@ impl Engine {
             if loaded.state.ruling.is_some() {
                 checked.push("verdict".into());
                 differences.extend(self.check_verdict(&loaded, &plan, &snapshot).await?);
+            }
+            if loaded.state.view_digest(None).is_some() {
+                checked.push("view".into());
+                differences.extend(self.check_views(&loaded).await?);
             }
         }
         let (execution_id, run_id) = (loaded.state.id.clone(), crate::commit::run_of(&loaded.state));
@@ -77,6 +82,26 @@ impl Engine {
             }
             Err(rejected) => Some(difference("plan", "", json!(facts.digest), Value::String(rejected.to_string()))),
         })
+    }
+
+    // Makes what people were shown again. INVARIANT (seen-is-signed).
+    async fn check_views(&self, loaded: &Loaded) -> Answer<Option<Difference>> {
+        let state = &loaded.state;
+        let again = self.plan_view_again(state).await?.map(|(_, digest)| digest);
+        if again.as_ref() != state.view_digest(None) {
+            return Ok(Some(difference("view", "", json!(state.view_digest(None)), json!(again))));
+        }
+        for step in &state.steps {
+            let Some(asked) = &step.asked else { continue };
+            let stored: Option<View> = self.get_body(&keys::view(&state.workspace, &state.id, &asked.about.view)).await?;
+            let input = stored.as_ref().and_then(|view| view.input_digest.clone());
+            let again = stored.and_then(|view| cs_core::view::digest(&view).ok());
+            if again.as_ref() != Some(&asked.about.view) || input.as_ref() != Some(&asked.about.input) {
+                let path = format!("/steps/{}", step.id);
+                return Ok(Some(difference("view", &path, json!(asked), json!({ "input": input, "view": again }))));
+            }
+        }
+        Ok(None)
     }
 
     // Re-evaluates the pinned policy set on the stored facts.

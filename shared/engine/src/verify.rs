@@ -128,10 +128,12 @@ impl Engine {
         let snapshot = self.snapshot(workspace).await?;
         let authority = self.authority(workspace, &snapshot).await?;
         let governed = self.governed(workspace).await?;
-        let (mut facts, _) = self.facts(workspace, id).await?;
+        let intent = self.intent(workspace, id).await?;
+        let (mut facts, _) = self.facts(workspace, &intent).await?;
         self.add_usage(workspace, &governed.record, plan.plan(), &mut facts).await?;
         let verdict = policy::judge(plan.plan(), plan.digest(), &facts, &authority);
         let verdict_digest = canonical::digest(&verdict).map_err(crate::not_canonical)?;
+        let (_, view_digest) = self.plan_view(&loaded.state, &intent, &verdict, &authority, &snapshot)?;
         let assist: BTreeSet<_> = verdict
             .steps
             .iter()
@@ -147,6 +149,7 @@ impl Engine {
             verified_at: self.now(),
             assist,
             approval_life_ms: verdict.approval_life_ms,
+            view: Some(view_digest),
         };
         let reasons = verdict
             .steps
@@ -209,12 +212,14 @@ impl Engine {
 
     /// What a verdict depends on now, but for budget and usage: with the grants that the requester's key has now.
     /// INVARIANT (context-is-fresh).
-    pub(crate) async fn facts(&self, workspace: &WorkspaceId, id: &ExecutionId) -> Answer<(Facts, RequesterKey)> {
-        let intent: Option<IntentRecord> = self.get_body(&keys::body(workspace, id, "intent")).await?;
-        let intent = intent.ok_or_else(|| Problem::new(Code::IntentNotFound, "the intent is gone"))?;
+    pub(crate) async fn facts(
+        &self,
+        workspace: &WorkspaceId,
+        intent: &IntentRecord,
+    ) -> Answer<(Facts, RequesterKey)> {
         let key = self.requester_key(workspace, intent.key_id.as_deref()).await?;
-        let grants = key.grants().cloned().unwrap_or(intent.grants);
-        Ok((self.facts_of(intent.actor, grants, intent.channel_key, &intent.text), key))
+        let grants = key.grants().cloned().unwrap_or_else(|| intent.grants.clone());
+        Ok((self.facts_of(intent.actor.clone(), grants, intent.channel_key.clone(), &intent.text), key))
     }
 
     pub(crate) fn facts_of(

@@ -98,7 +98,7 @@ fn execution(world: &World, id: &ExecutionId) {
     let auditor = caller(world, ActorKind::Human, "auditor", None);
     let mut stranger = auditor.clone();
     stranger.workspace = "other".parse().unwrap();
-    let get = GetExecution { execution_id: id.clone(), wait_seconds: None, include_plan: true };
+    let get = GetExecution { execution_id: id.clone(), wait_seconds: None, include_plan: true, include_view: None };
     if now(world.engine.get(&stranger, get.clone())).map_err(|problem| problem.status).err() != Some(404) {
         add("tenant-walls", "another workspace sees it".into());
     }

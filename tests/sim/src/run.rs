@@ -12,7 +12,7 @@ use contracts::{
     event::{ActorKind, Resolution},
     governance::*,
     manifest::Manifest,
-    query::{ExecutionView, GetExecution},
+    query::{ApprovalView, ExecutionView, GetExecution},
 };
 use cs_core::publisher::Publisher;
 use engine::{
@@ -297,7 +297,7 @@ async fn people(world: Arc<World>, id: ExecutionId) {
         let pause = if world.shared.is_calm() { 5_000 } else { 1 + world.shared.pick(60_000) as u64 };
         world.shared.sleep(pause).await;
         let person = caller(&world, ActorKind::Human, "grace", None);
-        let request = GetExecution { execution_id: id.clone(), wait_seconds: None, include_plan: false };
+        let request = GetExecution { execution_id: id.clone(), wait_seconds: None, include_plan: false, include_view: None };
         let Ok(answer) = world.engine.get(&person, request).await else { continue };
         let view = answer.execution;
         if matches!(view.status.as_str(), "completed" | "rejected" | "cancelled") {
@@ -338,26 +338,13 @@ async fn act(world: &World, person: &Caller, id: &ExecutionId, view: &ExecutionV
     for step in view.steps.iter().filter(|step| matches!(step.status.as_str(), "in_doubt" | "stuck")) {
         resolve(world, person, id, step.step_id.as_str(), view).await;
     }
-    if view.approvals.iter().any(|approval| approval.status == "requested") && !world.shared.one_in(4) {
-        let reject = world.shared.one_in(15);
-        if reject {
-            let request = RejectExecution { execution_id: id.clone(), step_id: None, reason: "no".into() };
-            let _ = engine.reject(person, request).await;
-            return;
-        }
-        let digest = if world.shared.one_in(10) { Some(zero()) } else { view.binding_digest.clone() };
-        let Some(binding_digest) = digest else { return };
-        let wrong = binding_digest == zero();
-        let own = caller(world, ActorKind::Service, "agent", None);
-        let request = ApproveExecution { execution_id: id.clone(), step_id: None, binding_digest, note: None };
-        if engine.approve(&own, request.clone()).await.is_ok() {
-            world.findings.add("approval-binds-digest", "the requester approved");
-        }
-        if engine.approve(person, request.clone()).await.is_ok() && wrong {
-            world.findings.add("approval-binds-digest", "a wrong digest was approved");
-        }
-        if engine.approve(person, request).await.is_ok() && !wrong && world.shared.is_calm() {
-            world.findings.add("same-command-twice", "approved twice");
+    let open: Vec<_> = view.approvals.iter().filter(|approval| approval.status == "requested").collect();
+    if !open.is_empty() && !world.shared.one_in(4) {
+        for approval in open {
+            if approval.view.is_none() {
+                world.findings.add("seen-is-signed", "an open approval shows nothing");
+            }
+            decide(world, person, id, approval).await;
         }
     } else if view.status == "blocked" {
         let expired = view.steps.iter().any(|step| {
@@ -373,6 +360,45 @@ async fn act(world: &World, person: &Caller, id: &ExecutionId, view: &ExecutionV
         } else if over {
             let request = CancelExecution { execution_id: id.clone(), reason: None, compensate: false };
             let _ = engine.cancel(person, request).await;
+        }
+    }
+}
+
+// A person decides on one open request, mostly on what is shown.
+async fn decide(world: &World, person: &Caller, id: &ExecutionId, approval: &ApprovalView) {
+    let engine = &world.engine;
+    if world.shared.one_in(15) {
+        let request = RejectExecution {
+            execution_id: id.clone(),
+            step_id: approval.step_id.clone(),
+            view_digest: Some(approval.view_digest.clone()),
+            reason: "no".into(),
+        };
+        let _ = engine.reject(person, request).await;
+        return;
+    }
+    let stale = world.shared.one_in(10);
+    let binding_digest = if stale { zero() } else { approval.binding_digest.clone() };
+    let unseen = world.shared.one_in(10);
+    let view_digest = if unseen { zero() } else { approval.view_digest.clone() };
+    let wrong = stale || unseen;
+    {
+        let own = caller(world, ActorKind::Service, "agent", None);
+        let request = ApproveExecution {
+            execution_id: id.clone(),
+            step_id: approval.step_id.clone(),
+            binding_digest,
+            view_digest: Some(view_digest),
+            note: None,
+        };
+        if engine.approve(&own, request.clone()).await.is_ok() {
+            world.findings.add("approval-binds-digest", "the requester approved");
+        }
+        if engine.approve(person, request.clone()).await.is_ok() && wrong {
+            world.findings.add("approval-binds-digest", "a wrong digest was approved");
+        }
+        if engine.approve(person, request).await.is_ok() && !wrong && world.shared.is_calm() {
+            world.findings.add("same-command-twice", "approved twice");
         }
     }
 }

@@ -13,7 +13,29 @@ use contracts::{
     id::ApprovalId,
 };
 
+/// What a decision says of what it is about. INVARIANT (seen-is-signed): it is refused unless that is what holds now.
+pub(super) struct Seen {
+    pub(super) binding: Option<Digest>,
+    pub(super) view: Option<Digest>,
+}
+
 impl Transition {
+    // The binding and the view of what is decided on now, if they are those that were seen.
+    fn current(&self, step: Option<&StepId>, seen: &Seen) -> Result<(Digest, Digest), Refusal> {
+        let current = self.state.binding(step).zip(self.state.view_digest(step).cloned());
+        let current = current.ok_or_else(|| Refusal::new(Code::Conflict, "there is nothing to decide on"))?;
+        let (binding, view) = &current;
+        if seen.binding.as_ref().is_some_and(|seen| seen != binding) {
+            let message = "the digest is not that of the current plan, policy and skills; look again, then decide";
+            return Err(Refusal::new(Code::BindingStale, message));
+        }
+        if seen.view.as_ref().is_some_and(|seen| seen != view) {
+            let message = "the view is not the current one; look again, then decide";
+            return Err(Refusal::new(Code::BindingStale, message));
+        }
+        Ok(current)
+    }
+
     fn approval_id(&self) -> ApprovalId {
         let count = self.state.events.to_be_bytes();
         let parts: [&[u8]; 3] = [b"approval", self.state.id.as_str().as_bytes(), &count];
@@ -21,7 +43,7 @@ impl Transition {
     }
 
     pub(super) fn request(&mut self, step: Option<&StepId>, reason: &str) {
-        let Some(binding) = self.state.binding(step) else {
+        let (Some(binding), Some(view)) = (self.state.binding(step), self.state.view_digest(step).cloned()) else {
             return;
         };
         let life = self.state.ruling.as_ref().map_or(0, |ruling| ruling.approval_life_ms);
@@ -30,6 +52,7 @@ impl Transition {
             step_id: step.cloned(),
             approval_id: self.approval_id(),
             binding_digest: binding,
+            view_digest: view,
             at: self.now,
             expires_at: self.now.plus_ms(life),
             requirement: vec![Requirement { group: "approvers".into(), count: 1 }],
@@ -50,6 +73,7 @@ impl Transition {
             step_id: approval.step.clone(),
             approval_id: approval.id.clone(),
             binding_digest: approval.binding.clone(),
+            view_digest: approval.view.clone(),
             actor_id: actor.map(|actor| actor.id.clone()),
             channel,
             at: self.now,
@@ -100,16 +124,12 @@ impl Transition {
         &mut self,
         by: &Decider,
         step: Option<&StepId>,
-        binding: &Digest,
+        seen: &Seen,
         note: Option<String>,
         channel: Option<String>,
     ) -> Result<(), Refusal> {
         let request = self.open_request(by, step)?;
-        let current = self.state.binding(step);
-        if current.as_ref() != Some(binding) {
-            let message = "the digest is not that of the current plan, policy and skills; look again, then decide";
-            return Err(Refusal::new(Code::BindingStale, message));
-        }
+        let (binding_digest, view_digest) = self.current(step, seen)?;
         let granted = if request.step.as_ref() == step {
             self.decided(&request, Some(&by.actor), channel, note)
         } else {
@@ -117,7 +137,8 @@ impl Transition {
             ApprovalDecided {
                 step_id: step.cloned(),
                 approval_id: self.approval_id(),
-                binding_digest: binding.clone(),
+                binding_digest,
+                view_digest,
                 ..self.decided(&request, Some(&by.actor), channel, note)
             }
         };
@@ -129,17 +150,18 @@ impl Transition {
         &mut self,
         by: &Decider,
         step: Option<&StepId>,
+        seen: &Seen,
         reason: String,
         channel: Option<String>,
     ) -> Result<(), Refusal> {
         let request = self.open_request(by, step)?;
+        let (binding_digest, view_digest) = self.current(step, seen)?;
         let own = request.step.as_ref() == step;
         let mut rejected = self.decided(&request, Some(&by.actor), channel, Some(reason.clone()));
         if !own {
-            let binding = self.state.binding(step);
             rejected.step_id = step.cloned();
             rejected.approval_id = self.approval_id();
-            rejected.binding_digest = binding.unwrap_or(rejected.binding_digest);
+            (rejected.binding_digest, rejected.view_digest) = (binding_digest, view_digest);
         }
         match step {
             // Undoing it was refused: it stays stuck, and people say what became of it.

@@ -1,7 +1,7 @@
 //! The calls of a step: claimed, blocked, settled, tried again, resolved by people.
 
 use super::{
-    Approval, ApprovalState, Status, StepInput, StepState,
+    About, Approval, ApprovalState, Status, StepInput, StepState,
     decide::{Outcome, Refusal, Transition},
     duty::Decider,
     evolve::NOT_DONE,
@@ -209,7 +209,7 @@ impl Transition {
         id: &StepId,
         reason: BlockReason,
         message: Option<String>,
-        input: Option<Digest>,
+        about: Option<About>,
     ) -> Result<(), Refusal> {
         let step_input = match reason {
             BlockReason::SkillDisabled
@@ -226,7 +226,7 @@ impl Transition {
             }
         };
         self.takes(id, step_input)?;
-        self.not_called(id, Purpose::Run, (reason, message), input);
+        self.not_called(id, Purpose::Run, (reason, message), about);
         Ok(())
     }
 
@@ -237,7 +237,7 @@ impl Transition {
         id: &StepId,
         purpose: Purpose,
         (reason, message): (BlockReason, Option<String>),
-        input: Option<Digest>,
+        about: Option<About>,
     ) -> Result<(), Refusal> {
         let record = self.record(id)?;
         let expected = match purpose {
@@ -249,7 +249,7 @@ impl Transition {
             let state = record.state.as_str();
             return Err(Refusal::new(Code::Conflict, format!("step `{id}` is {state}: no such call is due")));
         }
-        self.not_called(id, purpose, (reason, message), input);
+        self.not_called(id, purpose, (reason, message), about);
         Ok(())
     }
 
@@ -258,8 +258,9 @@ impl Transition {
         id: &StepId,
         purpose: Purpose,
         (reason, message): (BlockReason, Option<String>),
-        input: Option<Digest>,
+        about: Option<About>,
     ) {
+        let (input_digest, view_digest) = about.map(|about| (about.input, about.view)).unzip();
         self.emit(Event::StepBlocked(StepBlocked {
             execution_id: self.state.id.clone(),
             run_id: self.run_id(),
@@ -268,7 +269,8 @@ impl Transition {
             reason,
             message,
             purpose,
-            input_digest: input,
+            input_digest,
+            view_digest,
             until: None,
         }));
         if reason != BlockReason::ApprovalRequired || purpose == Purpose::Probe {
@@ -304,6 +306,7 @@ impl Transition {
             message,
             purpose: Purpose::Run,
             input_digest: None,
+            view_digest: None,
             until,
         }));
     }

@@ -3,7 +3,8 @@
 use super::duty::{Decider, Requester};
 use super::gate::{Kind, allows};
 use super::{
-    Approval, ApprovalState, Execution, Ruling, Status, StepInput, StepState, evolve::DEPENDENCY_FAILED, step,
+    About, Approval, ApprovalState, Execution, Ruling, Status, StepInput, StepState, approval::Seen,
+    evolve::DEPENDENCY_FAILED, step,
 };
 use crate::plan::Compiled;
 use contracts::{
@@ -48,12 +49,16 @@ pub enum Command {
         by: Decider,
         step: Option<StepId>,
         binding: Digest,
+        /// What was shown to the person, where the request says.
+        view: Option<Digest>,
         note: Option<String>,
         channel: Option<String>,
     },
     Reject {
         by: Decider,
         step: Option<StepId>,
+        /// What was shown to the person, where the request says.
+        view: Option<Digest>,
         reason: String,
         channel: Option<String>,
     },
@@ -99,13 +104,13 @@ pub enum Command {
         /// What the claim reserves of the meters.
         reserved: Vec<Reserved>,
     },
-    /// A worker found that a step, its probe or its compensation must wait. `input`: what people are asked about.
+    /// A worker found that a step, its probe or its compensation must wait. `about`: what people are asked about.
     Block {
         step: StepId,
         purpose: Purpose,
         reason: BlockReason,
         message: Option<String>,
-        input: Option<Digest>,
+        about: Option<About>,
     },
     /// A worker found that a step cannot be called at all.
     Refuse {
@@ -247,13 +252,15 @@ impl Transition {
                 }
                 self.start(run_id, mode);
             }
-            Command::Approve { by, step, binding, note, channel } => {
+            Command::Approve { by, step, binding, view, note, channel } => {
+                let seen = Seen { binding: Some(binding), view };
                 let step = self.state.decided_on(step.as_ref()).cloned();
-                self.approve(&by, step.as_ref(), &binding, note, channel)?;
+                self.approve(&by, step.as_ref(), &seen, note, channel)?;
             }
-            Command::Reject { by, step, reason, channel } => {
+            Command::Reject { by, step, view, reason, channel } => {
+                let seen = Seen { binding: None, view };
                 let step = self.state.decided_on(step.as_ref()).cloned();
-                self.reject(&by, step.as_ref(), reason, channel)?;
+                self.reject(&by, step.as_ref(), &seen, reason, channel)?;
             }
             Command::Expire => self.expire(),
             Command::Cancel { actor, reason, compensate } => {
@@ -289,11 +296,11 @@ impl Transition {
             Command::Claim { step, purpose, fence, input, approval, spend, reserved } => {
                 self.claim(&step, (purpose, fence), (input, approval), (spend, reserved))?;
             }
-            Command::Block { step, purpose: Purpose::Run, reason, message, input } => {
-                self.block(&step, reason, message, input)?;
+            Command::Block { step, purpose: Purpose::Run, reason, message, about } => {
+                self.block(&step, reason, message, about)?;
             }
-            Command::Block { step, purpose, reason, message, input } => {
-                self.block_beside(&step, purpose, (reason, message), input)?;
+            Command::Block { step, purpose, reason, message, about } => {
+                self.block_beside(&step, purpose, (reason, message), about)?;
             }
             Command::Refuse { step, code, message } => {
                 self.takes(&step, StepInput::Fail)?;
@@ -437,8 +444,9 @@ impl Transition {
         let execution_id = self.state.id.clone();
         let plan_id = self.state.plan_facts.as_ref().map(|facts| facts.plan_id.clone());
         let blocked = ruling.verdict == Verdict::Blocked;
-        match plan_id {
-            Some(plan_id) if !blocked => self.emit(Event::PlanVerified(PlanVerified {
+        // INVARIANT (fail-closed): a plan without a view is one that nobody can decide on.
+        match (plan_id, ruling.view) {
+            (Some(plan_id), Some(view_digest)) if !blocked => self.emit(Event::PlanVerified(PlanVerified {
                 execution_id,
                 plan_id,
                 verdict: ruling.verdict,
@@ -449,8 +457,9 @@ impl Transition {
                 verified_at: self.now,
                 assist: ruling.assist.into_iter().collect(),
                 approval_life_ms: ruling.approval_life_ms,
+                view_digest,
             })),
-            plan_id => {
+            (plan_id, _) => {
                 self.emit(Event::PlanRejected(PlanRejected {
                     execution_id,
                     plan_id,

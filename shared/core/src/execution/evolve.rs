@@ -1,7 +1,7 @@
 //! How an event changes an execution. Total: replay cannot fail.
 
 use super::{
-    Approval, ApprovalState, Asked, Cancellation, Execution, Hold, IntentFacts, PROBE_ATTEMPTS_MAX, PlanFacts,
+    About, Approval, ApprovalState, Asked, Cancellation, Execution, Hold, IntentFacts, PROBE_ATTEMPTS_MAX, PlanFacts,
     Ruling, Run, Status, Step, StepInput, StepState, step,
 };
 use crate::plan;
@@ -61,6 +61,7 @@ impl Execution {
                     verified_at: data.verified_at,
                     assist: data.assist.iter().cloned().collect(),
                     approval_life_ms: data.approval_life_ms,
+                    view: Some(data.view_digest.clone()),
                 });
                 if self.run.is_none() {
                     self.status = Status::Verified;
@@ -79,6 +80,7 @@ impl Execution {
                         verified_at: data.rejected_at,
                         assist: BTreeSet::new(),
                         approval_life_ms: 0,
+                        view: None,
                     });
                 }
                 self.abandon_calls();
@@ -140,6 +142,7 @@ impl Execution {
                 id: data.approval_id.clone(),
                 step: data.step_id.clone(),
                 binding: data.binding_digest.clone(),
+                view: data.view_digest.clone(),
                 state: ApprovalState::Requested,
                 requirement: data.requirement.clone(),
                 excludes: data.excludes.clone(),
@@ -210,10 +213,15 @@ impl Execution {
 
     fn step_blocked(&mut self, data: &StepBlocked) {
         let Some(id) = &data.step_id else { return };
+        let policy = self.ruling.as_ref().map(|ruling| ruling.policy_digest.clone());
         let asked = |step: &mut Step| {
-            let input = data.input_digest.clone();
+            let digests = data.input_digest.clone().zip(data.view_digest.clone()).zip(policy.clone());
             if data.reason == BlockReason::ApprovalRequired {
-                step.asked = input.map(|input| Asked { purpose: data.purpose, input });
+                step.asked = digests.map(|((input, view), policy)| Asked {
+                    purpose: data.purpose,
+                    about: About { input, view },
+                    policy,
+                });
             }
         };
         let input = match (data.purpose, data.reason) {
@@ -394,6 +402,7 @@ impl Execution {
                 id: data.approval_id.clone(),
                 step: data.step_id.clone(),
                 binding: data.binding_digest.clone(),
+                view: data.view_digest.clone(),
                 state,
                 requirement: Vec::new(),
                 excludes: Vec::new(),
@@ -422,7 +431,8 @@ impl Execution {
             return false;
         };
         self.approvals.iter().any(|approval| {
-            approval.state == ApprovalState::Requested && approval.step.as_ref().is_none_or(|id| *id == step.id)
+            approval.state == ApprovalState::Requested
+                && approval.step.as_ref().map_or(self.asked(&step.id).is_none(), |id| *id == step.id)
         })
     }
 
@@ -468,6 +478,12 @@ impl Execution {
                 }
                 StepState::Blocked | StepState::Stuck
                     if step.waits_for_approval() && self.grant_for(&step.id).is_some() =>
+                {
+                    StepInput::Unblock
+                }
+                // What people were shown names a policy set that is not in force any more: the step asks anew.
+                StepState::Blocked | StepState::Stuck
+                    if step.waits_for_approval() && self.asked_before(step) =>
                 {
                     StepInput::Unblock
                 }

@@ -29,7 +29,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
-pub use step::{Asked, Hold, Step, StepInput, StepState};
+pub use step::{About, Asked, Hold, Step, StepInput, StepState};
 
 /// Where an execution stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -158,6 +158,8 @@ pub struct Ruling {
     pub verified_at: Timestamp,
     pub assist: BTreeSet<StepId>,
     pub approval_life_ms: i64,
+    /// Digest of what people are shown of the plan; `None`: the plan was refused.
+    pub view: Option<Digest>,
 }
 
 /// Facts of the run.
@@ -201,6 +203,8 @@ pub struct Approval {
     /// `None`: the whole plan.
     pub step: Option<StepId>,
     pub binding: Digest,
+    /// Digest of what people were shown.
+    pub view: Digest,
     pub state: ApprovalState,
     pub requirement: Vec<Requirement>,
     pub excludes: Vec<String>,
@@ -358,15 +362,34 @@ impl Execution {
         touched.into_iter().filter_map(|place| self.steps.get(place).cloned()).collect()
     }
 
-    /// What an approval of the plan, or of one step, binds: plan, policy and skills by digest.
-    /// INVARIANT (approval-binds-digest).
+    /// What a step asks people about with its actual input, if it does.
+    pub fn asked(&self, step: &StepId) -> Option<&Asked> {
+        let record = self.step(step)?;
+        record.asked.as_ref().filter(|_| !self.asked_before(record))
+    }
+
+    /// Whether a step asked under a policy set that is not in force any more.
+    fn asked_before(&self, step: &Step) -> bool {
+        let policy = self.ruling.as_ref().map(|ruling| &ruling.policy_digest);
+        step.asked.as_ref().is_some_and(|asked| Some(&asked.policy) != policy)
+    }
+
+    /// Digest of what people are shown of the plan, or of one step. INVARIANT (seen-is-signed).
+    pub fn view_digest(&self, step: Option<&StepId>) -> Option<&Digest> {
+        let own = step.and_then(|step| self.asked(step)).map(|asked| &asked.about.view);
+        own.or_else(|| self.ruling.as_ref()?.view.as_ref())
+    }
+
+    /// What an approval of the plan, or of one step, binds by digest: plan, policy, skills, what people are shown, and the
+    /// actual input of a step that asked with it. INVARIANT (approval-binds-digest).
     pub fn binding(&self, step: Option<&StepId>) -> Option<Digest> {
         let (plan, ruling) = (self.plan.as_ref()?, self.ruling.as_ref()?);
         let mut parts: Vec<&[u8]> = vec![
-            b"countersign/approval/1",
+            b"countersign/approval/2",
             self.id.as_str().as_bytes(),
             plan.digest().as_str().as_bytes(),
             ruling.policy_digest.as_str().as_bytes(),
+            self.view_digest(step)?.as_str().as_bytes(),
         ];
         for skill in &plan.plan().skills {
             parts.extend([skill.key.as_bytes(), skill.version.as_bytes(), skill.manifest_digest.as_str().as_bytes()]);
@@ -376,8 +399,8 @@ impl Execution {
             Some(id) => {
                 parts.extend([b"step".as_slice(), id.as_str().as_bytes()]);
                 // Another input is another question: what was approved for the one before is void.
-                if let Some(asked) = self.step(id).and_then(|step| step.asked.as_ref()) {
-                    parts.extend([asked.purpose.as_str().as_bytes(), asked.input.as_str().as_bytes()]);
+                if let Some(asked) = self.asked(id) {
+                    parts.extend([asked.purpose.as_str().as_bytes(), asked.about.input.as_str().as_bytes()]);
                 }
             }
         }
@@ -431,7 +454,7 @@ impl Execution {
     pub fn grant_for(&self, id: &StepId) -> Option<&Approval> {
         let asked = self.step(id).and_then(|step| step.asked.as_ref());
         match asked {
-            Some(asked) => self.grant_for_call(id, asked.purpose, &asked.input),
+            Some(asked) => self.grant_for_call(id, asked.purpose, &asked.about.input),
             None => self.grant(id, Purpose::Run, None),
         }
     }
@@ -468,7 +491,7 @@ impl Execution {
             (None, Some(_)) => false,
             (None, None) => known(),
             (Some(step), Some(asked)) => {
-                step == id && asked.purpose == purpose && input.is_none_or(|input| asked.input == *input)
+                step == id && asked.purpose == purpose && input.is_none_or(|input| asked.about.input == *input)
             }
             (Some(step), None) => step == id && purpose == Purpose::Run && known(),
         };

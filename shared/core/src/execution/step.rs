@@ -466,8 +466,20 @@ pub struct Step {
 pub struct Asked {
     #[serde(default, skip_serializing_if = "Purpose::is_run")]
     pub purpose: Purpose,
-    /// Digest of the input, sensitive values as commitments.
+    #[serde(flatten)]
+    pub about: About,
+    /// The policy set that asked. Under another one it asks anew.
+    pub policy: Digest,
+}
+
+/// What people are asked about, by digest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct About {
+    /// The actual input, sensitive values as commitments.
     pub input: Digest,
+    /// What they are shown of it.
+    pub view: Digest,
 }
 
 /// What a claim reserved of the plan's budget and of the workspace's meters.

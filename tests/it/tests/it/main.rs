@@ -2,6 +2,7 @@
 
 mod generated;
 mod golden_traces;
+mod golden_views;
 mod half_commits;
 mod handlers;
 mod layering;

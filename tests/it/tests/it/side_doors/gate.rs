@@ -572,6 +572,9 @@ async fn seen_is_signed_an_amount_wired_from_an_earlier_step_asks_again() {
     let id = submit(&house, json!({ "steps": steps })).await;
     waiting(&house, &id, ("fixed", "approval_required")).await;
     let view = waiting(&house, &id, ("wired", "approval_required")).await;
+    // What is asked shows the value.
+    let asks = view["approvals"].as_array().unwrap().iter().find(|approval| approval["stepId"] == "wired").unwrap();
+    assert!(asks["lines"].to_string().contains("77777.77 EUR (7777777 minor units)"), "{asks}");
     // The approval of the plan covers what was known, and not the amount that came later.
     let plan = view["approvals"].as_array().unwrap().iter().find(|approval| approval["stepId"].is_null()).unwrap();
     let body = json!({ "bindingDigest": plan["bindingDigest"] });

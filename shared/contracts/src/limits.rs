@@ -101,7 +101,7 @@ pub const SCHEMA_EVALUATIONS_MAX: u64 = 20_000;
 /// Largest regular expression of a schema, compiled, in bytes.
 pub const SCHEMA_PATTERN_BYTES_MAX: usize = 512 * 1024;
 /// Patterns of one schema.
-pub const SCHEMA_PATTERNS_MAX: usize = 100;
+pub const SCHEMA_PATTERNS_MAX: usize = 200;
 /// Places of an input that policies can name, for one operation.
 pub const POLICY_INPUT_PLACES_MAX: usize = 500;
 /// Longest id of an actor, in bytes.

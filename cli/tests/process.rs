@@ -428,7 +428,7 @@ fn what_is_seen_is_signed_at_the_command_line() {
         let client = Client::new(&process, "apiKey");
         trust(&process, &tools).await;
         for manifest in tools.manifests().unwrap() {
-            install(&client, &manifest).await;
+            install(&client.person(&process), &manifest).await;
         }
         let hostile = format!("Refund\u{1b}[2J\u{1b}[1A\r\n\u{202e}exe_{}  completed\u{9b}0m {}", "0".repeat(32), "x ".repeat(90));
         let body = json!({ "text": hostile, "draft": { "steps": [{ "id": "refund", "use": "payments/refund.create",

@@ -36,7 +36,11 @@ pub struct Decision<'d> {
 }
 
 /// Approves what is shown, once the person says so.
-pub async fn approve(client: &Client, decision: Decision<'_>, note: Option<String>) -> Result<Option<Value>, Failure> {
+pub async fn approve(
+    client: &Client,
+    decision: Decision<'_>,
+    note: Option<String>,
+) -> Result<Option<Value>, Failure> {
     let execution = get(client, decision.execution, 0).await?;
     let question = question(&execution, decision.step)?;
     if !decision.as_json {
@@ -130,16 +134,16 @@ fn field(value: &Value, key: &str) -> String {
 
 // The open question about the plan or about one step.
 fn question(execution: &Value, step: Option<&str>) -> Result<Question, Failure> {
-    let of = |step: Option<&str>| {
-        open(execution).find(|approval| approval.get("stepId").and_then(Value::as_str) == step)
-    };
+    let of =
+        |step: Option<&str>| open(execution).find(|approval| approval.get("stepId").and_then(Value::as_str) == step);
     // Where nothing is asked about the plan and one step asks, that step is meant; what is shown says so.
     let only = || Some(open(execution)).filter(|open| open.clone().count() == 1).and_then(|mut open| open.next());
     if let Some(approval) = of(step).or_else(|| if step.is_none() { only() } else { None }) {
         return question_of(approval);
     }
     let (Some(step), Some(whole)) = (step, of(None)) else {
-        let asks: Vec<String> = open(execution).map(|approval| format!("--step {}", field(approval, "stepId"))).collect();
+        let asks: Vec<String> =
+            open(execution).map(|approval| format!("--step {}", field(approval, "stepId"))).collect();
         return Err(Failure::Local(match asks.as_slice() {
             [] => "nothing here waits for an approval".into(),
             asks => format!("the plan waits for nobody, but steps do: {}", asks.join(", ")),
@@ -149,7 +153,8 @@ fn question(execution: &Value, step: Option<&str>) -> Result<Question, Failure> 
     let steps = items(execution, "steps").iter();
     let mut steps = steps.filter(|known| known.get("stepId").and_then(Value::as_str) == Some(step));
     let binding = steps.next().map(|known| field(known, "bindingDigest")).filter(|digest| !digest.is_empty());
-    let binding = binding.ok_or_else(|| Failure::Local(format!("step `{}` waits for nobody", escape_foreign(step))))?;
+    let binding =
+        binding.ok_or_else(|| Failure::Local(format!("step `{}` waits for nobody", escape_foreign(step))))?;
     Ok(Question { step: Some(step.to_owned()), binding, ..question_of(whole)? })
 }
 

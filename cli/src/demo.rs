@@ -200,9 +200,11 @@ impl Stage {
         self.approver.command(&path, &body, None).await?;
         // Whose money it is was not known when the plan was approved.
         let view = get(&self.agent, &id, 10).await?;
-        let asks = view["approvals"].as_array().into_iter().flatten().find(|approval| {
-            approval["status"] == "requested" && approval["stepId"] == "refund"
-        });
+        let asks = view["approvals"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|approval| approval["status"] == "requested" && approval["stepId"] == "refund");
         let asks = asks.cloned().unwrap_or_default();
         let asked = asks["lines"].to_string().contains("decide on   step `refund`")
             && self.tools.effects("payments/refund.create").is_empty();

@@ -232,13 +232,16 @@ fn touched(radius: &Value) -> String {
     let mut parts = vec![format!("writes {}", radius.get("writes").unwrap_or(&Value::Null))];
     for (currency, minor) in radius.get("money").and_then(Value::as_object).into_iter().flatten() {
         let major = minor.as_u64().and_then(|minor| major(minor, currency));
-        parts.push(major.map_or_else(|| format!("{minor} minor units of {currency}"), |major| format!("{major} {currency}")));
+        parts.push(
+            major.map_or_else(|| format!("{minor} minor units of {currency}"), |major| format!("{major} {currency}")),
+        );
     }
     parts.push(format!("recipients {}", radius.get("recipients").unwrap_or(&Value::Null)));
     if radius.get("open") == Some(&Value::Bool(true)) {
         parts.push("and what depends on outputs".into());
     }
-    parts.extend(list(radius, "unmeasured").iter().filter_map(Value::as_str).map(|kind| format!("{kind} unmeasured")));
+    parts
+        .extend(list(radius, "unmeasured").iter().filter_map(Value::as_str).map(|kind| format!("{kind} unmeasured")));
     parts.join(", ")
 }
 

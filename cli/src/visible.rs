@@ -25,7 +25,9 @@ impl Visible {
     /// A text of several lines, each of them visible; the backslash is itself, for it is code.
     pub fn document(&self, key: &str) -> String {
         let text = self.raw.get(key).and_then(Value::as_str).unwrap_or_default();
-        text.lines().map(|line| escape_all(line, |out, char| write!(out, "\\u{{{:x}}}", u32::from(char))) + "\n").collect()
+        text.lines()
+            .map(|line| escape_all(line, |out, char| write!(out, "\\u{{{:x}}}", u32::from(char))) + "\n")
+            .collect()
     }
 }
 
@@ -103,7 +105,8 @@ mod tests {
     #[test]
     fn every_text_of_an_answer_is_visible() {
         let hostile = "a\u{1b}[2J\r\n\u{202e}b";
-        let answer = json!({ "text": hostile, hostile: [{ "deep": hostile }, 1, null, true], "policies": "a\n\u{1b}\\b" });
+        let answer =
+            json!({ "text": hostile, hostile: [{ "deep": hostile }, 1, null, true], "policies": "a\n\u{1b}\\b" });
         let shown = Visible::of(&answer);
         assert!(!shown.to_string().chars().any(is_hidden), "{}", *shown);
         assert_eq!(shown["text"], "a\\u{1b}[2J\\u{d}\\u{a}\\u{202e}b");

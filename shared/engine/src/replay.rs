@@ -93,7 +93,8 @@ impl Engine {
         }
         for step in &state.steps {
             let Some(asked) = &step.asked else { continue };
-            let stored: Option<View> = self.get_body(&keys::view(&state.workspace, &state.id, &asked.about.view)).await?;
+            let stored: Option<View> =
+                self.get_body(&keys::view(&state.workspace, &state.id, &asked.about.view)).await?;
             let input = stored.as_ref().and_then(|view| view.input_digest.clone());
             let again = stored.and_then(|view| cs_core::view::digest(&view).ok());
             if again.as_ref() != Some(&asked.about.view) || input.as_ref() != Some(&asked.about.input) {

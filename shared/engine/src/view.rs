@@ -10,8 +10,8 @@ use crate::{
 };
 use contracts::{
     Code, Digest, ExecutionId, Problem, StepId, WorkspaceId,
-    limits::{VIEW_COLUMNS, VIEWS_MAX},
     event::Purpose,
+    limits::{VIEW_COLUMNS, VIEWS_MAX},
     manifest::Operation,
     plan::{Call, PlanStep, Radius},
     query::ApprovalView,
@@ -62,9 +62,8 @@ impl Engine {
             signals: phrases(&verdict.facts),
             budget: verdict.facts.budget.as_ref(),
         };
-        let operation = |call: &Call| {
-            operations.get(&call.skill)?.get(call.operation.as_str()).map(|operation| &operation.spec)
-        };
+        let operation =
+            |call: &Call| operations.get(&call.skill)?.get(call.operation.as_str()).map(|operation| &operation.spec);
         let made = view::of_plan(&subject(state, intent, ruled, &calls, &operation)?);
         let made = made.map_err(|error| missing(&error.to_string()))?;
         let digest = view::digest(&made).map_err(crate::not_canonical)?;
@@ -115,8 +114,7 @@ impl Engine {
         let snapshot = self.snapshot(workspace).await?;
         let record: Option<PolicyRecord> = self.get_body(&keys::policy(workspace, &verdict.policy_digest)).await?;
         // What rules say of themselves does not depend on the skills that are installed.
-        let authority =
-            record.and_then(|record| Authority::new(&record.text, "", &Registry::default()).ok());
+        let authority = record.and_then(|record| Authority::new(&record.text, "", &Registry::default()).ok());
         let Some(authority) = authority else {
             return Ok(None);
         };

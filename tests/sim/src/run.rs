@@ -297,7 +297,8 @@ async fn people(world: Arc<World>, id: ExecutionId) {
         let pause = if world.shared.is_calm() { 5_000 } else { 1 + world.shared.pick(60_000) as u64 };
         world.shared.sleep(pause).await;
         let person = caller(&world, ActorKind::Human, "grace", None);
-        let request = GetExecution { execution_id: id.clone(), wait_seconds: None, include_plan: false, include_view: None };
+        let request =
+            GetExecution { execution_id: id.clone(), wait_seconds: None, include_plan: false, include_view: None };
         let Ok(answer) = world.engine.get(&person, request).await else { continue };
         let view = answer.execution;
         if matches!(view.status.as_str(), "completed" | "rejected" | "cancelled") {

@@ -482,9 +482,7 @@ impl Execution {
                     StepInput::Unblock
                 }
                 // What people were shown names a policy set that is not in force any more: the step asks anew.
-                StepState::Blocked | StepState::Stuck
-                    if step.waits_for_approval() && self.asked_before(step) =>
-                {
+                StepState::Blocked | StepState::Stuck if step.waits_for_approval() && self.asked_before(step) => {
                     StepInput::Unblock
                 }
                 StepState::Pending

@@ -87,7 +87,8 @@ impl<'i> Input<'i> {
     pub(super) fn rows(&self, rows_max: usize) -> (Vec<ViewInput>, u32) {
         let places = self.places();
         let left_out = places.len().saturating_sub(rows_max);
-        let row = |(pointer, place): &(String, Place<'_>)| ViewInput { pointer: excerpt(pointer), value: shown(place) };
+        let row =
+            |(pointer, place): &(String, Place<'_>)| ViewInput { pointer: excerpt(pointer), value: shown(place) };
         (places.iter().take(rows_max).map(row).collect(), count(left_out))
     }
 

@@ -8,8 +8,8 @@ use contracts::{
     draft::{Budget, OnFailure},
     event::{ActorKind, Purpose},
     view::{
-        Aspect, Excerpt, Requester, Shown, Touched, Unknown, View, ViewCall, ViewInput, ViewMoney, ViewRule, ViewStep,
-        ViewTaint,
+        Aspect, Excerpt, Requester, Shown, Touched, Unknown, View, ViewCall, ViewInput, ViewMoney, ViewRule,
+        ViewStep, ViewTaint,
     },
 };
 use serde_json::Value;
@@ -82,7 +82,10 @@ fn head(view: &View, page: &mut Page) {
     page.row("decide on", &what);
     page.row("goal", &quoted(&view.goal));
     page.row("asked by", &requester(&view.requester));
-    page.row("risk", &format!("{}, {} by policy version {}", view.risk_tier, view.verdict, escape_foreign(&view.policy_version)));
+    page.row(
+        "risk",
+        &format!("{}, {} by policy version {}", view.risk_tier, view.verdict, escape_foreign(&view.policy_version)),
+    );
     if !view.signals.is_empty() {
         page.row("signals", &list(view.signals.iter().map(|signal| quote_foreign(signal))));
     }
@@ -230,7 +233,9 @@ fn money(money: &ViewMoney) -> String {
     let currency = escape_foreign(&money.currency);
     match &money.amount {
         Some(amount) => format!("{amount} {currency} ({} minor units)", money.minor),
-        None => format!("{} minor units of {}, which is no known currency", money.minor, quote_foreign(&money.currency)),
+        None => {
+            format!("{} minor units of {}, which is no known currency", money.minor, quote_foreign(&money.currency))
+        }
     }
 }
 

@@ -145,7 +145,10 @@ fn wired() -> Value {
 
 #[test]
 fn golden_several_steps_with_taint_and_unknown_places() {
-    check("several-steps", &plan_view("Answer ticket T-7 and refund", &wired(), "taint: `untrusted` reaches this step"));
+    check(
+        "several-steps",
+        &plan_view("Answer ticket T-7 and refund", &wired(), "taint: `untrusted` reaches this step"),
+    );
 }
 
 fn actual_view(amount: u64, text: &str) -> View {

@@ -35,7 +35,9 @@ async fn a_refund_shows_amount_target_and_rule_and_its_view_is_what_is_signed() 
     let approval = &execution["approvals"][0];
     let lines = approval["lines"].as_array().unwrap().iter().map(|line| line.as_str().unwrap());
     let lines = lines.collect::<Vec<_>>().join("\n");
-    for says in ["Refund Ada 42 euros", "42.00 EUR (4200 minor units)", "\"cus_ada\"", "/card = (sealed)", "agent", "high"] {
+    for says in
+        ["Refund Ada 42 euros", "42.00 EUR (4200 minor units)", "\"cus_ada\"", "/card = (sealed)", "agent", "high"]
+    {
         assert!(lines.contains(says), "{says}: {lines}");
     }
     assert!(lines.contains("`baseline.assist`: \"people decide\""), "the rule that asks: {lines}");
@@ -44,7 +46,8 @@ async fn a_refund_shows_amount_target_and_rule_and_its_view_is_what_is_signed() 
     assert_eq!(approval["viewDigest"], digest.as_str(), "anybody can compute the digest of what is shown");
     assert_eq!(execution["viewDigest"], digest.as_str());
     let path = format!("/v1/executions/{id}/approve");
-    let unseen = json!({ "bindingDigest": approval["bindingDigest"], "viewDigest": format!("sha256:{}", "0".repeat(64)) });
+    let unseen =
+        json!({ "bindingDigest": approval["bindingDigest"], "viewDigest": format!("sha256:{}", "0".repeat(64)) });
     let (status, answer) = house.approver.post(&path, &unseen).await;
     assert_eq!((status, &answer["code"]), (409, &json!("BINDING_STALE")), "{answer}");
     let reject = json!({ "viewDigest": unseen["viewDigest"], "reason": "no" });

@@ -11,6 +11,7 @@ use crate::{
     visible::{Visible, columns, cut},
 };
 use anstream::println;
+use contracts::limits::PAGE_ITEMS_MAX;
 use cs_core::{
     text::escape_foreign,
     trace::{Head, Verifier},
@@ -107,6 +108,10 @@ pub async fn run(command: Command, target: &Target) -> Result<u8, Failure> {
         }
         Command::Trace { execution, verify, payloads } => {
             return trace(&client, &execution, verify, payloads, target.json).await;
+        }
+        Command::Log { verify } => {
+            let log = whole_log(&client).await?;
+            return Ok(shown_trace(&log, verify, target.json));
         }
         Command::Replay { execution } => {
             let answer = client.get(&path(&execution, "replay"), &[]).await?;
@@ -288,17 +293,37 @@ fn list(value: &Visible) {
 async fn trace(client: &Client, execution: &str, verify: bool, payloads: bool, as_json: bool) -> Result<u8, Failure> {
     let query = [("includePayloads", payloads.to_string())];
     let trace = client.get(&format!("/v1/executions/{execution}/trace"), &query).await?;
-    let broken = check(&trace);
+    Ok(shown_trace(&trace, verify, as_json))
+}
+
+/// Every page of the workspace log as one trace.
+async fn whole_log(client: &Client) -> Result<Value, Failure> {
+    let mut log = client.get("/v1/log", &[("limit", PAGE_ITEMS_MAX.to_string())]).await?;
+    while let Some(next) = log["next"].as_str().map(str::to_owned) {
+        let query = [("limit", PAGE_ITEMS_MAX.to_string()), ("cursor", next)];
+        let mut page = client.get("/v1/log", &query).await?;
+        let mut entries = log["entries"].take();
+        if let (Some(all), Some(more)) = (entries.as_array_mut(), page["entries"].as_array_mut()) {
+            all.append(more);
+        }
+        log = page;
+        log["entries"] = entries;
+    }
+    Ok(log)
+}
+
+fn shown_trace(trace: &Value, verify: bool, as_json: bool) -> u8 {
+    let broken = check(trace);
     match (as_json, verify) {
-        (true, false) => render::json(&trace),
+        (true, false) => render::json(trace),
         (true, true) => render::json(&json!({
             "verified": broken.is_none(),
-            "events": items(&trace, "entries").len(),
+            "events": items(trace, "entries").len(),
             "head": trace["head"],
             "problem": broken.as_deref(),
         })),
         (false, _) => {
-            let shown = Visible::of(&trace);
+            let shown = Visible::of(trace);
             items(&shown, "entries").iter().for_each(render::entry);
             for (step, output) in shown.get("payloads").and_then(Value::as_object).into_iter().flatten() {
                 render::field(5, step, &output.to_string());
@@ -310,13 +335,13 @@ async fn trace(client: &Client, execution: &str, verify: bool, payloads: bool, a
             None => println!(
                 "{} {} events, head {}",
                 green("✓ the chain verifies:"),
-                items(&trace, "entries").len(),
+                items(trace, "entries").len(),
                 escape_foreign(trace["head"]["hash"].as_str().unwrap_or_default())
             ),
             Some(why) => println!("{} {}", render::status("failed"), escape_foreign(why)),
         }
     }
-    Ok(u8::from(verify && broken.is_some()))
+    u8::from(verify && broken.is_some())
 }
 
 /// Where a chain breaks, checked here from the stored entries.

@@ -138,6 +138,12 @@ enum Command {
         #[arg(long)]
         payloads: bool,
     },
+    /// Show the workspace log: everything that changed authority.
+    Log {
+        /// Check the hash chain here, offline from the server's own word.
+        #[arg(long)]
+        verify: bool,
+    },
     /// Fold the trace, recompile the plan, re-evaluate the policy, and report the first differences.
     Replay { execution: String },
     /// Why an execution, a step or a draft is judged as it is.

@@ -1,20 +1,31 @@
-//! Export: on a schedule, the traces of every full hour into the archive.
+//! Export: on a schedule, everything that came before the last full hour into the archive.
 
 use contracts::Problem;
 use engine::{Engine, ports::Archive};
 use serde_json::{Value, json};
 
-/// Exports what is not exported yet, for at most about `budget_ms`.
-pub async fn handle(engine: &Engine, archive: &dyn Archive, budget_ms: i64) -> Result<Value, Problem> {
-    let exported = engine.export(archive, budget_ms).await?;
+/// Exports what is not exported yet, for at most about `budget_ms`: `{"task": "exportNow"}` without awaiting the end of
+/// the hour.
+pub async fn handle(
+    engine: &Engine,
+    archive: &dyn Archive,
+    payload: &Value,
+    budget_ms: i64,
+) -> Result<Value, Problem> {
+    let exported = match payload.get("task").and_then(Value::as_str) {
+        Some("exportNow") => engine.export_until(archive, engine.now(), budget_ms).await?,
+        _ => engine.export(archive, budget_ms).await?,
+    };
     tracing::info!(
         target: "metric",
         ExportedTraces = exported.traces,
         BrokenTraces = exported.broken,
-        ExportHoursLeft = exported.left,
+        ExportsLeft = exported.left,
+        ExportClockBackMs = exported.clock_back_ms,
+        ExportEventsAhead = exported.ahead,
         ExportRuns = 1_u64,
         "exported"
     );
-    Ok(json!({ "hours": exported.hours, "traces": exported.traces, "events": exported.events,
+    Ok(json!({ "manifests": exported.manifests, "traces": exported.traces, "events": exported.events,
         "broken": exported.broken, "left": exported.left }))
 }

@@ -15,6 +15,9 @@ pub fn routes() -> Routes {
         serve(routes, "execution.list", |engine, caller, request| async move { engine.list(&caller, request).await });
     let routes =
         serve(routes, "trace.get", |engine, caller, request| async move { engine.trace(&caller, request).await });
+    let routes = serve(routes, "workspace.log", |engine, caller, request| async move {
+        engine.workspace_log(&caller, request).await
+    });
     let routes =
         serve(routes, "trace.replay", |engine, caller, request| async move { engine.replay(&caller, request).await });
     let routes =

@@ -1,9 +1,12 @@
-//! Stage events on a FIFO queue: group = execution, deduplication id = event hash.
+//! Stage events on a FIFO queue: group = execution, or one workspace's log, deduplication id = event hash.
 
 use async_trait::async_trait;
 use aws_sdk_sqs::{Client, error::ProvideErrorMetadata, types::SendMessageBatchRequestEntry};
 use contracts::{WorkspaceId, event::CloudEvent};
-use engine::ports::{Fault, Publisher};
+use engine::{
+    Stream,
+    ports::{Fault, Publisher},
+};
 
 /// Messages of one request.
 const BATCH_MAX: usize = 10;
@@ -59,7 +62,7 @@ impl StageQueue {
 
 #[async_trait]
 impl Publisher for StageQueue {
-    async fn publish(&self, _workspace: &WorkspaceId, events: &[CloudEvent]) -> (usize, Result<(), Fault>) {
+    async fn publish(&self, workspace: &WorkspaceId, events: &[CloudEvent]) -> (usize, Result<(), Fault>) {
         let mut sent = 0;
         let mut batch: Vec<(String, String, String)> = Vec::new();
         let mut bytes = 0;
@@ -78,7 +81,12 @@ impl Publisher for StageQueue {
                 bytes = 0;
             }
             bytes += body.len();
-            batch.push((event.subject.clone(), event.id.hex().to_owned(), body));
+            // The logs of two workspaces are two groups: neither waits for the other.
+            let group = match event.subject.parse() {
+                Ok(Stream::Log) => format!("{workspace}/{}", event.subject),
+                Ok(Stream::Trace(_)) | Err(_) => event.subject.clone(),
+            };
+            batch.push((group, event.id.hex().to_owned(), body));
         }
         if batch.is_empty() {
             return (sent, Ok(()));

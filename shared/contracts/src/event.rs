@@ -9,7 +9,7 @@ use crate::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What kind of actor acts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -109,6 +109,20 @@ pub enum Event {
     PolicyActivated(PolicyActivated),
     #[serde(rename = "controlPlane.governance.changed")]
     GovernanceChanged(GovernanceChanged),
+    #[serde(rename = "controlPlane.workspace.created")]
+    WorkspaceCreated(WorkspaceCreated),
+    #[serde(rename = "controlPlane.key.created")]
+    KeyCreated(KeyChanged),
+    #[serde(rename = "controlPlane.key.revoked")]
+    KeyRevoked(KeyChanged),
+    #[serde(rename = "controlPlane.subscription.created")]
+    SubscriptionCreated(SubscriptionChanged),
+    #[serde(rename = "controlPlane.subscription.removed")]
+    SubscriptionRemoved(SubscriptionChanged),
+    #[serde(rename = "controlPlane.subscription.secret.rotated")]
+    SubscriptionSecretRotated(SubscriptionChanged),
+    #[serde(rename = "controlPlane.tool.secret.rotated")]
+    ToolSecretRotated(ToolSecretRotated),
     #[serde(rename = "controlPlane.evidence.exported")]
     EvidenceExported(EvidenceExported),
 }
@@ -146,6 +160,13 @@ impl Event {
             Self::SkillEnabled(_) => "controlPlane.skill.enabled",
             Self::PolicyActivated(_) => "controlPlane.policy.activated",
             Self::GovernanceChanged(_) => "controlPlane.governance.changed",
+            Self::WorkspaceCreated(_) => "controlPlane.workspace.created",
+            Self::KeyCreated(_) => "controlPlane.key.created",
+            Self::KeyRevoked(_) => "controlPlane.key.revoked",
+            Self::SubscriptionCreated(_) => "controlPlane.subscription.created",
+            Self::SubscriptionRemoved(_) => "controlPlane.subscription.removed",
+            Self::SubscriptionSecretRotated(_) => "controlPlane.subscription.secret.rotated",
+            Self::ToolSecretRotated(_) => "controlPlane.tool.secret.rotated",
             Self::EvidenceExported(_) => "controlPlane.evidence.exported",
         }
     }
@@ -180,6 +201,13 @@ impl Event {
             | Self::SkillEnabled(_)
             | Self::PolicyActivated(_)
             | Self::GovernanceChanged(_)
+            | Self::WorkspaceCreated(_)
+            | Self::KeyCreated(_)
+            | Self::KeyRevoked(_)
+            | Self::SubscriptionCreated(_)
+            | Self::SubscriptionRemoved(_)
+            | Self::SubscriptionSecretRotated(_)
+            | Self::ToolSecretRotated(_)
             | Self::EvidenceExported(_) => None,
         }
     }
@@ -270,7 +298,11 @@ pub struct PlanRejected {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan_id: Option<PlanId>,
     pub rejected_at: Timestamp,
-    pub reasons: Vec<Issue>,
+    /// What speaks against the plan, in words.
+    pub reasons: Vec<String>,
+    /// The same, each with its place and code.
+    #[serde(default)]
+    pub issues: Vec<Issue>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub risk_tier: Option<RiskTier>,
     /// Where policy blocked: what decided.
@@ -688,6 +720,63 @@ pub struct EvidenceExported {
     pub actor_id: String,
 }
 
+/// A workspace was made, with the baseline policy set.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkspaceCreated {
+    pub key: String,
+    pub at: Timestamp,
+    pub actor_id: String,
+    /// The policy set that is active in it.
+    pub policy_digest: Digest,
+}
+
+/// An API key was made or revoked. Its secret is nowhere.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyChanged {
+    /// Names the key without telling it.
+    pub key: String,
+    pub at: Timestamp,
+    /// Who made or revoked it.
+    pub actor_id: String,
+    /// Whom it authenticates.
+    pub holder: Actor,
+    /// What its holder may do.
+    pub grants: BTreeSet<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A subscription to stage events was made, ended or given another secret. The secret is nowhere.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SubscriptionChanged {
+    /// The subscription.
+    pub key: String,
+    pub at: Timestamp,
+    pub actor_id: String,
+    /// Scheme, host and port of where its events go.
+    pub target: String,
+    /// Types of events it wants; none: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub types: Vec<String>,
+    /// Until when the secret before this one signs as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overlap_until: Option<Timestamp>,
+}
+
+/// The secret that signs calls to tools became another.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ToolSecretRotated {
+    pub key: String,
+    pub at: Timestamp,
+    pub actor_id: String,
+    /// Until when the secret before this one signs as well.
+    pub overlap_until: Timestamp,
+}
+
 /// One entry of a trace: an event in its hash chain. `hash` = sha256(JCS(entry without hash)).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -696,6 +785,15 @@ pub struct Entry {
     pub seq: u64,
     pub at: Timestamp,
     pub actor: Actor,
+    /// The API key that was used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_id: Option<String>,
+    /// For whom the actor acts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// How the actor was authenticated: `api_key`, `warrant`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
     #[serde(flatten)]
@@ -713,7 +811,7 @@ pub struct CloudEvent {
     pub id: Digest,
     /// The workspace.
     pub source: String,
-    /// The execution.
+    /// The execution; `log` for the workspace log.
     pub subject: String,
     #[serde(flatten)]
     pub event: Event,
@@ -722,6 +820,18 @@ pub struct CloudEvent {
     /// Position in its trace: deliveries of one subject come in this order.
     pub sequence: u64,
     pub actor: String,
+    /// Kind of the actor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actorkind: Option<ActorKind>,
+    /// The API key that was used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keyid: Option<String>,
+    /// For whom the actor acts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub onbehalfof: Option<String>,
+    /// How the actor was authenticated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
     /// Attributes of later versions.

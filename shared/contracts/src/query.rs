@@ -276,7 +276,7 @@ pub struct Trace {
 pub struct TraceEntry {
     pub seq: u64,
     pub timestamp: Timestamp,
-    /// `intent`, `plan`, `execution`, `step` or `approval`.
+    /// `intent`, `plan`, `execution`, `step` or `approval`; in the workspace log `key`, `skill`, `policy` and the like.
     pub stage: String,
     #[serde(rename = "type")]
     pub kind: String,
@@ -284,6 +284,15 @@ pub struct TraceEntry {
     pub status: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actor_id: Option<String>,
+    /// The API key that was used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_id: Option<String>,
+    /// For whom the actor acts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// How the actor was authenticated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<String>,
     /// The event's data.
     pub metadata: Value,
     pub prev: Digest,
@@ -297,8 +306,37 @@ pub struct TraceEntry {
 pub struct TraceHead {
     pub seq: u64,
     pub hash: Digest,
-    /// Nothing will be added any more.
+    /// Nothing can be added any more: it has ended, no call of it is in doubt, and nothing of it can be tried again.
     pub sealed: bool,
+}
+
+/// controlPlane.workspace.log
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GetWorkspaceLog {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+    /// `next` of the page before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+/// A page of the workspace log, in order; each entry in the shape of a trace's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkspaceLog {
+    pub entries: Vec<TraceEntry>,
+    /// Where the log ends now. It is never sealed.
+    pub head: TraceHead,
+    /// Whether the entries of this page follow one another and the entry before them, each with the hash of its content.
+    pub verified: bool,
+    /// Where they do not, and how.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// Events that are committed and wait to be chained, at least.
+    pub waiting: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 /// controlPlane.trace.replay

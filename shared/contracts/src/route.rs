@@ -426,6 +426,18 @@ pub const ROUTES: &[Route] = &[
         ..BASE
     },
     Route {
+        name: "workspace.log",
+        side: Side::Query,
+        method: Method::Get,
+        path: "/v1/log",
+        function: "query",
+        grant: "audit",
+        capability: Capability::Audit,
+        summary: "The hash-chained log of what changed authority in a workspace",
+        parameters: &[("limit", Parameter::Number)],
+        ..BASE
+    },
+    Route {
         name: "trace.replay",
         side: Side::Query,
         method: Method::Get,

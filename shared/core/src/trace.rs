@@ -25,12 +25,25 @@ impl Default for Head {
     }
 }
 
-/// What every entry of one commit shares.
-#[derive(Clone, Debug)]
+/// What every entry of one commit shares: when, and who, with which key, for whom, from which channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stamp {
     pub at: Timestamp,
     pub actor: Actor,
+    /// The API key that was used.
+    pub key_id: Option<String>,
+    /// For whom the actor acts.
+    pub subject: Option<String>,
+    /// How the actor was authenticated.
+    pub channel: Option<String>,
     pub traceparent: Option<String>,
+}
+
+impl Stamp {
+    /// Of an actor that comes by no key and no channel: the engine itself.
+    pub fn new(at: Timestamp, actor: Actor, traceparent: Option<String>) -> Self {
+        Self { at, actor, key_id: None, subject: None, channel: None, traceparent }
+    }
 }
 
 #[derive(Serialize)]
@@ -39,6 +52,12 @@ struct Unhashed<'e> {
     seq: u64,
     at: Timestamp,
     actor: &'e Actor,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_id: Option<&'e String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<&'e String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    channel: Option<&'e String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     traceparent: Option<&'e String>,
     #[serde(flatten)]
@@ -57,14 +76,17 @@ fn append_one(head: &mut Head, stamp: &Stamp, event: Event) -> Result<Entry, Not
         seq,
         at: stamp.at,
         actor: &stamp.actor,
+        key_id: stamp.key_id.as_ref(),
+        subject: stamp.subject.as_ref(),
+        channel: stamp.channel.as_ref(),
         traceparent: stamp.traceparent.as_ref(),
         event: &event,
         prev: &head.hash,
     })?;
     let prev = std::mem::replace(&mut head.hash, hash.clone());
     head.seq = seq;
-    let (at, actor, traceparent) = (stamp.at, stamp.actor.clone(), stamp.traceparent.clone());
-    Ok(Entry { seq, at, actor, traceparent, event, prev, hash })
+    let Stamp { at, actor, key_id, subject, channel, traceparent } = stamp.clone();
+    Ok(Entry { seq, at, actor, key_id, subject, channel, traceparent, event, prev, hash })
 }
 
 /// Where a chain breaks, and how.
@@ -89,6 +111,11 @@ pub struct Verifier {
 }
 
 impl Verifier {
+    /// Goes on behind what was verified before.
+    pub fn behind(head: Head) -> Self {
+        Self { head }
+    }
+
     /// Checks the next entry.
     pub fn push(&mut self, entry: &Value) -> Result<(), Broken> {
         let expected = self.head.seq + 1;
@@ -127,9 +154,10 @@ mod tests {
 
     fn chain(count: usize) -> (Vec<Value>, Head) {
         let stamp = Stamp {
-            at: Timestamp::from_ms(1_000),
-            actor: Actor { kind: ActorKind::Human, id: "ada".into() },
-            traceparent: None,
+            key_id: Some("ab12".into()),
+            subject: Some("grace".into()),
+            channel: Some("api_key".into()),
+            ..Stamp::new(Timestamp::from_ms(1_000), Actor { kind: ActorKind::Human, id: "ada".into() }, None)
         };
         let event = |n: usize| {
             Event::ExecutionPaused(ExecutionSteered {
@@ -158,6 +186,11 @@ mod tests {
         let mut changed = entries.clone();
         changed[2]["data"]["actorId"] = "eve".into();
         assert_eq!(verify(&changed, &head), Err(Broken::Changed { seq: 3 }));
+        for field in ["keyId", "subject", "channel"] {
+            let mut changed = entries.clone();
+            changed[2][field] = "other".into();
+            assert_eq!(verify(&changed, &head), Err(Broken::Changed { seq: 3 }), "{field} is hashed like the rest");
+        }
         let mut gap = entries.clone();
         gap.remove(1);
         assert_eq!(verify(&gap, &head), Err(Broken::Gap { expected: 2, found: 3 }));

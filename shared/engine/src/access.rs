@@ -4,7 +4,7 @@
 
 use crate::{
     Answer, Engine, bodies, keys,
-    ports::{Condition, Fault, Item, Key, NotCommitted, Query, Write},
+    ports::{Condition, Fault, Item, Key, Query, Write},
     records::{ActivePolicy, PolicyRecord, Settings},
     skills::page,
 };
@@ -12,7 +12,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as B64};
 use contracts::{
     Code, Digest, Issue, Problem, Timestamp, WorkspaceId,
     access::{ApiKey, CreateKey, KeyCreated, KeyList, KeyMaker, ListKeys, RevokeKey},
-    event::{Actor, ActorKind},
+    event::{Actor, ActorKind, Event, KeyChanged, WorkspaceCreated},
     grant,
     limits::{KEY_GRANTS_MAX, SUGGESTION_CANDIDATES_MAX, SUGGESTIONS_MAX},
     names,
@@ -20,6 +20,7 @@ use contracts::{
 use cs_core::{
     canonical,
     execution::{Execution, duty::Requester},
+    trace::Stamp,
 };
 use std::collections::BTreeSet;
 
@@ -108,6 +109,13 @@ impl Caller {
             on_behalf_of,
         }
     }
+
+    /// What the events of this call are stamped with: who, with which key, from which channel.
+    pub fn stamp(&self, at: Timestamp) -> Stamp {
+        let channel = self.channel.split(':').next().map(str::to_owned);
+        let key_id = self.key_id.clone();
+        Stamp { key_id, channel, ..Stamp::new(at, self.actor.clone(), self.traceparent.clone()) }
+    }
 }
 
 /// What a new key is to be, made canonical.
@@ -163,7 +171,8 @@ impl Engine {
         let (key, secret, mut writes) = self.new_key(&caller.workspace, new)?;
         let answer = KeyCreated { key, api_key: None };
         writes.extend(once.as_ref().map(|once| self.once_write(once, &answer)).transpose()?);
-        self.write_keys(writes).await?;
+        let event = Event::KeyCreated(key_changed(&answer.key, &caller.actor, self.now()));
+        self.write_keys(&caller.workspace, &caller.stamp(self.now()), event, writes).await?;
         Ok(KeyCreated { api_key: Some(secret), ..answer })
     }
 
@@ -229,7 +238,9 @@ impl Engine {
             .map_err(|error| Problem::new(Code::ValidationFailed, error.to_string()))?;
         let new = NewKey { actor, grants: request.grants, made_by: None, expires_at: request.expires_at };
         let (record, secret, writes) = self.new_key(workspace, new)?;
-        self.write_keys(writes).await?;
+        let stamp = self.deployment_stamp();
+        let event = Event::KeyCreated(key_changed(&record, &stamp.actor, stamp.at));
+        self.write_keys(workspace, &stamp, event, writes).await?;
         Ok((record, secret))
     }
 
@@ -256,11 +267,18 @@ impl Engine {
         Ok((record, secret, writes))
     }
 
-    async fn write_keys(&self, writes: Vec<Write>) -> Answer<()> {
-        self.ports.table.transact(writes).await.map_err(|error| match error {
-            NotCommitted::Condition(_) => Problem::new(Code::Conflict, "the key exists or is gone"),
-            NotCommitted::Fault(fault) => fault.into(),
-        })
+    // INVARIANT (authority-is-on-record): a key and its event commit together.
+    async fn write_keys(
+        &self,
+        workspace: &WorkspaceId,
+        stamp: &Stamp,
+        event: Event,
+        writes: Vec<Write>,
+    ) -> Answer<()> {
+        if self.journal_stamped(workspace, stamp, vec![event], writes, false).await? {
+            return Ok(());
+        }
+        Err(Problem::new(Code::Conflict, "the key exists or is gone"))
     }
 
     /// controlPlane.key.list: the keys of a workspace, page by page.
@@ -306,7 +324,9 @@ impl Engine {
         };
         let (mut record, hash): (ApiKey, Digest) = bodies::decode(&key, &item.body)?;
         record.revoked_at = record.revoked_at.or(Some(self.now()));
-        self.write_keys(key_writes(&hash, &record, Condition::Exists)?).await?;
+        let event = Event::KeyRevoked(key_changed(&record, &caller.actor, self.now()));
+        let writes = key_writes(&hash, &record, Condition::Exists)?;
+        self.write_keys(&caller.workspace, &caller.stamp(self.now()), event, writes).await?;
         Ok(record)
     }
 
@@ -349,11 +369,15 @@ impl Engine {
             put(keys::policy(workspace, &policy.digest), bodies::item(1, &policy)?),
             put(keys::registry(workspace), bodies::item(1, &())?),
         ];
-        match self.ports.table.transact(writes).await {
-            Ok(()) => Ok(true),
-            Err(NotCommitted::Condition(_)) => Ok(false),
-            Err(NotCommitted::Fault(fault)) => Err(fault.into()),
-        }
+        let stamp = self.deployment_stamp();
+        let event = Event::WorkspaceCreated(WorkspaceCreated {
+            key: workspace.to_string(),
+            at: now,
+            actor_id: stamp.actor.id.clone(),
+            policy_digest: policy.digest,
+        });
+        // Nothing where it is there already.
+        self.journal_stamped(workspace, &stamp, vec![event], writes, false).await
     }
 
     /// Settings of a workspace.
@@ -362,6 +386,17 @@ impl Engine {
         let item = self.ports.table.get(&key).await?;
         let item = item.ok_or_else(|| Problem::new(Code::NotFound, "there is no such workspace"))?;
         Ok(bodies::decode(&key, &item.body)?)
+    }
+}
+
+fn key_changed(key: &ApiKey, by: &Actor, at: Timestamp) -> KeyChanged {
+    KeyChanged {
+        key: key.id.clone(),
+        at,
+        actor_id: by.id.clone(),
+        holder: key.actor.clone(),
+        grants: key.grants.clone(),
+        expires_at: key.expires_at,
     }
 }
 

@@ -4,7 +4,7 @@
 use crate::{
     Answer, Engine, Snapshot,
     call::{Ready, Settled},
-    commit::{CommitError, Loaded, system},
+    commit::{CommitError, Loaded},
     control::default_mode,
     gate::{PrepareContext, Prepared},
     governance::Governed,
@@ -369,7 +369,7 @@ impl Turn {
     }
 
     fn stamp(&self, at: Timestamp) -> Stamp {
-        Stamp { at, actor: system(), traceparent: self.loaded.traceparent.clone() }
+        self.loaded.stamp(at)
     }
 
     fn take_lease(&mut self, now: Timestamp) {

@@ -22,6 +22,8 @@ use std::{
 
 /// Plans kept.
 const PLANS_MAX: usize = 256;
+/// So far a clock goes back without anything being looked at again, in milliseconds.
+const CLOCKS_DIFFER_MS: i64 = 1_000;
 /// Snapshots and policy sets kept.
 const SETS_MAX: usize = 64;
 
@@ -32,7 +34,8 @@ pub struct Snapshot {
     pub registry: Registry,
     /// Every installed version, for plans that pinned it.
     all: HashMap<(String, String), Installed>,
-    /// When the first of the signatures ends that hold now.
+    /// When it was looked at, and when the first of the signatures ends that held then.
+    since: Timestamp,
     until: Option<Timestamp>,
 }
 
@@ -116,8 +119,11 @@ impl Engine {
     pub async fn snapshot(&self, workspace: &WorkspaceId) -> Result<Arc<Snapshot>, Fault> {
         let version = self.ports.table.get(&keys::registry(workspace)).await?.map_or(0, |item| item.version);
         let now = self.now();
-        let fresh =
-            |snapshot: &Arc<Snapshot>| snapshot.version == version && snapshot.until.is_none_or(|until| now < until);
+        // A clock that went back makes valid again what had ended.
+        let timely = |snapshot: &Snapshot| {
+            now.plus_ms(CLOCKS_DIFFER_MS) >= snapshot.since && snapshot.until.is_none_or(|until| now < until)
+        };
+        let fresh = |snapshot: &Arc<Snapshot>| snapshot.version == version && timely(snapshot);
         if let Some(snapshot) = self.caches.snapshots.get(workspace).filter(fresh) {
             return Ok(snapshot);
         }
@@ -146,7 +152,7 @@ impl Engine {
         }
         let usable = all.values().filter(|installed| installed.against.is_none());
         let registry = Registry::new(usable.map(|installed| installed.skill.clone()));
-        let snapshot = Arc::new(Snapshot { version, registry, all, until });
+        let snapshot = Arc::new(Snapshot { version, registry, all, since: now, until });
         self.caches.snapshots.put(workspace.clone(), snapshot.clone());
         Ok(snapshot)
     }

@@ -4,7 +4,7 @@
 //! decision's checks commit together or not at all.
 
 use crate::{
-    Answer, Caller, Engine, bodies, keys, measure,
+    Answer, Caller, Engine, Stream, bodies, keys, measure,
     ports::{Condition, Fault, Item, Key, NotCommitted, Query, Write},
     records::{HeadRecord, HeadView, Lease, OnceRecord, OutboxRecord, RegisteredWait},
     refused,
@@ -33,9 +33,6 @@ const LOOKS_MAX: u32 = 8;
 /// Tries of one command against others that commit in between: enough for a cancel to be heard among the commits of a
 /// worker that is busy, and pauses drawn at random in between.
 const COMMIT_TRIES_MAX: u32 = 64;
-
-/// How long the index of sealed traces is kept: 90 days.
-const SEALED_SECONDS: i64 = 90 * 86_400;
 
 /// A loaded execution.
 #[derive(Clone)]
@@ -68,6 +65,11 @@ impl Loaded {
             title,
             usage_seen: HashMap::new(),
         }
+    }
+
+    /// What the engine's own events are stamped with.
+    pub(crate) fn stamp(&self, at: Timestamp) -> Stamp {
+        Stamp::new(at, system(), self.traceparent.clone())
     }
 }
 
@@ -172,9 +174,13 @@ impl Engine {
         once: Option<Write>,
     ) -> Result<(), CommitError> {
         let (workspace, id) = (state.workspace.clone(), state.id.clone());
+        let stream = Stream::Trace(id.clone());
         let fault = |fault| CommitError::Fault(fault);
         let usage = self.usage_writes(&loaded.state, &events, &loaded.usage_seen).await?;
         let mut chain = loaded.chain.clone();
+        // For whom: every event of an execution says it.
+        let subject = || state.intent.as_ref().and_then(|intent| intent.on_behalf_of.clone());
+        let stamp = &Stamp { subject: stamp.subject.clone().or_else(subject), ..stamp.clone() };
         let entries = trace::append(&mut chain, stamp, events)
             .map_err(|error| CommitError::Fault(Fault::Corrupt(error.to_string())))?;
         let touched = state.take_touched();
@@ -201,17 +207,25 @@ impl Engine {
         {
             let record = OutboxRecord {
                 workspace: workspace.clone(),
-                execution: id.clone(),
+                stream: stream.clone(),
                 from_seq: first.seq,
                 to_seq: last.seq,
                 at: stamp.at,
             };
             let item = bodies::item(1, &record).map_err(fault)?;
             writes.push(Write::Put {
-                key: keys::outbox(&workspace, &id, first.seq),
+                key: keys::outbox(&workspace, &stream, first.seq),
                 item,
                 condition: Condition::NotExists,
             });
+        }
+        // What is to be exported: an export follows a trace until it ends; what comes later says so itself.
+        if let Some(first) = entries.first()
+            && (loaded.version == 0 || before.status.ended())
+        {
+            let item = Item { version: 1, ..Item::default() };
+            let key = keys::unexported(&workspace, &stream, first.seq);
+            writes.push(Write::Put { key, item, condition: Condition::Any });
         }
         let tier = |state: &Execution| state.ruling.as_ref().map(|ruling| ruling.risk_tier);
         if loaded.version == 0 || before.status != state.status || tier(before) != tier(&state) {
@@ -228,13 +242,6 @@ impl Engine {
             } else {
                 Write::Delete { key, condition: Condition::Any }
             });
-            if !open {
-                // What the hour's export takes.
-                let key = keys::sealed(&workspace, &id, stamp.at);
-                let mut item = bodies::item(1, &chain.seq).map_err(fault)?;
-                item.expires_at = Some(stamp.at.ms() / 1_000 + SEALED_SECONDS);
-                writes.push(Write::Put { key, item, condition: Condition::Any });
-            }
         }
         let record = HeadView {
             execution: &state,
@@ -353,7 +360,7 @@ impl Engine {
             }
             let (state, events) = transition.into_parts();
             let response = answer(&state, now)?;
-            let stamp = Stamp { at: now, actor: caller.actor.clone(), traceparent: caller.traceparent.clone() };
+            let stamp = caller.stamp(now);
             let write = once.as_ref().map(|once| self.once_write(once, &response)).transpose()?;
             let before = Before::of(&mut loaded);
             loaded.drives += u32::from(before.reopened(&state));

@@ -1,13 +1,6 @@
 //! controlPlane.plan.compile, and the state machine's Compile task. An already compiled plan is returned as it is.
 
-use crate::{
-    Answer, Caller, Engine,
-    commit::{CommitError, system},
-    keys,
-    ports::Write,
-    records::DraftRecord,
-    refused, vault,
-};
+use crate::{Answer, Caller, Engine, commit::CommitError, keys, ports::Write, records::DraftRecord, refused, vault};
 use contracts::{
     Code, Digest, ExecutionId, Issue, Problem, WorkspaceId,
     command::{CompilePlan, PlanCompiledAnswer},
@@ -22,7 +15,6 @@ use cs_core::{
     },
     plan::{self, ParsedDraft, Rejected},
     seal::Secrets,
-    trace::Stamp,
 };
 use serde::Serialize;
 use std::sync::Arc;
@@ -132,7 +124,7 @@ impl Engine {
         transition.apply(command).map_err(refused)?;
         let (state, events) = transition.into_parts();
         let answer = compiled(&state);
-        let stamp = Stamp { at: now, actor: caller.actor.clone(), traceparent: caller.traceparent.clone() };
+        let stamp = caller.stamp(now);
         let write = match (&once, &answer) {
             (Some(once), Ok(answer)) => Some(self.once_write(once, answer)?),
             _ => None,
@@ -172,7 +164,7 @@ impl Engine {
             let mut transition = Transition::begin(&loaded.state, now);
             transition.apply(command).map_err(refused)?;
             let (state, events) = transition.into_parts();
-            let stamp = Stamp { at: now, actor: system(), traceparent: loaded.traceparent.clone() };
+            let stamp = loaded.stamp(now);
             match self.commit(&mut loaded, state, events, &stamp, write.into_iter().collect(), None).await {
                 Ok(()) => return Ok(loaded.state.plan_facts.is_some()),
                 Err(CommitError::Fault(fault)) => return Err(fault.into()),

@@ -84,7 +84,7 @@ impl Engine {
             if dry || loaded.state.status != Status::Verified || self.stands(&loaded).await? {
                 return Ok(());
             }
-            self.verify_once(&mut loaded, &caller.actor, caller.traceparent.clone(), None).await?;
+            self.verify_once(&mut loaded, Some(caller), None).await?;
         }
         Err(crate::busy())
     }
@@ -276,7 +276,8 @@ impl Engine {
             let before = Before::of(&mut loaded);
             let answer = steered(&state, now)?;
             let actor = Actor { kind: ActorKind::Tool, id: claims.op.clone() };
-            let stamp = Stamp { at: now, actor, traceparent: loaded.traceparent.clone() };
+            let stamp =
+                Stamp { channel: Some("warrant".into()), ..Stamp::new(now, actor, loaded.traceparent.clone()) };
             match self.commit(&mut loaded, state, events, &stamp, writes, None).await {
                 Ok(()) => {
                     self.wake(&loaded, before).await;

@@ -1,6 +1,6 @@
 //! Where everything is stored. Every key but those of API keys begins with its workspace (INVARIANT tenant-walls).
 
-use crate::ports::Key;
+use crate::{Stream, ports::Key};
 use contracts::{Digest, ExecutionId, StepId, Timestamp, WorkspaceId, event::Actor};
 
 /// Shards of a day's listing.
@@ -104,25 +104,65 @@ pub fn outbox_partition(shard: u8) -> String {
     format!("outbox#{shard}")
 }
 /// The stage events of one commit.
-pub fn outbox(workspace: &WorkspaceId, id: &ExecutionId, seq: u64) -> Key {
-    key(outbox_partition(shard(id.as_str(), WORK_SHARDS)), format!("{workspace}#{id}#{seq:010}"))
+pub fn outbox(workspace: &WorkspaceId, stream: &Stream, seq: u64) -> Key {
+    let (partition, prefix) = outbox_of(workspace, stream);
+    key(partition, format!("{prefix}{seq:010}"))
 }
-/// Prefix of one execution's in the outbox, and its partition.
-pub fn outbox_of(workspace: &WorkspaceId, id: &ExecutionId) -> (String, String) {
-    (outbox_partition(shard(id.as_str(), WORK_SHARDS)), format!("{workspace}#{id}#"))
+/// Partition and prefix of one stream's in the outbox.
+pub fn outbox_of(workspace: &WorkspaceId, stream: &Stream) -> (String, String) {
+    (outbox_partition(stream_shard(workspace, stream)), format!("{workspace}#{stream}#"))
 }
 
-/// Partition of the traces sealed in an hour: `hour` is hours since 1970.
-pub fn sealed_partition(hour: i64, shard: u8) -> String {
-    format!("sealed#{hour}#{shard}")
+/// Partition of a stream of events.
+pub fn stream(workspace: &WorkspaceId, stream: &Stream) -> String {
+    match stream {
+        Stream::Log => journal_head(workspace).partition,
+        Stream::Trace(id) => execution(workspace, id),
+    }
 }
-/// A trace among those.
-pub fn sealed(workspace: &WorkspaceId, id: &ExecutionId, at: Timestamp) -> Key {
-    key(sealed_partition(at.ms().div_euclid(HOUR_MS), shard(id.as_str(), WORK_SHARDS)), format!("{workspace}#{id}"))
+/// One event of a stream.
+pub fn stream_event(workspace: &WorkspaceId, stream: &Stream, seq: u64) -> Key {
+    match stream {
+        Stream::Log => journal(workspace, seq),
+        Stream::Trace(id) => event(workspace, id, seq),
+    }
 }
-/// The hour up to which everything is exported.
+/// Workspace and stream of a sort key that begins with both.
+pub fn stream_owner(sort: &str) -> Option<(WorkspaceId, Stream)> {
+    let mut words = sort.split('#');
+    Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?))
+}
+fn stream_shard(workspace: &WorkspaceId, stream: &Stream) -> u8 {
+    match stream {
+        Stream::Log => shard(workspace.as_str(), WORK_SHARDS),
+        Stream::Trace(id) => shard(id.as_str(), WORK_SHARDS),
+    }
+}
+
+/// Partition of streams of which something is not exported.
+pub fn unexported_partition(shard: u8) -> String {
+    format!("export#{shard}")
+}
+/// A stream among those, and from which event on.
+pub fn unexported(workspace: &WorkspaceId, stream: &Stream, from: u64) -> Key {
+    let (partition, prefix) = unexported_of(workspace, stream);
+    key(partition, format!("{prefix}{from:010}"))
+}
+/// Partition and prefix of one stream among those.
+pub fn unexported_of(workspace: &WorkspaceId, stream: &Stream) -> (String, String) {
+    (unexported_partition(stream_shard(workspace, stream)), format!("{workspace}#{stream}#"))
+}
+/// From which event on, of such a sort key.
+pub fn unexported_from(sort: &str) -> Option<u64> {
+    sort.rsplit_once('#')?.1.parse().ok().filter(|from| *from > 0)
+}
+/// The hour in which the last export ran to its end.
 pub fn exported() -> Key {
     key("export".into(), "hour")
+}
+/// How far the exports of a workspace are.
+pub fn export_progress(workspace: &WorkspaceId) -> Key {
+    key("export".into(), format!("ws#{workspace}"))
 }
 
 /// A command's idempotency record; the parts are hashed with their lengths, so that no two collide.

@@ -7,16 +7,21 @@
 //! transaction, so that an event is chained once.
 
 use crate::{
-    Answer, Caller, Engine, bodies, keys,
+    Answer, Caller, Engine, Stream, bodies, keys,
     ports::{Condition, Fault, Item, NotCommitted, Query, Write},
+    query::entry,
+    records::OutboxRecord,
+    skills::page,
 };
 use contracts::{
-    Timestamp, WorkspaceId,
+    Code, Digest, Issue, Problem, Timestamp, WorkspaceId,
     event::{Actor, Event},
     limits::LOG_CHAINED_AT_ONCE_MAX,
+    query::{GetWorkspaceLog, TraceHead, WorkspaceLog},
 };
-use cs_core::trace::{self, Stamp};
+use cs_core::trace::{self, Broken, Stamp, Verifier};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// Transactions that one chaining tries, its own and those that somebody else was faster with.
@@ -28,11 +33,26 @@ const CHAIN_TRIES_MAX: u32 = 200;
 struct InboxRecord {
     at: Timestamp,
     actor: Actor,
-    /// How the actor was authenticated.
-    channel: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    subject: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    channel: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     traceparent: Option<String>,
     event: Event,
+}
+
+impl InboxRecord {
+    fn new(stamp: Stamp, event: Event) -> Self {
+        let Stamp { at, actor, key_id, subject, channel, traceparent } = stamp;
+        Self { at, actor, key_id, subject, channel, traceparent, event }
+    }
+    fn into_parts(self) -> (Stamp, Event) {
+        let Self { at, actor, key_id, subject, channel, traceparent, event } = self;
+        (Stamp { at, actor, key_id, subject, channel, traceparent }, event)
+    }
 }
 
 impl Engine {
@@ -42,11 +62,28 @@ impl Engine {
         &self,
         caller: &Caller,
         events: Vec<Event>,
+        writes: Vec<Write>,
+        registry_changes: bool,
+    ) -> Answer<bool> {
+        let stamp = caller.stamp(self.now());
+        self.journal_stamped(&caller.workspace, &stamp, events, writes, registry_changes).await
+    }
+
+    /// What the deployment does on its own authority is stamped with.
+    pub(crate) fn deployment_stamp(&self) -> Stamp {
+        Stamp { channel: Some("deployment".into()), ..Stamp::new(self.now(), crate::commit::system(), None) }
+    }
+
+    /// [`Engine::journal`], whoever it is that changes.
+    pub(crate) async fn journal_stamped(
+        &self,
+        workspace: &WorkspaceId,
+        stamp: &Stamp,
+        events: Vec<Event>,
         mut writes: Vec<Write>,
         registry_changes: bool,
     ) -> Answer<bool> {
-        let workspace = &caller.workspace;
-        writes.extend(self.inbox_writes(caller, events)?);
+        writes.extend(self.inbox_writes(workspace, stamp, events)?);
         if registry_changes {
             writes.push(self.registry_changed(workspace)?);
         }
@@ -64,21 +101,20 @@ impl Engine {
     }
 
     /// Puts events into the inbox of the workspace log: for a transaction of one's own. [`Engine::chain_log`] afterwards.
-    pub(crate) fn inbox_writes(&self, caller: &Caller, events: Vec<Event>) -> Result<Vec<Write>, Fault> {
-        let (workspace, at) = (&caller.workspace, self.now());
+    pub(crate) fn inbox_writes(
+        &self,
+        workspace: &WorkspaceId,
+        stamp: &Stamp,
+        events: Vec<Event>,
+    ) -> Result<Vec<Write>, Fault> {
+        let at = stamp.at;
         let commit: String = self.ports.ids.id().iter().map(|byte| format!("{byte:02x}")).collect();
         let put = |key, item| Write::Put { key, item, condition: Condition::NotExists };
         let mut writes =
             vec![put(keys::inbox_waiting(workspace, at, &commit), Item { version: 1, ..Item::default() })];
         for (index, event) in events.into_iter().enumerate() {
-            let record = InboxRecord {
-                at,
-                actor: caller.actor.clone(),
-                channel: caller.channel.clone(),
-                traceparent: caller.traceparent.clone(),
-                event,
-            };
-            writes.push(put(keys::inbox(workspace, at, &commit, index), bodies::item(1, &record)?));
+            let record = bodies::item(1, &InboxRecord::new(stamp.clone(), event))?;
+            writes.push(put(keys::inbox(workspace, at, &commit, index), record));
         }
         Ok(writes)
     }
@@ -117,13 +153,14 @@ impl Engine {
             Some(item) => bodies::decode(&head_key, &item.body)?,
             None => trace::Head::default(),
         };
-        let mut writes = Vec::new();
+        let (mut writes, mut first) = (Vec::new(), None);
         let mut commits = BTreeSet::new();
         for (key, item) in &items {
             let record: InboxRecord = bodies::decode(key, &item.body)?;
-            let stamp = Stamp { at: record.at, actor: record.actor, traceparent: record.traceparent };
-            let entries = trace::append(&mut head, &stamp, vec![record.event]);
+            let (stamp, event) = record.into_parts();
+            let entries = trace::append(&mut head, &stamp, vec![event]);
             for entry in entries.map_err(|error| Fault::Corrupt(error.to_string()))? {
+                first = first.or(Some(entry.seq));
                 let (key, item) = (keys::journal(workspace, entry.seq), bodies::item(1, &entry)?);
                 writes.push(Write::Put { key, item, condition: Condition::NotExists });
             }
@@ -134,6 +171,18 @@ impl Engine {
             // Of the last commit there may be more.
             commits.pop_last();
         }
+        let stream = Stream::Log;
+        if let Some(first) = first {
+            let item = Item { version: 1, ..Item::default() };
+            let key = keys::unexported(workspace, &stream, first);
+            writes.push(Write::Put { key, item, condition: Condition::Any });
+            if self.config.stage_events {
+                let (to_seq, at) = (head.seq, self.now());
+                let record = OutboxRecord { workspace: workspace.clone(), stream, from_seq: first, to_seq, at };
+                let key = keys::outbox(workspace, &Stream::Log, first);
+                writes.push(Write::Put { key, item: bodies::item(1, &record)?, condition: Condition::NotExists });
+            }
+        }
         let done = commits.iter().map(|commit| Write::Delete {
             key: keys::inbox_waiting_of(workspace, commit),
             condition: Condition::Any,
@@ -142,7 +191,10 @@ impl Engine {
         let condition = if version == 0 { Condition::NotExists } else { Condition::VersionIs(version) };
         writes.push(Write::Put { key: head_key, item: bodies::item(version + 1, &head)?, condition });
         match self.ports.table.transact(writes).await {
-            Ok(()) => Ok(Some(items.len() as u64)),
+            Ok(()) => {
+                self.ports.notifier.logged(workspace);
+                Ok(Some(items.len() as u64))
+            }
             Err(NotCommitted::Condition(_)) => Ok(None),
             Err(NotCommitted::Fault(fault)) => Err(fault),
         }
@@ -169,10 +221,74 @@ impl Engine {
     }
 
     /// The workspace log, as stored.
-    pub async fn workspace_trace(&self, workspace: &WorkspaceId) -> Result<Vec<serde_json::Value>, Fault> {
+    pub async fn workspace_trace(&self, workspace: &WorkspaceId) -> Result<Vec<Value>, Fault> {
         self.chain_log(workspace).await?;
         let partition = keys::journal_head(workspace).partition;
         let items = self.ports.table.query(&Query::prefix(partition, keys::EVENT, usize::MAX)).await?;
         items.iter().map(|(key, item)| bodies::decode(key, &item.body)).collect()
+    }
+
+    /// controlPlane.workspace.log: a page of the log. It changes nothing (INVARIANT get-never-mutates): what waits to be
+    /// chained is counted, not chained.
+    pub async fn workspace_log(&self, caller: &Caller, request: GetWorkspaceLog) -> Answer<WorkspaceLog> {
+        caller.require("control-plane.audit")?;
+        let limit = page(request.limit)?;
+        let from = match request.cursor.as_deref().map(str::parse::<u64>) {
+            None => 1,
+            Some(Ok(seq)) if seq > 0 => seq,
+            Some(Ok(_) | Err(_)) => {
+                let problem = Problem::new(Code::ValidationFailed, "the cursor is not one that was given out");
+                return Err(problem.issue(Issue::new("/cursor", "take `next` as it was given")));
+            }
+        };
+        let workspace = &caller.workspace;
+        let head_key = keys::journal_head(workspace);
+        let inbox = Query::prefix(keys::inbox_partition(workspace), keys::INBOX, LOG_CHAINED_AT_ONCE_MAX);
+        let waiting = self.ports.table.query(&inbox).await?.len() as u32;
+        let head: trace::Head = match self.ports.table.get(&head_key).await? {
+            Some(item) => bodies::decode(&head_key, &item.body)?,
+            None => trace::Head::default(),
+        };
+        // With the entry before the page, which the page's first must follow; up to the head that was read.
+        let query = Query {
+            partition: head_key.partition,
+            from: keys::journal(workspace, from.saturating_sub(1)).sort,
+            to: keys::journal(workspace, head.seq + 1).sort,
+            limit: limit + 1,
+            reverse: false,
+        };
+        let mut entries: Vec<Value> = Vec::new();
+        for (_, item) in self.ports.table.query(&query).await? {
+            // An entry that cannot be read is shown as such: verification names it.
+            let shown = || Value::String(String::from_utf8_lossy(&item.body).into_owned());
+            entries.push(serde_json::from_slice(&item.body).unwrap_or_else(|_| shown()));
+        }
+        let before = if from > 1 && !entries.is_empty() { Some(entries.remove(0)) } else { None };
+        entries.truncate(limit);
+        let last = from + entries.len() as u64 - 1;
+        let problem = self.check_page(from, before.as_ref(), &entries, &head).err().map(|why| why.to_string());
+        Ok(WorkspaceLog {
+            entries: entries.into_iter().map(entry).collect(),
+            verified: problem.is_none(),
+            problem,
+            waiting,
+            next: (last < head.seq).then(|| (last + 1).to_string()),
+            head: TraceHead { seq: head.seq, hash: head.hash, sealed: false },
+        })
+    }
+
+    // The entries follow one another and the one before; the last of all is the head.
+    fn check_page(
+        &self,
+        from: u64,
+        before: Option<&Value>,
+        entries: &[Value],
+        head: &trace::Head,
+    ) -> Result<(), Broken> {
+        let hash = before.and_then(|entry| entry.get("hash")?.as_str()?.parse().ok());
+        let behind = trace::Head { seq: from - 1, hash: hash.unwrap_or_else(Digest::zero) };
+        let mut verifier = Verifier::behind(behind);
+        entries.iter().try_for_each(|entry| verifier.push(entry))?;
+        if from + entries.len() as u64 > head.seq { verifier.finish(head) } else { Ok(()) }
     }
 }

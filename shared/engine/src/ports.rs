@@ -244,6 +244,8 @@ pub trait Orchestrator: Send + Sync {
 pub trait Notifier: Send + Sync {
     /// Stage events wait in the outbox. `idle`: nothing of the execution moves on its own any more.
     fn committed(&self, workspace: &WorkspaceId, execution: &ExecutionId, idle: bool);
+    /// Events of a workspace's log wait in the outbox.
+    fn logged(&self, _workspace: &WorkspaceId) {}
     /// Returns when the execution may have become idle, or after `ms` milliseconds.
     async fn idle(&self, execution: &ExecutionId, ms: u64);
 }
@@ -251,7 +253,7 @@ pub trait Notifier: Send + Sync {
 /// Where stage events go: a queue, or a subscriber.
 #[async_trait]
 pub trait Publisher: Send + Sync {
-    /// Publishes events of one execution in their order. Says how many, from the first, are out, and why not all.
+    /// Publishes events of one stream in their order. Says how many, from the first, are out, and why not all.
     async fn publish(&self, workspace: &WorkspaceId, events: &[CloudEvent]) -> (usize, Result<(), Fault>);
 }
 

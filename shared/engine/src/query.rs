@@ -279,11 +279,7 @@ impl Engine {
             execution_id: loaded.state.id.clone(),
             run_id: run_of(&loaded.state),
             entries: entries.into_iter().map(entry).collect(),
-            head: TraceHead {
-                seq: loaded.chain.seq,
-                hash: loaded.chain.hash.clone(),
-                sealed: loaded.state.status.ended(),
-            },
+            head: TraceHead { seq: loaded.chain.seq, hash: loaded.chain.hash.clone(), sealed: loaded.state.sealed() },
             payloads,
             seals,
         })
@@ -368,7 +364,7 @@ fn sort_moment(sort: &str) -> Option<Timestamp> {
     sort.get(..13)?.parse().ok().map(Timestamp::from_ms)
 }
 
-fn entry(event: Value) -> TraceEntry {
+pub(crate) fn entry(event: Value) -> TraceEntry {
     let text = |key: &str| event.get(key).and_then(Value::as_str).unwrap_or_default();
     let kind = text("type").to_owned();
     let words: Vec<&str> = kind.trim_start_matches("controlPlane.").split('.').collect();
@@ -384,6 +380,9 @@ fn entry(event: Value) -> TraceEntry {
         stage: stage.to_owned(),
         status: words.last().copied().unwrap_or_default().to_owned(),
         actor_id: event.pointer("/actor/id").and_then(Value::as_str).map(str::to_owned),
+        key_id: event.get("keyId").and_then(Value::as_str).map(str::to_owned),
+        subject: event.get("subject").and_then(Value::as_str).map(str::to_owned),
+        channel: event.get("channel").and_then(Value::as_str).map(str::to_owned),
         metadata: event.get("data").cloned().unwrap_or_default(),
         prev: text("prev").parse().unwrap_or_else(|_| zero()),
         hash: text("hash").parse().unwrap_or_else(|_| zero()),

@@ -1,7 +1,8 @@
 //! The bodies of stored items.
 
+use crate::Stream;
 use contracts::{
-    Digest, ExecutionId, StepId, Timestamp, WorkspaceId,
+    Digest, StepId, Timestamp, WorkspaceId,
     command::PlaybookCall,
     event::{Actor, Metadata, SubmitMode},
 };
@@ -100,12 +101,12 @@ pub struct DraftRecord {
     pub draft: ParsedDraft,
 }
 
-/// What is not yet sent of one commit.
+/// What is not yet sent of one commit of a stream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OutboxRecord {
     pub workspace: WorkspaceId,
-    pub execution: ExecutionId,
+    pub stream: Stream,
     pub from_seq: u64,
     pub to_seq: u64,
     /// When it was committed.

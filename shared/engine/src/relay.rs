@@ -1,7 +1,7 @@
-//! Stage events: the outbox's way out. At least once, in order per execution; the same event has the same id.
+//! Stage events: the outbox's way out. At least once, in order per stream; the same event has the same id.
 
 use crate::{
-    Answer, Engine, bodies,
+    Answer, Engine, Stream, bodies,
     call::webhook_signature,
     keys,
     ports::{Condition, Fault, Publisher, Query, Write},
@@ -14,23 +14,27 @@ use contracts::{
 };
 use std::collections::BTreeSet;
 
-/// Commits of one execution that are sent at once.
+/// Commits of one stream that are sent at once.
 const OUTBOX_MAX: usize = TRANSACT_ITEMS_MAX;
 /// Open executions, or outbox items, read at once.
 pub(crate) const PAGE: usize = 500;
 
 /// A trace entry as published (CloudEvents 1.0).
-pub fn cloud_event(workspace: &WorkspaceId, execution: &ExecutionId, entry: Entry) -> CloudEvent {
+pub fn cloud_event(workspace: &WorkspaceId, stream: &Stream, entry: Entry) -> CloudEvent {
     CloudEvent {
         specversion: "1.0".into(),
         id: entry.hash,
         source: format!("countersign/{workspace}"),
-        subject: execution.to_string(),
+        subject: stream.to_string(),
         event: entry.event,
         time: entry.at,
         datacontenttype: "application/json".into(),
         sequence: entry.seq,
         actor: entry.actor.id,
+        actorkind: Some(entry.actor.kind),
+        keyid: entry.key_id,
+        onbehalfof: entry.subject,
+        channel: entry.channel,
         traceparent: entry.traceparent,
         extensions: Default::default(),
     }
@@ -47,18 +51,18 @@ pub fn webhook_headers(secret: &str, id: &str, at: Timestamp, body: &[u8]) -> Op
 }
 
 impl Engine {
-    /// Executions with stage events in the outbox.
-    pub async fn outbox(&self) -> Result<BTreeSet<(WorkspaceId, ExecutionId)>, Fault> {
-        self.owners(keys::outbox_partition).await
+    /// Streams with events in the outbox.
+    pub async fn outbox(&self) -> Result<BTreeSet<(WorkspaceId, Stream)>, Fault> {
+        self.owners(keys::outbox_partition, keys::stream_owner).await
     }
 
-    /// What of one execution waits in the outbox: the events in order, and what [`Engine::sent`] removes.
+    /// What of one stream waits in the outbox: the events in order, and what [`Engine::sent`] removes.
     pub async fn unsent(
         &self,
         workspace: &WorkspaceId,
-        id: &ExecutionId,
+        stream: &Stream,
     ) -> Result<(Vec<CloudEvent>, Vec<OutboxRecord>), Fault> {
-        let (partition, prefix) = keys::outbox_of(workspace, id);
+        let (partition, prefix) = keys::outbox_of(workspace, stream);
         let items = self.ports.table.query(&Query::prefix(partition, &prefix, OUTBOX_MAX)).await?;
         let records: Vec<OutboxRecord> =
             items.iter().map(|(key, item)| bodies::decode(key, &item.body)).collect::<Result<_, _>>()?;
@@ -66,28 +70,28 @@ impl Engine {
             return Ok((vec![], vec![]));
         };
         let query = Query {
-            partition: keys::execution(workspace, id),
-            from: keys::event(workspace, id, first.from_seq).sort,
-            to: keys::event(workspace, id, last.to_seq + 1).sort,
+            partition: keys::stream(workspace, stream),
+            from: keys::stream_event(workspace, stream, first.from_seq).sort,
+            to: keys::stream_event(workspace, stream, last.to_seq + 1).sort,
             limit: usize::MAX,
             reverse: false,
         };
         let mut events = Vec::new();
         for (key, item) in self.ports.table.query(&query).await? {
             let entry: Entry = bodies::decode(&key, &item.body)?;
-            events.push(cloud_event(workspace, id, entry));
+            events.push(cloud_event(workspace, stream, entry));
         }
         Ok((events, records))
     }
 
-    /// Publishes what of one execution waits in the outbox. Gives what is out, for [`Engine::sent`], and why not all.
+    /// Publishes what of one stream waits in the outbox. Gives what is out, for [`Engine::sent`], and why not all.
     pub async fn publish(
         &self,
         workspace: &WorkspaceId,
-        id: &ExecutionId,
+        stream: &Stream,
         publisher: &dyn Publisher,
     ) -> (Vec<OutboxRecord>, Result<(), Fault>) {
-        let (events, mut records) = match self.unsent(workspace, id).await {
+        let (events, mut records) = match self.unsent(workspace, stream).await {
             Ok(unsent) => unsent,
             Err(fault) => return (Vec::new(), Err(fault)),
         };
@@ -102,7 +106,7 @@ impl Engine {
     pub async fn sent(&self, records: &[OutboxRecord]) -> Answer<()> {
         for chunk in records.chunks(TRANSACT_ITEMS_MAX) {
             let delete = |record: &OutboxRecord| Write::Delete {
-                key: keys::outbox(&record.workspace, &record.execution, record.from_seq),
+                key: keys::outbox(&record.workspace, &record.stream, record.from_seq),
                 condition: Condition::Any,
             };
             self.ports.table.transact(chunk.iter().map(delete).collect()).await.map_err(|error| match error {
@@ -115,7 +119,7 @@ impl Engine {
 
     /// Executions that have not ended: what a restart and [`Engine::sweep`] drive again.
     pub async fn open_executions(&self) -> Result<BTreeSet<(WorkspaceId, ExecutionId)>, Fault> {
-        self.owners(keys::open_partition).await
+        self.owners(keys::open_partition, keys::owner).await
     }
 
     /// So many of one workspace's executions that have not ended: work that does not grow with other tenants'.
@@ -134,13 +138,17 @@ impl Engine {
     }
 
     // By their keys: what cannot be read hides nothing else.
-    async fn owners(&self, partition: fn(u8) -> String) -> Result<BTreeSet<(WorkspaceId, ExecutionId)>, Fault> {
+    async fn owners<T: Ord>(
+        &self,
+        partition: fn(u8) -> String,
+        owner: fn(&str) -> Option<T>,
+    ) -> Result<BTreeSet<T>, Fault> {
         let mut found = BTreeSet::new();
         for shard in 0..keys::WORK_SHARDS {
             let mut next = Some(Query::prefix(partition(shard), "", PAGE));
             while let Some(query) = next {
                 let items = self.ports.table.query(&query).await?;
-                found.extend(items.iter().filter_map(|(key, _)| keys::owner(&key.sort)));
+                found.extend(items.iter().filter_map(|(key, _)| owner(&key.sort)));
                 next = query.behind(&items);
             }
         }

@@ -108,7 +108,7 @@ impl Engine {
         let (state, events) = transition.into_parts();
         let response =
             IntentSubmitted { execution_id: id.clone(), intent_id, status: status(&state), received_at: now };
-        let stamp = Stamp { at: now, actor: caller.actor.clone(), traceparent };
+        let stamp = Stamp { traceparent, ..caller.stamp(now) };
         let write = once.as_ref().map(|once| self.once_write(once, &response)).transpose()?;
         match self.commit(&mut loaded, state, events, &stamp, writes, write).await {
             Ok(()) => {}

@@ -2,7 +2,7 @@
 //! a new drive; stage events that were not sent are published.
 
 use crate::{
-    Answer, Engine, bodies, keys,
+    Answer, Engine, Stream, bodies, keys,
     ports::{Fault, Item, Key, Publisher, Query},
     records::{HeadRecord, OutboxRecord},
     relay::PAGE,
@@ -24,7 +24,7 @@ pub struct Swept {
     pub open: u64,
     /// Of those, driven again.
     pub driven: u64,
-    /// Executions whose stage events were published.
+    /// Streams whose events were published.
     pub published: u64,
     /// Age of the oldest stage event that still waits, in milliseconds.
     pub outbox_age_ms: i64,
@@ -118,11 +118,11 @@ impl Engine {
         swept: &mut Swept,
     ) {
         let now = self.now();
-        let mut oldest: BTreeMap<(WorkspaceId, ExecutionId), Timestamp> = BTreeMap::new();
+        let mut oldest: BTreeMap<(WorkspaceId, Stream), Timestamp> = BTreeMap::new();
         for (key, item) in items {
             match bodies::decode::<OutboxRecord>(key, &item.body) {
                 Ok(record) if record.at.plus_ms(GRACE_MS) <= now => {
-                    let at = oldest.entry((record.workspace, record.execution)).or_insert(record.at);
+                    let at = oldest.entry((record.workspace, record.stream)).or_insert(record.at);
                     *at = record.at.min(*at);
                 }
                 Ok(_) => {}
@@ -132,20 +132,20 @@ impl Engine {
                 }
             }
         }
-        for ((workspace, id), at) in oldest {
+        for ((workspace, stream), at) in oldest {
             if self.now() >= until {
                 swept.cut = true;
                 swept.outbox_age_ms = swept.outbox_age_ms.max(now.ms() - at.ms());
                 continue;
             }
-            let (records, outcome) = self.publish(&workspace, &id, publisher).await;
+            let (records, outcome) = self.publish(&workspace, &stream, publisher).await;
             if self.sent(&records).await.is_err() {
-                tracing::warn!(execution_id = %id, "sent stage events stay in the outbox; they will be sent again");
+                tracing::warn!(%stream, "sent stage events stay in the outbox; they will be sent again");
             }
             match outcome {
                 Ok(()) => swept.published += 1,
                 Err(fault) => {
-                    tracing::warn!(execution_id = %id, %fault, "stage events wait");
+                    tracing::warn!(%stream, %fault, "stage events wait");
                     swept.outbox_age_ms = swept.outbox_age_ms.max(now.ms() - at.ms());
                 }
             }

@@ -3,7 +3,7 @@
 
 use crate::{
     Answer, Caller, Engine, Governance,
-    commit::{CommitError, Loaded, system},
+    commit::{CommitError, Loaded},
     keys,
     ports::Write,
     records::IntentRecord,
@@ -24,7 +24,6 @@ use cs_core::{
         Execution, Ruling, Status,
         decide::{Command, Transition},
     },
-    trace::Stamp,
 };
 use policy::{Facts, PlanVerdict};
 use std::collections::BTreeSet;
@@ -47,8 +46,7 @@ impl Engine {
             if let Some(answer) = self.current_verdict(&loaded, request.policy_version.as_deref()).await? {
                 return Ok(answer);
             }
-            let answer =
-                self.verify_once(&mut loaded, &caller.actor, caller.traceparent.clone(), once.as_ref()).await?;
+            let answer = self.verify_once(&mut loaded, Some(caller), once.as_ref()).await?;
             if let Some((verdict, at)) = answer {
                 return Ok(to_answer(&loaded.state, &verdict, at));
             }
@@ -92,7 +90,7 @@ impl Engine {
             if loaded.state.status != Status::Compiled {
                 return Ok(runs(loaded.state.status));
             }
-            if self.verify_once(&mut loaded, &system(), None, None).await?.is_some() {
+            if self.verify_once(&mut loaded, None, None).await?.is_some() {
                 return Ok(runs(loaded.state.status));
             }
         }
@@ -102,8 +100,7 @@ impl Engine {
     pub(crate) async fn verify_once(
         &self,
         loaded: &mut Loaded,
-        actor: &Actor,
-        traceparent: Option<String>,
+        caller: Option<&Caller>,
         once: Option<&crate::commit::Once>,
     ) -> Answer<Option<(PlanVerdict, Timestamp)>> {
         let (verdict, command, writes) = self.judge(loaded).await?;
@@ -111,8 +108,7 @@ impl Engine {
         let mut transition = Transition::begin(&loaded.state, now);
         transition.apply(command).map_err(refused)?;
         let (state, events) = transition.into_parts();
-        let traceparent = traceparent.or_else(|| loaded.traceparent.clone());
-        let stamp = Stamp { at: now, actor: actor.clone(), traceparent };
+        let stamp = caller.map_or_else(|| loaded.stamp(now), |caller| caller.stamp(now));
         let once = once.map(|once| self.once_write(once, &to_answer(&loaded.state, &verdict, now))).transpose()?;
         match self.commit(loaded, state, events, &stamp, writes, once).await {
             Ok(()) => Ok(Some((verdict, now))),

@@ -74,7 +74,7 @@ impl Engine {
             let wait_until = now.plus_ms(wait.seconds.max(1) * 1_000);
             loaded.wait = Some(RegisteredWait { token: wait.token.to_owned(), wait_until });
             let state = loaded.state.clone();
-            let stamp = Stamp { at: now, actor: system(), traceparent: None };
+            let stamp = Stamp::new(now, system(), None);
             match self.commit(&mut loaded, state, Vec::new(), &stamp, Vec::new(), None).await {
                 Ok(()) => return Ok(()),
                 Err(CommitError::Fault(fault)) => return Err(fault.into()),

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use contracts::{ExecutionId, WorkspaceId};
-use engine::ports::Notifier;
+use engine::{Stream, ports::Notifier};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError, Weak},
@@ -12,13 +12,13 @@ use tokio::sync::{Notify, mpsc};
 
 /// Tells the relay and the waiting of commits.
 pub struct LocalNotifier {
-    outbox: mpsc::UnboundedSender<(WorkspaceId, ExecutionId)>,
+    outbox: mpsc::UnboundedSender<(WorkspaceId, Stream)>,
     waiting: Mutex<HashMap<ExecutionId, Weak<Notify>>>,
 }
 
 impl LocalNotifier {
     /// A notifier, and the end at which the relay listens.
-    pub fn new() -> (Self, mpsc::UnboundedReceiver<(WorkspaceId, ExecutionId)>) {
+    pub fn new() -> (Self, mpsc::UnboundedReceiver<(WorkspaceId, Stream)>) {
         let (outbox, listener) = mpsc::unbounded_channel();
         (Self { outbox, waiting: Mutex::default() }, listener)
     }
@@ -31,10 +31,14 @@ impl LocalNotifier {
 #[async_trait]
 impl Notifier for LocalNotifier {
     fn committed(&self, workspace: &WorkspaceId, execution: &ExecutionId, idle: bool) {
-        let _ = self.outbox.send((workspace.clone(), execution.clone()));
+        let _ = self.outbox.send((workspace.clone(), Stream::Trace(execution.clone())));
         if idle && let Some(notify) = self.waiting().get(execution).and_then(Weak::upgrade) {
             notify.notify_waiters();
         }
+    }
+
+    fn logged(&self, workspace: &WorkspaceId) {
+        let _ = self.outbox.send((workspace.clone(), Stream::Log));
     }
 
     // Polled once before the caller looks, so that a commit in between is seen.

@@ -1,7 +1,7 @@
-//! Stage events from the outbox to the subscriber: at least once, in order per execution.
+//! Stage events from the outbox to the subscriber: at least once, in order per stream.
 
-use contracts::{ExecutionId, WorkspaceId};
-use engine::{Engine, Webhooks};
+use contracts::WorkspaceId;
+use engine::{Engine, Stream, Webhooks};
 use std::{
     collections::{BTreeSet, VecDeque},
     sync::Weak,
@@ -9,13 +9,13 @@ use std::{
 };
 use tokio::sync::mpsc;
 
-/// Executions looked at together.
+/// Streams looked at together.
 const ROUND_MAX: usize = 1_024;
 /// First wait after a delivery that failed; doubles to the most.
 const BACKOFF_MS: u64 = 500;
 const BACKOFF_MS_MAX: u64 = 60_000;
 
-type Waiting = mpsc::UnboundedReceiver<(WorkspaceId, ExecutionId)>;
+type Waiting = mpsc::UnboundedReceiver<(WorkspaceId, Stream)>;
 
 /// Runs until the engine is gone. `target` is the subscriber's URL.
 pub(crate) async fn run(engine: Weak<Engine>, mut committed: Waiting, target: String) {
@@ -39,17 +39,17 @@ pub(crate) async fn run(engine: Weak<Engine>, mut committed: Waiting, target: St
         while let Ok(next) = committed.try_recv() {
             backlog.push_back(next);
         }
-        let round: BTreeSet<(WorkspaceId, ExecutionId)> = backlog.drain(..backlog.len().min(ROUND_MAX)).collect();
+        let round: BTreeSet<(WorkspaceId, Stream)> = backlog.drain(..backlog.len().min(ROUND_MAX)).collect();
         let Some(engine) = engine.upgrade() else { return };
         let mut failed = Vec::new();
         let mut done = Vec::new();
-        for (workspace, execution) in round {
+        for (workspace, stream) in round {
             // What was sent before a failure is done: the next try goes on behind it.
-            let (sent, outcome) = engine.publish(&workspace, &execution, &Webhooks::to(&engine, &target)).await;
+            let (sent, outcome) = engine.publish(&workspace, &stream, &Webhooks::to(&engine, &target)).await;
             done.extend(sent);
             if let Err(fault) = outcome {
-                tracing::warn!(execution_id = %execution, %fault, "stage events wait for their subscriber");
-                failed.push((workspace, execution));
+                tracing::warn!(%workspace, %stream, %fault, "stage events wait for their subscriber");
+                failed.push((workspace, stream));
             }
         }
         if let Err(problem) = engine.sent(&done).await {

@@ -45,7 +45,7 @@ async fn an_autonomous_execution_of_ten_steps() {
     let id = desk.submit(json!(steps)).await;
     assert_eq!(desk.drive(&id).await, NextStep::Done);
     let (driven_writes, driven_reads) = count();
-    let (sent, outcome) = desk.engine.publish(&desk.agent.workspace, &id, &Queue).await;
+    let (sent, outcome) = desk.engine.publish(&desk.agent.workspace, &id.clone().into(), &Queue).await;
     outcome.unwrap();
     desk.engine.sent(&sent).await.unwrap();
     let (all_writes, all_reads) = count();

@@ -143,11 +143,11 @@ pub fn backtest(rows: &mut Vec<Row>, quick: bool) {
 }
 
 pub fn verify_traces(rows: &mut Vec<Row>, events: usize) {
-    let stamp = Stamp {
-        at: Timestamp::from_ms(1_795_000_000_000),
-        actor: Actor { kind: ActorKind::Service, id: "countersign".into() },
-        traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
-    };
+    let stamp = Stamp::new(
+        Timestamp::from_ms(1_795_000_000_000),
+        Actor { kind: ActorKind::Service, id: "countersign".into() },
+        Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
+    );
     let event = Event::StepCompleted(StepCompleted {
         execution_id: contracts::ExecutionId::from_bytes([1; 16]),
         run_id: contracts::RunId::from_bytes([2; 16]),

@@ -1,6 +1,7 @@
 //! What the integration tests share: a control plane, a workspace of it with its tools, and clients; the scenarios that
 //! run on every control plane; and the contract of every table.
 
+pub mod archive;
 pub mod budget;
 pub mod desk;
 mod governance;

@@ -185,6 +185,17 @@ pub struct Decision {
     pub events: Vec<Event>,
 }
 
+// What the issues say, each thing once.
+fn words(issues: &[Issue]) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
+    for issue in contracts::json::clip_issues(issues.to_vec()) {
+        if !words.contains(&issue.message) {
+            words.push(issue.message);
+        }
+    }
+    words
+}
+
 /// Decides one command.
 pub fn decide(state: &Execution, command: Command, now: Timestamp) -> Result<Decision, Refusal> {
     let mut transition = Transition::begin(state, now);
@@ -426,11 +437,12 @@ impl Transition {
                     drafted_by,
                 }));
             }
-            Err(reasons) => self.emit(Event::PlanRejected(PlanRejected {
+            Err(issues) => self.emit(Event::PlanRejected(PlanRejected {
                 execution_id: self.state.id.clone(),
                 plan_id: None,
                 rejected_at: self.now,
-                reasons: contracts::json::clip_issues(reasons),
+                reasons: words(&issues),
+                issues: contracts::json::clip_issues(issues),
                 risk_tier: None,
                 policy_digest: None,
                 policy_version: None,
@@ -464,7 +476,8 @@ impl Transition {
                     execution_id,
                     plan_id,
                     rejected_at: self.now,
-                    reasons: contracts::json::clip_issues(reasons),
+                    reasons: words(&reasons),
+                    issues: contracts::json::clip_issues(reasons),
                     risk_tier: Some(ruling.risk_tier),
                     policy_digest: Some(ruling.policy_digest),
                     policy_version: Some(ruling.policy_version),

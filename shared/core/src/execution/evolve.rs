@@ -69,7 +69,7 @@ impl Execution {
             }
             Event::PlanRejected(data) => {
                 self.status = Status::Rejected;
-                self.reasons = data.reasons.clone();
+                self.reasons = data.issues.clone();
                 if let (Some(policy_digest), Some(verdict_digest)) = (&data.policy_digest, &data.verdict_digest) {
                     self.ruling = Some(Ruling {
                         verdict: Verdict::Blocked,
@@ -188,6 +188,13 @@ impl Execution {
             | Event::SkillEnabled(_)
             | Event::PolicyActivated(_)
             | Event::GovernanceChanged(_)
+            | Event::WorkspaceCreated(_)
+            | Event::KeyCreated(_)
+            | Event::KeyRevoked(_)
+            | Event::SubscriptionCreated(_)
+            | Event::SubscriptionRemoved(_)
+            | Event::SubscriptionSecretRotated(_)
+            | Event::ToolSecretRotated(_)
             | Event::EvidenceExported(_) => {}
         }
         self.settle_derived();

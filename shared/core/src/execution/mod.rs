@@ -13,6 +13,7 @@ pub mod decide;
 pub mod duty;
 mod evolve;
 pub mod gate;
+mod sealed;
 pub mod step;
 
 use crate::{canonical, plan::Compiled};

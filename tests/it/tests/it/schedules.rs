@@ -5,9 +5,9 @@ use contracts::{WorkspaceId, event::CloudEvent};
 use countersign_it::desk::{Desk, HandClock};
 use cs_core::canonical;
 use engine::{
-    Manifest, NextStep, WaitRequest,
+    Manifest, NextStep, Stream, WaitRequest,
     memory::MemoryTable,
-    ports::{Archive, Clock as _, Condition, Fault, Item, Publisher, Table as _, Write},
+    ports::{Archive, Condition, Fault, Item, Publisher, Table as _, Write},
 };
 use serde_json::json;
 use std::{
@@ -77,14 +77,14 @@ async fn one_that_cannot_be_read_keeps_nobody_else_waiting() {
     let writes = vec![
         unreadable(engine::keys::head(workspace, &ids[0])),
         unreadable(engine::keys::step(workspace, &ids[1], &"step".parse().unwrap())),
-        unreadable(engine::keys::outbox(workspace, &ids[2], 1)),
+        unreadable(engine::keys::outbox(workspace, &ids[2].clone().into(), 1)),
     ];
     table.transact(writes).await.unwrap();
     desk.clock.pass(61_000);
     let queue = Queue { most: Mutex::new(usize::MAX), ..Queue::default() };
     let swept = desk.engine.sweep(Some(&queue), 1_000).await.unwrap();
-    // A step that cannot be read is for its machine to find: sweep looks at heads.
-    assert_eq!((swept.open, swept.driven, swept.published, swept.failed), (4, 3, 3, 2));
+    // A step that cannot be read is for its machine to find: sweep looks at heads. The log is published, too.
+    assert_eq!((swept.open, swept.driven, swept.published, swept.failed), (4, 3, 4, 2));
 }
 
 #[tokio::test]
@@ -111,6 +111,13 @@ async fn what_was_not_sent_is_published_in_order_and_once() {
     let desk = Desk::new(Arc::new(MemoryTable::default())).await;
     let id = desk.submit(json!([find("a")])).await;
     desk.drive(&id).await;
+    // What stands in the workspace log comes first.
+    let (log, outcome) = {
+        let queue = Queue { most: Mutex::new(usize::MAX), ..Queue::default() };
+        desk.engine.publish(&desk.agent.workspace, &Stream::Log, &queue).await
+    };
+    outcome.unwrap();
+    desk.engine.sent(&log).await.unwrap();
     let queue = Queue { most: Mutex::new(3), ..Queue::default() };
     desk.clock.pass(61_000);
     let swept = desk.engine.sweep(Some(&queue), 1_000).await.unwrap();
@@ -187,8 +194,8 @@ async fn an_hour_is_exported_when_it_is_over_and_goes_on_where_it_broke_off() {
     assert!(desk.engine.export(&shelf, 1_000_000).await.is_err(), "it breaks off before the manifest");
     *shelf.most.lock().unwrap() = None;
     let exported = desk.engine.export(&shelf, 1_000_000).await.unwrap();
-    assert_eq!((exported.traces, exported.events), (1, 7));
-    assert_eq!(desk.engine.export(&shelf, 1_000_000).await.unwrap().hours, 0, "once");
+    assert_eq!(exported.traces, 2, "the trace, and the workspace log");
+    assert_eq!(desk.engine.export(&shelf, 1_000_000).await.unwrap().manifests, 0, "once");
     let held = shelf.held.lock().unwrap();
     let (name, manifest) = held.iter().find(|(name, _)| name.ends_with("manifest.json")).unwrap();
     let manifest: Manifest = serde_json::from_slice(manifest).unwrap();
@@ -196,7 +203,8 @@ async fn an_hour_is_exported_when_it_is_over_and_goes_on_where_it_broke_off() {
     assert!(name.starts_with("acme/"), "one workspace a folder: {name}");
     let bytes = &held[&name.replace("manifest.json", &part.name)];
     assert_eq!(canonical::digest_bytes(bytes), part.digest);
-    assert!(part.heads.contains_key(&id));
+    assert_eq!(part.segments[&Stream::Trace(id)].to, 7);
+    assert!(part.heads.contains_key(&Stream::Log));
 }
 
 // INVARIANT append-only.
@@ -205,13 +213,13 @@ async fn a_broken_trace_is_named_and_keeps_no_other_from_the_archive() {
     let table = Arc::new(MemoryTable::default());
     let desk = Desk::new(table.clone()).await;
     let mut ids = Vec::new();
-    for name in ["changed", "cut", "unreadable", "unsealed", "whole"] {
+    for name in ["changed", "cut", "unreadable", "headless", "whole"] {
         let id = desk.submit(json!([find(name)])).await;
         desk.drive(&id).await;
         ids.push(id);
     }
-    let [changed, cut, unreadable, unsealed, whole] = ids.as_slice() else { unreachable!() };
-    let (workspace, sealed_at) = (&desk.agent.workspace, desk.clock.now());
+    let [changed, cut, unreadable, headless, whole] = ids.as_slice() else { unreachable!() };
+    let workspace = &desk.agent.workspace;
     let event = |id, seq| engine::keys::event(workspace, id, seq);
     table.tamper(&event(changed, 3), |item| {
         item.body = String::from_utf8(item.body.clone()).unwrap().replacen("low", "lax", 1).into_bytes();
@@ -219,17 +227,19 @@ async fn a_broken_trace_is_named_and_keeps_no_other_from_the_archive() {
     let remove = Write::Delete { key: event(cut, 7), condition: Condition::Any };
     table.transact(vec![remove]).await.unwrap();
     table.tamper(&event(unreadable, 2), |item| item.body = b"{".to_vec());
-    table.tamper(&engine::keys::sealed(workspace, unsealed, sealed_at), |item| item.body = b"{".to_vec());
+    table.tamper(&engine::keys::head(workspace, headless), |item| item.body = b"{".to_vec());
     desk.clock.pass(HOUR_MS);
     let shelf = Shelf::default();
     let exported = desk.engine.export(&shelf, 1_000_000).await.unwrap();
-    assert_eq!((exported.traces, exported.events, exported.broken, exported.left), (1, 7, 4, 0));
+    assert_eq!((exported.traces, exported.broken, exported.left), (2, 4, 0));
     let held = shelf.held.lock().unwrap();
     let (_, manifest) = held.iter().find(|(name, _)| name.ends_with("manifest.json")).unwrap();
     let manifest: Manifest = serde_json::from_slice(manifest).unwrap();
-    assert_eq!(manifest.files[0].heads.keys().collect::<Vec<_>>(), [whole]);
-    let named: Vec<_> = [changed, cut, unreadable, unsealed].map(|id| manifest.broken[id].as_str()).into();
+    let whole = Stream::Trace(whole.clone());
+    assert_eq!(manifest.files[0].heads.keys().collect::<Vec<_>>(), [&Stream::Log, &whole]);
+    let why = |id: &contracts::ExecutionId| manifest.broken[&Stream::Trace(id.clone())].as_str();
+    let named: Vec<_> = [changed, cut, unreadable, headless].map(why).into();
     assert_eq!(named[0], "event 3 was changed: its content does not have its hash");
     assert_eq!(named[1], "the chain ends at event 6, but its head is event 7: the tail was cut or forged");
-    assert!(named[2].contains("e#0000000002: unreadable") && named[3].contains("sealed#"), "{named:?}");
+    assert!(named[2].contains("e#0000000002: unreadable") && named[3].contains("a#head"), "{named:?}");
 }

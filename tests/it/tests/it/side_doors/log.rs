@@ -1,1 +1,238 @@
 //! Evidence without holes.
+
+use countersign_it::{House, archive::MemoryArchive, desk::Desk, now};
+use cs_core::trace::Verifier;
+use engine::{Steer, Stream, memory::MemoryTable, ports::Clock as _};
+use local::demo_tools::{Behaviour, trust_policy};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+const HOUR_MS: i64 = 3_600_000;
+const DAY_MS: i64 = 24 * HOUR_MS;
+
+fn find(id: &str) -> Value {
+    json!([{ "id": id, "use": "crm/customer.find", "with": { "email": "a@x.org" } }])
+}
+
+async fn seq(desk: &Desk, id: &contracts::ExecutionId) -> u64 {
+    let trace = contracts::query::GetTrace { execution_id: id.clone(), include_payloads: false, from_seq: None };
+    desk.engine.trace(&desk.agent, trace).await.unwrap().head.seq
+}
+
+/// The whole workspace log, page by page, each verified here.
+async fn log(house: &House) -> Vec<Value> {
+    let (mut found, mut path) = (Vec::new(), "/v1/log?limit=3".to_owned());
+    loop {
+        let (status, page) = house.approver.get(&path).await;
+        assert_eq!((status, &page["verified"], &page["waiting"]), (200, &json!(true), &json!(0)), "{page}");
+        found.extend(page["entries"].as_array().unwrap().iter().cloned());
+        match page["next"].as_str() {
+            Some(next) => path = format!("/v1/log?limit=3&cursor={next}"),
+            None => break,
+        }
+    }
+    let mut verifier = Verifier::default();
+    found.iter().for_each(|entry| verifier.push(&entry["event"]).unwrap());
+    found
+}
+
+// authority-is-on-record: seven policy activations, trust changed: read, and exported.
+#[tokio::test]
+async fn what_changes_authority_is_read_and_exported() {
+    let house = House::start().await;
+    for number in 0..7 {
+        let policies = format!("{}\n// {number}\n", policy::BASELINE);
+        let (status, answer) = house.approver.post("/v1/policies", &json!({ "policies": policies })).await;
+        assert_eq!(status, 200, "{answer}");
+    }
+    house.trust(&trust_policy()).await;
+    let new = json!({ "actor": { "kind": "agent", "id": "bot" }, "grants": ["control-plane.execution.read"] });
+    let (status, made) = house.approver.post("/v1/keys", &new).await;
+    assert_eq!(status, 201, "{made}");
+    let id = made["key"]["id"].as_str().unwrap();
+    let (status, revoked) = house.approver.post(&format!("/v1/keys/{id}/revoke"), &json!({})).await;
+    assert_eq!(status, 200, "{revoked}");
+    let entries = log(&house).await;
+    for kind in ["created", "revoked"] {
+        let kind = format!("controlPlane.key.{kind}");
+        let entry = entries.iter().find(|entry| entry["type"] == kind && entry["metadata"]["key"] == id);
+        let data = &entry.unwrap_or_else(|| panic!("no {kind}"))["metadata"];
+        assert_eq!((&data["holder"]["id"], &data["grants"][0]), (&json!("bot"), &new["grants"][0]), "{data}");
+    }
+    assert!(!json!(entries).to_string().contains(made["apiKey"].as_str().unwrap()), "the secret is nowhere");
+    assert_eq!(entries[0]["type"], "controlPlane.workspace.created");
+    let of = |kind: &str| entries.iter().filter(|entry| entry["type"] == format!("controlPlane.{kind}")).count();
+    assert_eq!(of("policy.activated"), 7);
+    assert!(of("governance.changed") >= 1 && of("skill.installed") >= 1);
+    for entry in &entries {
+        let event = &entry["event"];
+        assert!(event["actor"]["id"].is_string(), "who: {event}");
+        assert!(event["channel"].is_string(), "from which channel: {event}");
+        assert_eq!(event["channel"] == "api_key", event["keyId"].is_string(), "with which key: {event}");
+    }
+    let archive = MemoryArchive::default();
+    house.node().engine().export_until(&archive, now().plus_ms(1), 60_000).await.unwrap();
+    let workspace = house.identity.workspace.as_str();
+    let every: Vec<u64> = (1..=entries.len() as u64).collect();
+    assert_eq!(archive.sequence(workspace, "log"), every, "every event, once");
+    let (_, page) = house.approver.get("/v1/log?cursor=0").await;
+    assert_eq!(page["code"], "VALIDATION_FAILED");
+    let (_, page) = house.approver.get("/v1/log?cursor=1000000").await;
+    assert_eq!(page["entries"], json!([]));
+}
+
+// evidence: the clock jumps a day ahead once and returns.
+#[tokio::test]
+async fn a_clock_that_jumps_a_day_ahead_and_returns_stops_no_export() {
+    let desk = Desk::new(Arc::new(MemoryTable::default())).await;
+    let archive = MemoryArchive::default();
+    let before = desk.submit(find("before")).await;
+    desk.drive(&before).await;
+    desk.clock.pass(DAY_MS);
+    let ahead = desk.submit(find("ahead")).await;
+    desk.drive(&ahead).await;
+    // In the wrong future, an hour is over, and exported.
+    desk.engine.export(&archive, 60_000).await.unwrap();
+    desk.clock.pass(-DAY_MS);
+    let after = desk.submit(find("after")).await;
+    desk.drive(&after).await;
+    desk.clock.pass(HOUR_MS);
+    let exported = desk.engine.export(&archive, 60_000).await.unwrap();
+    assert!(exported.clock_back_ms > 0 && exported.ahead > 0, "the jump is reported: {exported:?}");
+    for id in [&before, &ahead, &after] {
+        let stored = seq(&desk, id).await;
+        assert_eq!(archive.sequence("acme", id.as_str()), (1..=stored).collect::<Vec<_>>(), "{id}: each event once");
+    }
+    let manifests = archive.manifests("acme");
+    assert!(manifests.last().unwrap().0.to < manifests.last().unwrap().0.from, "the manifest says it, too");
+    for hour in 1..=3 {
+        let id = desk.submit(find("again")).await;
+        desk.drive(&id).await;
+        desk.clock.pass(HOUR_MS);
+        desk.engine.export(&archive, 60_000).await.unwrap();
+        assert_eq!(seq(&desk, &id).await, 7, "what had expired in the wrong future is valid again");
+        assert_eq!(archive.sequence("acme", id.as_str()).len(), 7, "hour {hour} after it returned");
+    }
+    let manifests = archive.manifests("acme");
+    let numbers: Vec<u64> = manifests.iter().map(|(manifest, _)| manifest.number).collect();
+    assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>(), "without gaps");
+    assert!(manifests.iter().skip(1).all(|(manifest, _)| manifest.previous.is_some()));
+}
+
+// A clock that runs backwards and forwards at random, commits whenever, exports whenever: every event of every stream is
+// exported once and in order.
+#[tokio::test]
+async fn whatever_the_clock_does_every_event_is_exported_once_and_in_order() {
+    let mut random = 0x2545_f491_4f6c_dd1d_u64;
+    let mut draw = |below: u64| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random % below
+    };
+    for _ in 0..8 {
+        let desk = Desk::new(Arc::new(MemoryTable::default())).await;
+        let (archive, mut ids) = (MemoryArchive::default(), Vec::new());
+        for _ in 0..40 {
+            match draw(6) {
+                0 | 1 => ids.push(desk.submit(find("a")).await),
+                2 if !ids.is_empty() => {
+                    let id = &ids[draw(ids.len() as u64) as usize];
+                    desk.drive(id).await;
+                }
+                3 => desk.clock.pass(draw(90) as i64 * 60_000),
+                4 => desk.clock.pass((draw(100) as i64 - 50) * HOUR_MS),
+                _ => {
+                    desk.engine.export(&archive, 60_000).await.unwrap();
+                }
+            }
+        }
+        desk.clock.pass(9_000 * HOUR_MS);
+        desk.engine.export(&archive, 60_000).await.unwrap();
+        for id in &ids {
+            let stored = seq(&desk, id).await;
+            assert_eq!(archive.sequence("acme", id.as_str()), (1..=stored).collect::<Vec<_>>());
+        }
+        let log = desk.engine.workspace_log(&desk.agent, Default::default()).await.unwrap();
+        assert_eq!(archive.sequence("acme", "log"), (1..=log.head.seq).collect::<Vec<_>>());
+        // Segments of one stream link to one another.
+        let mut heads = std::collections::BTreeMap::new();
+        for (manifest, _) in archive.manifests("acme") {
+            for part in &manifest.files {
+                for (stream, range) in &part.segments {
+                    let before = heads.insert(stream.clone(), part.heads[stream].clone());
+                    assert_eq!(before.unwrap_or_else(contracts::Digest::zero), range.prev, "{stream}");
+                }
+            }
+        }
+        assert!(heads.contains_key(&Stream::Log));
+    }
+}
+
+// evidence: abort with a call in flight, its outcome resolved later.
+#[tokio::test]
+async fn what_comes_after_an_abort_is_exported_when_it_comes_and_sealed_is_true() {
+    let house = House::start().await;
+    house.tools.behave("payments/payout.create", Behaviour::Lose);
+    for _ in 0..3 {
+        house.tools.behave("payments/payout.find", Behaviour::Fail { status: 500 });
+    }
+    let with = json!({ "account": "DE02", "amount": 5, "currency": "EUR" });
+    let id = house.submit(json!([{ "id": "m", "use": "payments/payout.create", "with": with }])).await;
+    house.approve(&id).await;
+    let in_doubt = async || {
+        house.agent.get(&format!("/v1/executions/{id}")).await.1["execution"]["steps"][0]["waitsFor"].clone()
+    };
+    for _ in 0..400 {
+        if in_doubt().await == "outcome_unknown" {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+    }
+    assert_eq!(in_doubt().await, "outcome_unknown");
+    let command = |verb: &str| format!("/v1/executions/{id}/{verb}");
+    let (status, answer) = house.approver.post(&command("abort"), &json!({ "reason": "enough" })).await;
+    let (status, answer) = if status == 403 {
+        house.agent.post(&command("abort"), &json!({ "reason": "enough" })).await
+    } else {
+        (status, answer)
+    };
+    assert_eq!(status, 200, "{answer}");
+    let sealed = async || house.approver.get(&command("trace")).await.1["head"].clone();
+    let head = sealed().await;
+    assert_eq!(head["sealed"], false, "its call is in doubt, and somebody may resolve it");
+    let archive = MemoryArchive::default();
+    let engine = house.node().engine();
+    let workspace = house.identity.workspace.as_str();
+    engine.export_until(&archive, now().plus_ms(1), 60_000).await.unwrap();
+    let first = archive.sequence(workspace, &id);
+    assert_eq!(first.len() as u64, head["seq"].as_u64().unwrap());
+    let resolve = json!({ "stepId": "m", "outcome": "failed" });
+    let (status, answer) = house.approver.post(&command("resolve"), &resolve).await;
+    assert_eq!(status, 200, "{answer}");
+    let head = sealed().await;
+    engine.export_until(&archive, now().plus_ms(1), 60_000).await.unwrap();
+    let all = archive.sequence(workspace, &id);
+    assert_eq!(all, (1..=head["seq"].as_u64().unwrap()).collect::<Vec<_>>(), "the late entry is exported, once");
+    assert!(all.len() > first.len());
+    let manifests = archive.manifests(workspace);
+    let late = manifests.last().unwrap();
+    assert!(late.1.iter().any(|event| event["type"] == "controlPlane.execution.step.resolved"));
+    assert_eq!(head["sealed"], true, "aborted for good, nothing in doubt: nothing can follow");
+}
+
+// A trace that says it is sealed never grows, whatever is asked of it.
+#[tokio::test]
+async fn a_sealed_trace_takes_no_command() {
+    let desk = Desk::new(Arc::new(MemoryTable::default())).await;
+    let id = desk.submit(find("a")).await;
+    desk.drive(&id).await;
+    let trace = || contracts::query::GetTrace { execution_id: id.clone(), include_payloads: false, from_seq: None };
+    let head = desk.engine.trace(&desk.agent, trace()).await.unwrap().head;
+    assert!(head.sealed && desk.clock.now().ms() > 0);
+    let steer = || serde_json::from_value(json!({ "executionId": id })).unwrap();
+    assert!(desk.engine.steer(&desk.agent, steer(), Steer::Abort).await.is_err());
+    let retry = serde_json::from_value(json!({ "executionId": id })).unwrap();
+    assert!(desk.engine.retry(&desk.agent, retry).await.is_err());
+    assert_eq!(desk.engine.trace(&desk.agent, trace()).await.unwrap().head, head);
+}

@@ -282,9 +282,12 @@ pub struct PlanVerified {
     /// Digest of the stored verdict, which holds every input needed to evaluate it again.
     pub verdict_digest: Digest,
     pub verified_at: Timestamp,
-    /// Steps that need people, in plan order.
+    /// Steps that need people, in plan order. Where they are many, `assistMask` says it instead.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub assist: Vec<StepId>,
+    /// Hexadecimal digits, one for each four steps in plan order; the highest bit is the first of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assist_mask: Option<String>,
     /// Life of the approval that the plan will ask for, in milliseconds.
     pub approval_life_ms: i64,
     /// Digest of the view that people are shown of the plan.

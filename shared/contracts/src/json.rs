@@ -9,6 +9,8 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess,
 use serde_json::{Map, Number, Value};
 use std::{cell::RefCell, fmt};
 
+/// Room for `and ... more`.
+const MORE_BYTES_MAX: usize = 128;
 const SAFE_INTEGER_MAX: u64 = (1 << 53) - 1;
 
 /// A document is nested deeper than [`JSON_DEPTH_MAX`].
@@ -198,20 +200,24 @@ pub fn wanted(message: &str) -> String {
     message.to_owned()
 }
 
-/// Cuts a list of issues at [`ISSUES_MAX`] and [`EVENT_ISSUES_BYTES_MAX`], saying how many were cut.
+/// Cuts a list of issues at [`ISSUES_MAX`] and [`EVENT_ISSUES_BYTES_MAX`], saying how many were cut. Doing it twice
+/// changes nothing.
 pub fn clip_issues(mut issues: Vec<Issue>) -> Vec<Issue> {
-    let mut left = EVENT_ISSUES_BYTES_MAX;
-    let fits = issues.iter().take(ISSUES_MAX).take_while(|issue| {
-        let (now, size) = (left, issue.json_bytes());
+    let total: usize = issues.iter().map(Issue::json_bytes).sum();
+    if issues.len() <= ISSUES_MAX && total <= EVENT_ISSUES_BYTES_MAX {
+        return issues;
+    }
+    // The line that says how many were cut takes a place of its own.
+    let mut left = EVENT_ISSUES_BYTES_MAX - MORE_BYTES_MAX;
+    let fits = issues.iter().take(ISSUES_MAX - 1).take_while(|issue| {
+        let (before, size) = (left, issue.json_bytes());
         left = left.saturating_sub(size);
-        size <= now
+        size <= before
     });
     let kept = fits.count();
-    let cut = issues.len().saturating_sub(kept);
+    let cut = issues.len() - kept;
     issues.truncate(kept);
-    if cut > 0 {
-        issues.push(Issue::new(String::new(), format!("and {cut} more")));
-    }
+    issues.push(Issue::new("", format!("and {cut} more")));
     issues
 }
 
@@ -259,6 +265,7 @@ mod tests {
         let clipped = super::clip_issues((0..1_000).map(issue).collect());
         assert!(serde_json::to_vec(&clipped).unwrap().len() <= crate::limits::EVENT_ISSUES_BYTES_MAX + 200);
         assert!(clipped.last().unwrap().message.starts_with("and "));
+        assert_eq!(super::clip_issues(clipped.clone()), clipped);
     }
 
     #[test]

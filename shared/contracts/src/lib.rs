@@ -9,6 +9,7 @@ pub mod code;
 pub mod command;
 pub mod draft;
 pub mod event;
+mod event_text;
 pub mod governance;
 pub mod grant;
 pub mod id;

@@ -80,6 +80,8 @@ pub const VIEW_ENTRIES_MAX: usize = 20;
 pub const LOG_CHAINED_AT_ONCE_MAX: usize = 30;
 /// Longest message of an issue or a step, as JSON bytes.
 pub const MESSAGE_BYTES_MAX: usize = 512;
+/// Longest reason or note of a person in an event, as JSON bytes.
+pub const NOTE_BYTES_MAX: usize = 32 * 1024;
 /// Longest JSON pointer that an issue names, as JSON bytes.
 pub const POINTER_BYTES_MAX: usize = 256;
 /// Issues of one event, in JSON bytes together.

@@ -6,9 +6,13 @@ use crate::canonical::{self, NotCanonical};
 use contracts::{
     Digest, Timestamp,
     event::{Actor, Entry, Event},
+    limits::EVENT_BYTES_MAX,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+/// What `hash` adds to an entry, in bytes.
+const HASH_BYTES: usize = 82;
 
 /// The end of a chain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,14 +69,23 @@ struct Unhashed<'e> {
     prev: &'e Digest,
 }
 
-/// Puts events at the end of a chain.
-pub fn append(head: &mut Head, stamp: &Stamp, events: Vec<Event>) -> Result<Vec<Entry>, NotCanonical> {
-    events.into_iter().map(|event| append_one(head, stamp, event)).collect()
+/// Why an event cannot be appended.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    #[error(transparent)]
+    NotCanonical(#[from] NotCanonical),
+    #[error("an event `{kind}` of {bytes} bytes; at most {EVENT_BYTES_MAX}")]
+    TooLarge { kind: &'static str, bytes: usize },
 }
 
-fn append_one(head: &mut Head, stamp: &Stamp, event: Event) -> Result<Entry, NotCanonical> {
+/// Puts events at the end of a chain, their foreign words cut.
+pub fn append(head: &mut Head, stamp: &Stamp, events: Vec<Event>) -> Result<Vec<Entry>, AppendError> {
+    events.into_iter().map(|event| append_one(head, stamp, event.clipped())).collect()
+}
+
+fn append_one(head: &mut Head, stamp: &Stamp, event: Event) -> Result<Entry, AppendError> {
     let seq = head.seq + 1;
-    let hash = canonical::digest(&Unhashed {
+    let unhashed = canonical::to_bytes(&Unhashed {
         seq,
         at: stamp.at,
         actor: &stamp.actor,
@@ -83,6 +96,12 @@ fn append_one(head: &mut Head, stamp: &Stamp, event: Event) -> Result<Entry, Not
         event: &event,
         prev: &head.hash,
     })?;
+    // INVARIANT (bounded-work): no event is larger, whoever appends it to whichever log.
+    let bytes = unhashed.len() + HASH_BYTES;
+    if bytes > EVENT_BYTES_MAX {
+        return Err(AppendError::TooLarge { kind: event.key(), bytes });
+    }
+    let hash = canonical::digest_bytes(&unhashed);
     let prev = std::mem::replace(&mut head.hash, hash.clone());
     head.seq = seq;
     let Stamp { at, actor, key_id, subject, channel, traceparent } = stamp.clone();
@@ -171,6 +190,54 @@ mod tests {
         let mut head = Head::default();
         let entries = append(&mut head, &stamp, (0..count).map(event).collect()).unwrap();
         (entries.iter().map(|entry| serde_json::to_value(entry).unwrap()).collect(), head)
+    }
+
+    #[test]
+    fn bounded_work_every_event_is_below_its_limit() {
+        let stamp = Stamp {
+            at: Timestamp::from_ms(0),
+            actor: Actor { kind: ActorKind::Tool, id: "t".into() },
+            traceparent: None,
+        };
+        let loud = "\u{0}\"é".repeat(30_000);
+        let failed = Event::StepFailed(contracts::event::StepChanged {
+            execution_id: ExecutionId::from_bytes([1; 16]),
+            run_id: None,
+            step_id: "a".parse().unwrap(),
+            at: stamp.at,
+            code: Some(loud.clone()),
+            message: Some(loud.clone()),
+            released: false,
+        });
+        let issues =
+            vec![contracts::Issue { pointer: loud.clone(), message: loud.clone(), code: Some(loud.clone()) }; 20];
+        let rejected = Event::SkillRejected(contracts::event::SkillRejected {
+            skill_key: loud.clone(),
+            version: Some(loud.clone()),
+            rejected_at: stamp.at,
+            reason: loud.clone(),
+            provenance: Some(loud.clone()),
+            manifest_digest: None,
+            issues,
+            actor_id: "a".into(),
+        });
+        for event in [failed, rejected] {
+            assert_eq!(event.clone().clipped().clipped(), event.clone().clipped());
+            let entries = append(&mut Head::default(), &stamp, vec![event]).unwrap();
+            assert!(serde_json::to_vec(&entries[0]).unwrap().len() <= EVENT_BYTES_MAX);
+        }
+        // What cannot be cut, because it decides something, is refused by the one append.
+        let many = Event::StepCompleted(contracts::event::StepCompleted {
+            execution_id: ExecutionId::from_bytes([1; 16]),
+            run_id: contracts::RunId::from_bytes([1; 16]),
+            step_id: "a".parse().unwrap(),
+            completed_at: stamp.at,
+            output_digest: Digest::zero(),
+            attempt: 1,
+        });
+        let stamp = Stamp { actor: Actor { kind: ActorKind::Tool, id: "x".repeat(EVENT_BYTES_MAX) }, ..stamp };
+        let refused = append(&mut Head::default(), &stamp, vec![many]);
+        assert!(matches!(refused, Err(AppendError::TooLarge { .. })));
     }
 
     fn verify(entries: &[Value], head: &Head) -> Result<(), Broken> {

@@ -160,7 +160,12 @@ pub async fn from_body(headers: &HeaderMap, body: Body) -> Answer<Map<String, Va
         let message = format!("`Content-Type: {kind}` is not application/json");
         return Err(Problem::new(Code::BadRequest, message));
     }
-    let bytes = to_bytes(body, REQUEST_BYTES_MAX).await.map_err(|_| {
+    let bytes = to_bytes(body, REQUEST_BYTES_MAX).await.map_err(|error| {
+        if timed_out(&error) {
+            let mut problem = Problem::new(Code::Timeout, "the body did not come in time");
+            problem.status = StatusCode::REQUEST_TIMEOUT.as_u16();
+            return problem;
+        }
         let mut problem = Problem::new(Code::BadRequest, format!("a body of at most {REQUEST_BYTES_MAX} bytes"));
         problem.status = StatusCode::PAYLOAD_TOO_LARGE.as_u16();
         problem
@@ -172,6 +177,18 @@ pub async fn from_body(headers: &HeaderMap, body: Body) -> Answer<Map<String, Va
         Value::Object(map) => Ok(map),
         _ => Err(Problem::new(Code::BadRequest, "the body is a JSON object").issue(Issue::new("", "not an object"))),
     }
+}
+
+fn timed_out(error: &axum::Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        if kind == Some(std::io::ErrorKind::TimedOut) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 // Path parameters join the body; a body that says otherwise is refused.
@@ -220,6 +237,9 @@ fn from_query(query: &str, typed: &[(&str, Parameter)]) -> Answer<Map<String, Va
     Ok(map)
 }
 
+/// Version, trace, span and flags.
+const TRACEPARENT_PARTS: usize = 4;
+
 /// The trace context of a request (W3C), made up where none came.
 pub struct Trace {
     parent: String,
@@ -228,7 +248,8 @@ pub struct Trace {
 impl Trace {
     /// Reads `traceparent`; one that is malformed is replaced.
     pub fn of(headers: &HeaderMap, engine: &Engine) -> Self {
-        let given = headers.get("traceparent").and_then(|value| value.to_str().ok()).filter(|text| valid(text));
+        let given =
+            headers.get("traceparent").and_then(|value| value.to_str().ok()).filter(|text| is_traceparent(text));
         let parent = given.map_or_else(
             || {
                 let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
@@ -246,8 +267,9 @@ impl Trace {
     }
 }
 
-fn valid(text: &str) -> bool {
-    let parts: Vec<&str> = text.split('-').collect();
+/// Whether a text is a `traceparent` of the version that is understood.
+pub fn is_traceparent(text: &str) -> bool {
+    let parts: Vec<&str> = text.splitn(TRACEPARENT_PARTS + 1, '-').collect();
     let hex = |part: &str, len: usize| {
         part.len() == len && part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
     };

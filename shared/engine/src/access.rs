@@ -170,7 +170,7 @@ impl Engine {
         }
         let (key, secret, mut writes) = self.new_key(&caller.workspace, new)?;
         let answer = KeyCreated { key, api_key: None };
-        writes.extend(once.as_ref().map(|once| self.once_write(once, &answer)).transpose()?);
+        writes.extend(self.once_write(once.as_ref(), &answer).await?);
         let event = Event::KeyCreated(key_changed(&answer.key, &caller.actor, self.now()));
         self.write_keys(&caller.workspace, &caller.stamp(self.now()), event, writes).await?;
         Ok(KeyCreated { api_key: Some(secret), ..answer })

@@ -19,7 +19,7 @@ use contracts::{
 use cs_core::{
     canonical,
     execution::{
-        Execution, Status, Step,
+        Approval, Execution, Status, Step,
         decide::{Command, Transition},
     },
     trace::{self, Stamp},
@@ -73,6 +73,18 @@ impl Loaded {
     }
 }
 
+/// Records of one load: steps, and approvals of any number of tries.
+const RECORDS_MAX: usize = 100 * PLAN_STEPS_MAX;
+
+/// What is stored of an execution, as one commit left it.
+struct Records {
+    /// Of the head item.
+    version: u64,
+    head: HeadRecord,
+    steps: Vec<Step>,
+    approvals: Vec<Approval>,
+}
+
 /// Why a commit did not happen.
 #[derive(Debug)]
 pub(crate) enum CommitError {
@@ -108,13 +120,13 @@ impl Engine {
 
     /// Loads an execution with its plan.
     pub(crate) async fn load(&self, workspace: &WorkspaceId, id: &ExecutionId) -> Answer<Loaded> {
-        let (version, head, steps) = self.load_records(workspace, id).await?;
+        let Records { version, head, steps, approvals } = self.load_records(workspace, id).await?;
         let mut state = head.execution;
         if let Some(facts) = &state.plan_facts {
             let plan = self.plan(workspace, id, &facts.digest).await?;
             state.attach(plan);
         }
-        state.restore(steps);
+        state.restore(steps, approvals);
         Ok(Loaded {
             state,
             chain: head.chain,
@@ -131,15 +143,18 @@ impl Engine {
 
     // A range read need not see a transaction whole (DynamoDB's queries see its items one by one): every step record
     // carries the head's version it was written with, and the head names the steps of its last commit.
-    async fn load_records(&self, workspace: &WorkspaceId, id: &ExecutionId) -> Answer<(u64, HeadRecord, Vec<Step>)> {
-        let query = Query::prefix(keys::execution(workspace, id), keys::STATE, PLAN_STEPS_MAX + 1);
+    async fn load_records(&self, workspace: &WorkspaceId, id: &ExecutionId) -> Answer<Records> {
+        let query = Query::prefix(keys::execution(workspace, id), keys::STATE, RECORDS_MAX);
         let head_key = keys::head(workspace, id);
         for look in 0..LOOKS_MAX {
             let mut head: Option<(u64, HeadRecord)> = None;
             let mut steps: Vec<(u64, Step)> = Vec::new();
+            let mut approvals: Vec<(u64, Approval)> = Vec::new();
             for (key, item) in self.ports.table.query(&query).await? {
                 if key == head_key {
                     head = Some((item.version, bodies::decode(&key, &item.body)?));
+                } else if key.sort.starts_with(keys::APPROVAL) {
+                    approvals.push((item.version, bodies::decode(&key, &item.body)?));
                 } else {
                     steps.push((item.version, bodies::decode(&key, &item.body)?));
                 }
@@ -152,11 +167,16 @@ impl Engine {
                 }
                 None => return Err(Fault::Corrupt(format!("the head of {id} is gone")).into()),
             };
-            let newer = steps.iter().any(|(written, _)| *written > version);
+            let versions =
+                steps.iter().map(|(written, _)| written).chain(approvals.iter().map(|(written, _)| written));
+            let newer = versions.into_iter().any(|written| *written > version);
             let older =
                 |touched: &StepId| !steps.iter().any(|(written, step)| step.id == *touched && *written >= version);
-            if !newer && !head.touched.iter().any(older) {
-                return Ok((version, head, steps.into_iter().map(|(_, step)| step).collect()));
+            let older_approval = |place: &usize| approvals.get(*place).is_none_or(|(written, _)| *written < version);
+            if !newer && !head.touched.iter().any(older) && !head.touched_approvals.iter().any(older_approval) {
+                let steps = steps.into_iter().map(|(_, step)| step).collect();
+                let approvals = approvals.into_iter().map(|(_, approval)| approval).collect();
+                return Ok(Records { version, head, steps, approvals });
             }
             self.ports.clock.sleep(5 << look).await;
         }
@@ -184,6 +204,7 @@ impl Engine {
         let entries = trace::append(&mut chain, stamp, events)
             .map_err(|error| CommitError::Fault(Fault::Corrupt(error.to_string())))?;
         let touched = state.take_touched();
+        let approvals = state.take_touched_approvals();
         let before = &loaded.state;
         let mut writes = extra;
         let extra_count = writes.len();
@@ -201,6 +222,11 @@ impl Engine {
         for step in &touched {
             let item = bodies::item(loaded.version + 1, step).map_err(fault)?;
             writes.push(Write::Put { key: keys::step(&workspace, &id, &step.id), item, condition: Condition::Any });
+        }
+        for (place, approval) in &approvals {
+            let item = bodies::item(loaded.version + 1, approval).map_err(fault)?;
+            let key = keys::approval(&workspace, &id, *place);
+            writes.push(Write::Put { key, item, condition: Condition::Any });
         }
         if self.config.stage_events
             && let (Some(first), Some(last)) = (entries.first(), entries.last())
@@ -250,6 +276,8 @@ impl Engine {
             lease: loaded.lease.as_ref(),
             wait: loaded.wait.as_ref(),
             touched: touched.iter().map(|step| &step.id).collect(),
+            touched_approvals: approvals.iter().map(|(place, _)| *place).collect(),
+            asked_since: state.asked_since(),
             drives: loaded.drives,
             traceparent: loaded.traceparent.as_deref(),
             title: &loaded.title,
@@ -303,7 +331,7 @@ impl Engine {
         let Some(item) = self.ports.table.get(&once.key).await? else {
             return Ok(None);
         };
-        let record: OnceRecord = bodies::decode(&once.key, &item.body)?;
+        let record: OnceRecord = self.body_of(&once.key, &item).await?;
         if record.request != once.request {
             let message = "this `Idempotency-Key` was used with another request; take a new one";
             return Err(Problem::new(Code::ValidationFailed, message));
@@ -312,11 +340,21 @@ impl Engine {
         Ok(Some(response))
     }
 
-    pub(crate) fn once_write<R: Serialize>(&self, once: &Once, response: &R) -> Result<Write, Fault> {
+    /// The write that keeps an answer for repetitions of its command, if it has a key. An answer may hold a whole plan.
+    pub(crate) async fn once_write<R: Serialize>(
+        &self,
+        once: Option<&Once>,
+        response: &R,
+    ) -> Result<Option<Write>, Fault> {
+        let Some(once) = once else { return Ok(None) };
         let response = serde_json::to_value(response).map_err(|error| Fault::Corrupt(error.to_string()))?;
-        let mut item = bodies::item(1, &OnceRecord { request: once.request.clone(), response })?;
-        item.expires_at = Some(self.now().ms() / 1_000 + 30 * 86_400);
-        Ok(Write::Put { key: once.key.clone(), item, condition: Condition::NotExists })
+        let record = OnceRecord { request: once.request.clone(), response };
+        let mut write = self.put_body(once.key.clone(), &record).await?;
+        if let Write::Put { item, condition, .. } = &mut write {
+            item.expires_at = Some(self.now().ms() / 1_000 + 30 * 86_400);
+            *condition = Condition::NotExists;
+        }
+        Ok(Some(write))
     }
 
     /// One command of a caller on an existing execution: load, decide, commit; again if somebody else was faster.
@@ -361,7 +399,7 @@ impl Engine {
             let (state, events) = transition.into_parts();
             let response = answer(&state, now)?;
             let stamp = caller.stamp(now);
-            let write = once.as_ref().map(|once| self.once_write(once, &response)).transpose()?;
+            let write = self.once_write(once.as_ref(), &response).await?;
             let before = Before::of(&mut loaded);
             loaded.drives += u32::from(before.reopened(&state));
             match self.commit(&mut loaded, state, events, &stamp, extra.clone(), write).await {

@@ -126,7 +126,7 @@ impl Engine {
         let answer = compiled(&state);
         let stamp = caller.stamp(now);
         let write = match (&once, &answer) {
-            (Some(once), Ok(answer)) => Some(self.once_write(once, answer)?),
+            (Some(once), Ok(answer)) => self.once_write(Some(once), answer).await?,
             _ => None,
         };
         match self.commit(&mut loaded, state, events, &stamp, writes, write).await {

@@ -78,7 +78,7 @@ impl Engine {
             let condition = if version == 0 { Condition::NotExists } else { Condition::VersionIs(version) };
             let item = bodies::item(version + 1, &deciders)?;
             let mut writes = vec![Write::Put { key: keys::deciders(&caller.workspace), item, condition }];
-            writes.extend(once.as_ref().map(|once| self.once_write(once, &deciders)).transpose()?);
+            writes.extend(self.once_write(once.as_ref(), &deciders).await?);
             let event = Event::GovernanceChanged(GovernanceChanged {
                 key: "deciders".into(),
                 digest: canonical::digest(&deciders).map_err(crate::not_canonical)?,

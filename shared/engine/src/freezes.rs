@@ -95,7 +95,7 @@ impl Engine {
             let mut writes = vec![Write::Put { key: keys::freezes(&caller.workspace), item, condition }];
             writes.extend(self.guard_writes(&caller.workspace));
             let answer = Freezes { items: freezes, warnings: warnings.clone() };
-            writes.extend(once.as_ref().map(|once| self.once_write(once, &answer)).transpose()?);
+            writes.extend(self.once_write(once.as_ref(), &answer).await?);
             let event = Event::GovernanceChanged(GovernanceChanged {
                 key: "freezes".into(),
                 digest,
@@ -162,7 +162,7 @@ impl Engine {
         for (key, item) in &found {
             let envelope: Value = self.body_of(key, item).await?;
             let payload = envelope.get("payload").and_then(Value::as_str).and_then(|text| B64.decode(text).ok());
-            let manifest = payload.and_then(|payload| serde_json::from_slice::<Manifest>(&payload).ok());
+            let manifest = payload.and_then(|payload| contracts::json::decode::<Manifest>(&payload).ok());
             known.extend(manifest.into_iter().flat_map(|manifest| manifest.operations).map(|spec| spec.key));
         }
         if known.contains(operation) {

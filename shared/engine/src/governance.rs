@@ -246,8 +246,8 @@ impl Engine {
         once: Option<&crate::commit::Once>,
         answer: &R,
     ) -> Answer<()> {
-        if let Some(once) = once {
-            match self.ports.table.transact(vec![self.once_write(once, answer)?]).await {
+        if let Some(write) = self.once_write(once, answer).await? {
+            match self.ports.table.transact(vec![write]).await {
                 Ok(()) | Err(crate::ports::NotCommitted::Condition(_)) => {}
                 Err(crate::ports::NotCommitted::Fault(fault)) => return Err(fault.into()),
             }

@@ -32,6 +32,12 @@ pub fn head(workspace: &WorkspaceId, id: &ExecutionId) -> Key {
 pub fn step(workspace: &WorkspaceId, id: &ExecutionId, step: &StepId) -> Key {
     key(execution(workspace, id), format!("a#step#{step}"))
 }
+/// Prefix of an execution's approvals, in the order in which they were asked for.
+pub const APPROVAL: &str = "a#appr#";
+/// The record of an approval.
+pub fn approval(workspace: &WorkspaceId, id: &ExecutionId, place: usize) -> Key {
+    key(execution(workspace, id), format!("{APPROVAL}{place:06}"))
+}
 /// One event of its trace.
 pub fn event(workspace: &WorkspaceId, id: &ExecutionId, seq: u64) -> Key {
     key(execution(workspace, id), format!("e#{seq:010}"))

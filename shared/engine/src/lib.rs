@@ -15,6 +15,7 @@ mod control;
 mod deciders;
 mod export;
 mod export_work;
+mod form;
 mod freezes;
 mod gate;
 mod governance;
@@ -159,6 +160,11 @@ impl From<Fault> for Problem {
         tracing::error!(%fault, "fault");
         match fault {
             Fault::Unavailable(_) => Problem::new(Code::InternalError, "the service failed; try again"),
+            Fault::TooLarge(_) => {
+                let mut problem = Problem::new(Code::InternalError, "what would be stored is too large");
+                problem.retryable = false;
+                problem
+            }
             Fault::Corrupt(_) => {
                 let mut problem = Problem::new(Code::InternalError, "a stored record cannot be read");
                 problem.retryable = false;

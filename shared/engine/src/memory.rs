@@ -4,9 +4,10 @@ use crate::ports::{
     BlobName, Blobs, Condition, DataKey, Fault, Item, Key, NotCommitted, Query, Table, VaultKeys, Write,
 };
 use async_trait::async_trait;
-use contracts::limits::TRANSACT_ITEMS_MAX;
+
+pub use crate::form::check_form;
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     ops::Bound,
     sync::{Mutex, PoisonError},
 };
@@ -22,19 +23,6 @@ pub fn holds(condition: &Condition, item: Option<&Item>) -> bool {
             item.is_some_and(|item| item.fields.get(field).copied().unwrap_or(0) <= *limit)
         }
     }
-}
-
-/// Refuses transactions that the contract forbids, so that no adapter takes what another would not.
-pub fn check_form(writes: &[Write]) -> Result<(), Fault> {
-    let distinct: BTreeSet<&Key> = writes.iter().map(Write::key).collect();
-    if distinct.len() != writes.len() {
-        return Err(Fault::Corrupt("a transaction names a key twice".into()));
-    }
-    if writes.is_empty() || writes.len() > TRANSACT_ITEMS_MAX {
-        let message = format!("{} writes; a transaction has 1 to {TRANSACT_ITEMS_MAX}", writes.len());
-        return Err(Fault::Corrupt(message));
-    }
-    Ok(())
 }
 
 /// A table in memory.

@@ -140,7 +140,7 @@ impl Engine {
                 // It was validated against these meters.
                 Write::Check { key: governance, condition: unchanged },
             ];
-            writes.extend(once.as_ref().map(|once| self.once_write(once, &response)).transpose()?);
+            writes.extend(self.once_write(once.as_ref(), &response).await?);
             let event = Event::PolicyActivated(PolicyActivated {
                 key: "policy".into(),
                 version: response.policy_version.clone(),

@@ -14,6 +14,9 @@ pub enum Fault {
     /// A stored record cannot be read.
     #[error("corrupt: {0}")]
     Corrupt(String),
+    /// An item or a transaction is larger than any store takes. Nothing was written.
+    #[error("too large: {0}")]
+    TooLarge(String),
 }
 
 /// Where an item is.

@@ -50,6 +50,12 @@ pub struct HeadRecord {
     /// Steps written with this version of the head.
     #[serde(default)]
     pub touched: Vec<StepId>,
+    /// Approvals written with this version of the head, by their place.
+    #[serde(default)]
+    pub touched_approvals: Vec<usize>,
+    /// Since when an approval has been asked for that nobody has decided.
+    #[serde(default)]
+    pub asked_since: Option<Timestamp>,
     /// How often driving was started; names each start.
     pub drives: u32,
     pub traceparent: Option<String>,
@@ -67,6 +73,8 @@ pub(crate) struct HeadView<'h> {
     pub(crate) lease: Option<&'h Lease>,
     pub(crate) wait: Option<&'h RegisteredWait>,
     pub(crate) touched: Vec<&'h StepId>,
+    pub(crate) touched_approvals: Vec<usize>,
+    pub(crate) asked_since: Option<Timestamp>,
     pub(crate) drives: u32,
     pub(crate) traceparent: Option<&'h str>,
     pub(crate) title: &'h str,

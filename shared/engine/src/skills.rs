@@ -172,7 +172,7 @@ impl Engine {
                 Self::trust_unchanged(workspace, trust_version),
                 downgrade.write,
             ];
-            writes.extend(once.as_ref().map(|once| self.once_write(once, &response)).transpose()?);
+            writes.extend(self.once_write(once.as_ref(), &response).await?);
             if self.journal(caller, vec![event], writes, true).await? {
                 return Ok(response);
             }

@@ -109,7 +109,7 @@ impl Engine {
         let response =
             IntentSubmitted { execution_id: id.clone(), intent_id, status: status(&state), received_at: now };
         let stamp = Stamp { traceparent, ..caller.stamp(now) };
-        let write = once.as_ref().map(|once| self.once_write(once, &response)).transpose()?;
+        let write = self.once_write(once.as_ref(), &response).await?;
         match self.commit(&mut loaded, state, events, &stamp, writes, write).await {
             Ok(()) => {}
             Err(CommitError::Repeated) => {

@@ -8,7 +8,7 @@ use crate::{
     relay::PAGE,
 };
 use contracts::{ExecutionId, Timestamp, WorkspaceId, event::SubmitMode};
-use cs_core::execution::{ApprovalState, Status};
+use cs_core::execution::Status;
 use std::collections::BTreeMap;
 
 /// What is due is left alone for so long, in milliseconds: whoever should do it may be about to.
@@ -96,8 +96,7 @@ impl Engine {
         };
         let head: HeadRecord = bodies::decode(&key, &item.body)?;
         let now = self.now();
-        let asked = head.execution.approvals.iter().filter(|approval| approval.state == ApprovalState::Requested);
-        let oldest = asked.map(|approval| now.ms() - approval.requested_at.ms()).max();
+        let oldest = head.asked_since.map(|asked| now.ms() - asked.ms());
         swept.approval_age_ms = swept.approval_age_ms.max(oldest.unwrap_or(0));
         if !stuck(&head, now) {
             return Ok(());

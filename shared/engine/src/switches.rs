@@ -139,7 +139,7 @@ impl Engine {
                     writes.extend(items.iter().map(|(key, item)| set_disabled(key, item, DISABLED)));
                 }
             }
-            writes.extend(once.as_ref().map(|once| self.once_write(once, &response)).transpose()?);
+            writes.extend(self.once_write(once.as_ref(), &response).await?);
             if self.journal(caller, vec![event.clone()], writes, true).await? {
                 return Ok(response);
             }
@@ -191,7 +191,7 @@ impl Engine {
                     writes.push(self.put_switches(workspace, &switches, version).await?);
                 }
             }
-            writes.extend(once.as_ref().map(|once| self.once_write(once, &response)).transpose()?);
+            writes.extend(self.once_write(once.as_ref(), &response).await?);
             if self.journal(caller, vec![event.clone()], writes, true).await? {
                 self.wake_waiting(&caller.workspace).await;
                 return Ok(response);

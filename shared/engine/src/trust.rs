@@ -77,7 +77,7 @@ impl Engine {
                 *condition = if version == 0 { Condition::NotExists } else { Condition::VersionIs(version) };
             }
             let mut writes = vec![write];
-            writes.extend(once.as_ref().map(|once| self.once_write(once, &answer)).transpose()?);
+            writes.extend(self.once_write(once.as_ref(), &answer).await?);
             let event = Event::GovernanceChanged(GovernanceChanged {
                 key: "trust".into(),
                 digest,

@@ -109,7 +109,7 @@ impl Engine {
         transition.apply(command).map_err(refused)?;
         let (state, events) = transition.into_parts();
         let stamp = caller.map_or_else(|| loaded.stamp(now), |caller| caller.stamp(now));
-        let once = once.map(|once| self.once_write(once, &to_answer(&loaded.state, &verdict, now))).transpose()?;
+        let once = self.once_write(once, &to_answer(&loaded.state, &verdict, now)).await?;
         match self.commit(loaded, state, events, &stamp, writes, once).await {
             Ok(()) => Ok(Some((verdict, now))),
             Err(CommitError::Fault(fault)) => Err(fault.into()),

@@ -10,13 +10,13 @@ use http::{HeaderName, HeaderValue};
 use reqwest::Client;
 use rmcp::{
     RoleClient, ServiceError, ServiceExt as _,
-    model::{CallToolRequestParams, CallToolResponse, ErrorCode, Tool},
+    model::{CallToolRequestParams, CallToolResponse, ErrorCode, PaginatedRequestParams, Tool},
     service::RunningService,
     transport::{StreamableHttpClientTransport, streamable_http_client::StreamableHttpClientTransportConfig},
 };
 use serde_json::{Value, json};
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
@@ -25,6 +25,13 @@ use std::{
 const ENVELOPE_BYTES: usize = 64 * 1024;
 /// Largest list of tools that is read, in bytes.
 const LISTING_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Pages of a list of tools, and tools in it.
+const LISTING_PAGES_MAX: usize = 100;
+const LISTING_TOOLS_MAX: usize = 10_000;
+/// How long listing the tools of a server may take.
+const LISTING: Duration = Duration::from_secs(60);
+/// What a message shows of a cursor, in bytes.
+const SHOWN_BYTES_MAX: usize = 80;
 /// How long the end of a session may take.
 const CLOSING: Duration = Duration::from_secs(1);
 
@@ -36,10 +43,36 @@ pub fn schema_digest(tool: &Tool) -> Option<Digest> {
 
 /// The tools of a server.
 pub async fn tools(client: &Client, url: &str) -> Result<Vec<Tool>, String> {
-    let session = open(client, url, HashMap::new(), LISTING_BYTES_MAX).await?;
-    let tools = session.list_all_tools().await.map_err(|error| error.to_string());
-    close(session).await;
-    tools
+    let listing = async {
+        let session = open(client, url, HashMap::new(), LISTING_BYTES_MAX).await?;
+        let tools = list(&session).await;
+        close(session).await;
+        tools
+    };
+    let late = |_| format!("the server did not list its tools within {} s", LISTING.as_secs());
+    tokio::time::timeout(LISTING, listing).await.map_err(late)?
+}
+
+// Page by page. INVARIANT (bounded-work): a server whose cursor leads in a circle, or on for ever, is told of.
+async fn list(session: &Session) -> Result<Vec<Tool>, String> {
+    let (mut tools, mut bytes, mut cursor) = (Vec::new(), 0, None);
+    let mut seen = HashSet::new();
+    for _ in 0..LISTING_PAGES_MAX {
+        let page = PaginatedRequestParams::default().with_cursor(cursor);
+        let page = session.list_tools(Some(page)).await.map_err(|error| error.to_string())?;
+        bytes += serde_json::to_vec(&page.tools).map_or(LISTING_BYTES_MAX, |text| text.len());
+        tools.extend(page.tools);
+        if bytes > LISTING_BYTES_MAX || tools.len() > LISTING_TOOLS_MAX {
+            return Err(format!("its tools are more than {LISTING_TOOLS_MAX}, or {LISTING_BYTES_MAX} bytes"));
+        }
+        let Some(next) = page.next_cursor else { return Ok(tools) };
+        if !seen.insert(next.clone()) {
+            let shown = contracts::text::clip(next, SHOWN_BYTES_MAX);
+            return Err(format!("its list of tools does not end: the cursor `{shown}` came before"));
+        }
+        cursor = Some(next);
+    }
+    Err(format!("its list of tools does not end within {LISTING_PAGES_MAX} pages"))
 }
 
 /// Calls a tool once.
@@ -74,7 +107,7 @@ async fn run(
         Ok(session) => session,
         Err(why) => return ToolAnswer::Unreached(why),
     };
-    let answer = match session.list_all_tools().await {
+    let answer = match list(&session).await {
         Err(error) => ToolAnswer::Unreached(format!("its tools cannot be listed: {error}")),
         Ok(tools) => match tools.iter().find(|found| found.name == tool) {
             None => ToolAnswer::Forbidden(format!("the server has no tool `{tool}` any more")),

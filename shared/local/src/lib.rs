@@ -9,6 +9,7 @@ mod node;
 mod notify;
 mod relay;
 mod schedule;
+mod server;
 mod table;
 mod vault_key;
 mod walker;

@@ -1,15 +1,14 @@
 //! A node: everything in one process.
 
 use crate::{
-    EmbeddedTable, FileArchive, FileBlobs, FileVaultKey, LocalNotifier, asl::Machine, keyring::KeyFiles, nodelay,
-    relay, schedule, walker::Walker,
+    EmbeddedTable, FileArchive, FileBlobs, FileVaultKey, LocalNotifier, asl::Machine, keyring::KeyFiles, relay,
+    schedule, server::Server, walker::Walker,
 };
-use axum::serve::ListenerExt as _;
 use contracts::{Problem, WorkspaceId};
 use edge::Routes;
 use engine::{Answer, Config, Engine, Ports, ports::Orchestrator as _};
 use host::{HttpTools, SystemClock, SystemIds};
-use std::{fs, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{fs, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::net::TcpListener;
 
 const MACHINE: &str = include_str!("../../../infra/execution.asl.json");
@@ -53,7 +52,8 @@ pub struct Node {
     // The engine's orchestrator holds it weakly through nothing else.
     _walker: Arc<Walker>,
     address: SocketAddr,
-    server: tokio::task::JoinHandle<()>,
+    server: Arc<Server>,
+    task: tokio::task::JoinHandle<()>,
 }
 
 /// Keys of a workspace: one for an agent backend, one for a person who approves.
@@ -78,7 +78,6 @@ impl Node {
         let listener =
             TcpListener::bind(options.listen).await.map_err(|error| StartError::Listen(options.listen, error))?;
         let address = listener.local_addr().map_err(|error| StartError::Listen(options.listen, error))?;
-        let listener = listener.tap_io(nodelay);
         let (notifier, committed) = LocalNotifier::new();
         let walker = Walker::new(Machine::parse(MACHINE)?);
         let ports = Ports {
@@ -114,12 +113,9 @@ impl Node {
             walker.start(&workspace, &id, &format!("{id}-restart")).await.map_err(Problem::from)?;
         }
         let router = router().with_state(engine.clone());
-        let server = tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, router).await {
-                tracing::error!(%error, "the server stopped");
-            }
-        });
-        Ok(Self { engine, table, _walker: walker, address, server })
+        let server = Server::new(router).map_err(|error| StartError::Listen(options.listen, error))?;
+        let task = tokio::spawn(server.clone().run(listener));
+        Ok(Self { engine, table, _walker: walker, address, server, task })
     }
 
     /// Where it listens.
@@ -145,15 +141,21 @@ impl Node {
         Ok(Identity { workspace: workspace.clone(), agent_key, approver_key })
     }
 
+    /// Accepts no more connections and answers what was asked for, for at most so long.
+    pub async fn drain(&mut self, within: Duration) {
+        self.task.abort();
+        self.server.drain(within).await;
+    }
+
     /// Serves until the server stops.
     pub async fn serve(&mut self) {
-        let _ = (&mut self.server).await;
+        let _ = (&mut self.task).await;
     }
 }
 
 impl Drop for Node {
     fn drop(&mut self) {
-        self.server.abort();
+        self.task.abort();
     }
 }
 

@@ -68,6 +68,18 @@ pub async fn contract(table: Arc<dyn Table>, mark: &str) {
     assert!(matches!(table.transact(Vec::new()).await, Err(NotCommitted::Fault(Fault::Corrupt(_)))));
     table.transact(many(100)).await.unwrap();
 
+    // Sizes: an item, and all of a transaction together, are limited on every store alike.
+    let sized = |count: usize, bytes: usize| {
+        let item = |n: usize| Item { version: 1, body: vec![b'x'; bytes], ..item(n as u64, "") };
+        (0..count).map(|n| put(key("large", &format!("{n:03}")), item(n), Condition::Any)).collect()
+    };
+    let too_large = |outcome| matches!(outcome, Err(NotCommitted::Fault(Fault::TooLarge(_))));
+    assert!(too_large(table.transact(sized(1, 350 * 1024)).await), "its key and fields count too");
+    assert!(too_large(table.transact(sized(11, 340 * 1024)).await));
+    assert_eq!(table.get(&key("large", "000")).await.unwrap(), None, "nothing was written");
+    table.transact(sized(10, 340 * 1024)).await.unwrap();
+    assert_eq!(table.get(&key("large", "009")).await.unwrap().unwrap().body.len(), 340 * 1024);
+
     // Ranges: inclusive from, exclusive to, order, reverse, limit; neighbours of another partition stay out.
     table
         .transact(vec![

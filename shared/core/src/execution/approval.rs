@@ -18,6 +18,8 @@ pub(super) struct Seen {
     pub(super) binding: Option<Digest>,
     pub(super) view: Option<Digest>,
 }
+/// Approvals, and calls without an answer, that one commit ends: each is two items of it.
+const EXPIRED_AT_ONCE_MAX: usize = 10;
 
 impl Transition {
     // The binding and the view of what is decided on now, if they are those that were seen.
@@ -193,6 +195,7 @@ impl Transition {
             .approvals
             .iter()
             .filter(|approval| approval.state == ApprovalState::Requested && approval.expires_at <= self.now)
+            .take(EXPIRED_AT_ONCE_MAX)
             .cloned()
             .collect();
         for approval in over {
@@ -204,6 +207,7 @@ impl Transition {
             .steps
             .iter()
             .filter(|step| step.awaits_callback() && step.until.is_some_and(|until| until <= self.now))
+            .take(EXPIRED_AT_ONCE_MAX)
             .map(|step| step.id.clone())
             .collect();
         for step in late {

@@ -4,7 +4,7 @@ use super::duty::{Decider, Requester};
 use super::gate::{Kind, allows};
 use super::{
     About, Approval, ApprovalState, Execution, Ruling, Status, StepInput, StepState, approval::Seen,
-    evolve::DEPENDENCY_FAILED, step,
+    evolve::DEPENDENCY_FAILED, mask, step,
 };
 use crate::plan::Compiled;
 use contracts::{
@@ -19,6 +19,9 @@ use contracts::{
     verdict::{RunMode, Verdict},
 };
 use std::sync::Arc;
+
+/// Steps that an event names one by one; more are a mask.
+const ASSIST_LISTED_MAX: usize = 100;
 
 /// What can be asked of an execution, by people, by callers and by the engine.
 #[derive(Clone, Debug)]
@@ -369,6 +372,7 @@ impl Transition {
     }
 
     pub(super) fn emit(&mut self, event: Event) {
+        let event = event.clipped();
         self.state.evolve(&event, self.now);
         self.events.push(event);
     }
@@ -456,6 +460,12 @@ impl Transition {
         let execution_id = self.state.id.clone();
         let plan_id = self.state.plan_facts.as_ref().map(|facts| facts.plan_id.clone());
         let blocked = ruling.verdict == Verdict::Blocked;
+        let (assist, assist_mask) = if ruling.assist.len() <= ASSIST_LISTED_MAX {
+            (ruling.assist.into_iter().collect(), None)
+        } else {
+            let places = ruling.assist.iter().filter_map(|id| self.state.place(id)).collect();
+            (Vec::new(), Some(mask::to_mask(&places, self.state.steps.len())))
+        };
         // INVARIANT (fail-closed): a plan without a view is one that nobody can decide on.
         match (plan_id, ruling.view) {
             (Some(plan_id), Some(view_digest)) if !blocked => self.emit(Event::PlanVerified(PlanVerified {
@@ -467,7 +477,8 @@ impl Transition {
                 policy_digest: ruling.policy_digest,
                 verdict_digest: ruling.verdict_digest,
                 verified_at: self.now,
-                assist: ruling.assist.into_iter().collect(),
+                assist,
+                assist_mask,
                 approval_life_ms: ruling.approval_life_ms,
                 view_digest,
             })),

@@ -2,12 +2,15 @@
 
 use super::{
     About, Approval, ApprovalState, Asked, Cancellation, Execution, Hold, IntentFacts, PROBE_ATTEMPTS_MAX, PlanFacts,
-    Ruling, Run, Status, Step, StepInput, StepState, step,
+    Ruling, Run, Status, Step, StepInput, StepState, mask, step,
 };
 use crate::plan;
 use contracts::{
     Issue, StepId, Timestamp,
-    event::{ApprovalDecided, BlockReason, Event, Purpose, Resolution, StepBlocked, StepStarted},
+    event::{
+        ApprovalDecided, BlockReason, Event, PlanVerified, Purpose, Resolution, StepBlocked, StepStarted,
+    },
+    id::ApprovalId,
     plan::Radius,
     verdict::{Effect, RiskTier, Verdict},
 };
@@ -59,7 +62,7 @@ impl Execution {
                     policy_digest: data.policy_digest.clone(),
                     verdict_digest: data.verdict_digest.clone(),
                     verified_at: data.verified_at,
-                    assist: data.assist.iter().cloned().collect(),
+                    assist: self.assisted(data),
                     approval_life_ms: data.approval_life_ms,
                     view: Some(data.view_digest.clone()),
                 });
@@ -138,7 +141,7 @@ impl Execution {
                 }
             }
             Event::StepCompensated(data) => self.apply(&data.step_id, StepInput::Complete, |_| {}),
-            Event::ApprovalRequested(data) => self.approvals.push(Approval {
+            Event::ApprovalRequested(data) => self.push_approval(Approval {
                 id: data.approval_id.clone(),
                 step: data.step_id.clone(),
                 binding: data.binding_digest.clone(),
@@ -320,7 +323,7 @@ impl Execution {
             step.message = None;
         });
         if let Some(used) = &data.approval_id
-            && let Some(approval) = self.approvals.iter_mut().find(|approval| approval.id == *used)
+            && let Some(approval) = self.approval_mut(used)
         {
             approval.consumed.insert(data.step_id.clone());
         }
@@ -398,14 +401,32 @@ impl Execution {
         }
     }
 
+    fn assisted(&self, data: &PlanVerified) -> BTreeSet<StepId> {
+        let masked = data.assist_mask.as_deref().into_iter().flat_map(mask::places);
+        let named = masked.filter_map(|place| self.planned(place).map(|planned| planned.id.clone()));
+        data.assist.iter().cloned().chain(named).collect()
+    }
+
+    fn push_approval(&mut self, approval: Approval) {
+        self.touched_approvals.insert(self.approvals.len());
+        self.approvals.push(approval);
+    }
+
+    // An approval to be changed.
+    fn approval_mut(&mut self, id: &ApprovalId) -> Option<&mut Approval> {
+        let place = self.approvals.iter().position(|approval| approval.id == *id)?;
+        self.touched_approvals.insert(place);
+        self.approvals.get_mut(place)
+    }
+
     fn approval_decided(&mut self, data: &ApprovalDecided, state: ApprovalState) {
-        match self.approvals.iter_mut().find(|approval| approval.id == data.approval_id) {
+        match self.approval_mut(&data.approval_id) {
             Some(approval) => {
                 approval.state = state;
                 approval.decided_by.extend(data.actor_id.clone());
             }
             // One step decided out of a request for the whole plan: an approval of its own.
-            None => self.approvals.push(Approval {
+            None => self.push_approval(Approval {
                 id: data.approval_id.clone(),
                 step: data.step_id.clone(),
                 binding: data.binding_digest.clone(),

@@ -14,6 +14,7 @@ pub mod duty;
 mod evolve;
 pub mod gate;
 mod sealed;
+mod mask;
 pub mod step;
 
 use crate::{canonical, plan::Compiled};
@@ -236,6 +237,8 @@ pub struct Execution {
     pub plan_facts: Option<PlanFacts>,
     pub ruling: Option<Ruling>,
     pub run: Option<Run>,
+    /// Stored as records of their own, in this order: an execution's head does not grow with them.
+    #[serde(skip)]
     pub approvals: Vec<Approval>,
     pub paused: bool,
     pub cancellation: Option<Cancellation>,
@@ -257,12 +260,17 @@ pub struct Execution {
     /// Steps whose records changed since the last commit.
     #[serde(skip)]
     touched: BTreeSet<usize>,
+    /// Approvals that changed since the last commit.
+    #[serde(skip)]
+    touched_approvals: BTreeSet<usize>,
 }
 
 /// Two executions are equal if their stored parts are.
 impl PartialEq for Execution {
     fn eq(&self, other: &Self) -> bool {
-        serde_json::to_value(self).ok() == serde_json::to_value(other).ok() && self.steps == other.steps
+        serde_json::to_value(self).ok() == serde_json::to_value(other).ok()
+            && self.steps == other.steps
+            && self.approvals == other.approvals
     }
 }
 
@@ -314,6 +322,7 @@ impl Execution {
             plan: None,
             graph: Arc::default(),
             touched: BTreeSet::new(),
+            touched_approvals: BTreeSet::new(),
         }
     }
 
@@ -324,7 +333,9 @@ impl Execution {
     }
 
     /// Gives the stored step records; steps without one are pending. Then derives what follows from other state.
-    pub fn restore(&mut self, records: impl IntoIterator<Item = Step>) {
+    /// Approvals come in the order in which they were asked for.
+    pub fn restore(&mut self, records: impl IntoIterator<Item = Step>, approvals: Vec<Approval>) {
+        self.approvals = approvals;
         if let (Some(plan), Some(_)) = (&self.plan, &self.plan_facts) {
             self.steps = plan.plan().steps.iter().map(|step| Step::new(step.id.clone())).collect();
         }
@@ -335,6 +346,7 @@ impl Execution {
         }
         self.settle_derived();
         self.touched.clear();
+        self.touched_approvals.clear();
     }
 
     /// The attached plan.
@@ -361,6 +373,18 @@ impl Execution {
     pub fn take_touched(&mut self) -> Vec<Step> {
         let touched = std::mem::take(&mut self.touched);
         touched.into_iter().filter_map(|place| self.steps.get(place).cloned()).collect()
+    }
+
+    /// Takes the approvals that changed, with the place of each.
+    pub fn take_touched_approvals(&mut self) -> Vec<(usize, Approval)> {
+        let touched = std::mem::take(&mut self.touched_approvals);
+        touched.into_iter().filter_map(|place| Some((place, self.approvals.get(place)?.clone()))).collect()
+    }
+
+    /// Since when an approval has been asked for that nobody has decided.
+    pub fn asked_since(&self) -> Option<Timestamp> {
+        let open = self.approvals.iter().filter(|approval| approval.state == ApprovalState::Requested);
+        open.map(|approval| approval.requested_at).min()
     }
 
     /// What a step asks people about with its actual input, if it does.

@@ -79,3 +79,39 @@ fn every_function_of_the_table_is_a_package() {
         assert!(packages.contains(format!("countersign-fn-{}", route.function).as_str()), "{}", route.function);
     }
 }
+
+/// Where JSON may be read without `contracts::json`: in itself, and what this control plane wrote itself.
+const READERS: &[&str] = &[
+    "shared/contracts/src/json.rs",
+    "shared/warrant/src/lib.rs",
+    "shared/engine/src/bodies.rs",
+    "shared/engine/src/vault.rs",
+    "shared/engine/src/log.rs",
+    "shared/engine/src/freezes.rs",
+    "shared/aws/src/kms.rs",
+];
+
+/// Foreign bytes become JSON in one place, where nesting is counted first.
+#[test]
+fn bounded_work_json_is_read_by_one_reader() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut open: Vec<_> = ["shared", "functions", "cli/src"].map(|folder| root.join(folder)).into();
+    let mut found = Vec::new();
+    while let Some(folder) = open.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.strip_prefix(&root).unwrap().to_string_lossy().into_owned();
+            if path.is_dir() {
+                open.push(path);
+            } else if name.ends_with(".rs") && name.contains("/src/") && !name.ends_with("/tests.rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+                let reads = ["from_slice", "from_str", "from_reader"].map(|name| format!("serde_json::{name}"));
+                if reads.iter().any(|read| code.contains(read)) && !READERS.contains(&name.as_str()) {
+                    found.push(name);
+                }
+            }
+        }
+    }
+    assert!(found.is_empty(), "read with `contracts::json::parse` or `decode`: {found:?}");
+}

@@ -125,3 +125,50 @@ async fn a_pinned_tool_is_called_and_one_that_drifted_is_not() {
     assert!(view["steps"][0]["message"].as_str().unwrap().contains("not those that were signed"), "{view}");
     assert_eq!(library.0.lock().unwrap().calls.len(), before, "and it was not called");
 }
+
+/// A server whose list of tools never ends.
+#[derive(Clone)]
+struct Endless {
+    turns: bool,
+    asked: Arc<Mutex<usize>>,
+}
+
+impl ServerHandler for Endless {
+    fn get_info(&self) -> ServerConfig {
+        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+    }
+
+    async fn list_tools(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        let mut asked = self.asked.lock().unwrap();
+        *asked += 1;
+        let next = if self.turns { "the same".to_owned() } else { format!("page {asked}") };
+        Ok(ListToolsResult { next_cursor: Some(next), ..Default::default() })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bounded_work_a_list_of_tools_that_never_ends_is_an_error_that_says_so() {
+    for (turns, says, most) in
+        [(true, "the cursor `the same` came before", 2), (false, "does not end within 100 pages", 100)]
+    {
+        let endless = Endless { turns, asked: Arc::default() };
+        let service = {
+            let endless = endless.clone();
+            StreamableHttpService::new(
+                move || Ok(endless.clone()),
+                Arc::new(LocalSessionManager::default()),
+                Default::default(),
+            )
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/mcp", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, axum::Router::new().nest_service("/mcp", service)).await });
+        let why = HttpTools::new().unwrap().mcp_tools(&url).await.unwrap_err();
+        assert!(why.contains(says), "{why}");
+        assert_eq!(*endless.asked.lock().unwrap(), most);
+    }
+}

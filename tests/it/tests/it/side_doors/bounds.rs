@@ -150,3 +150,75 @@ async fn an_output_of_900_kb_that_does_not_fit_its_schema_makes_a_short_event() 
     }
     house.proven(&id).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_a_thousand_connections_that_send_nothing_keep_nobody_from_an_answer() {
+    let house = House::start().await;
+    let address = house.url().trim_start_matches("http://").to_owned();
+    let mut silent = Vec::new();
+    for n in 0..1_024 {
+        let mut stream = tokio::net::TcpStream::connect(&address).await.unwrap();
+        if n % 2 == 0 {
+            // Half of a head.
+            tokio::io::AsyncWriteExt::write_all(&mut stream, b"GET /healthz HTTP/1.1\r\nhost: x\r\nx-")
+                .await
+                .unwrap();
+        }
+        silent.push(stream);
+    }
+    let begun = Instant::now();
+    let (status, _) = house.agent.get("/healthz").await;
+    assert_eq!(status, 200);
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    let begun = Instant::now();
+    let id = house.submit(json!([{ "id": "a", "use": "crm/customer.find", "with": { "email": "a@x.org" } }])).await;
+    house.until(&id, "completed").await;
+    soon(begun, "an execution");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_worst_requests_on_24_connections_keep_nobody_from_an_answer() {
+    let house = House::start().await;
+    let steps: Vec<Value> = (0..1_000)
+        .map(|n| json!({ "id": format!("s{n}"), "use": format!("crm-{n}/customer.fnid@^{n}"), "after": [format!("s{}", (n + 1) % 1_000)] }))
+        .collect();
+    let body = json!({ "draft": { "steps": steps } });
+    let (_, sets) = house.agent.get("/v1/policies").await;
+    let test =
+        json!({ "policies": sets["policies"], "from": "2026-01-01T00:00:00.000Z", "to": "2026-03-01T00:00:00.000Z" });
+    let flood: Vec<_> = (0..24)
+        .map(|n| {
+            let (agent, body, test) = (house.agent.clone(), body.clone(), test.clone());
+            tokio::spawn(async move {
+                let mut statuses = std::collections::BTreeSet::new();
+                for _ in 0..10 {
+                    let (path, body) =
+                        if n % 2 == 0 { ("/v1/policies/explain", &body) } else { ("/v1/policies/backtest", &test) };
+                    statuses.insert(agent.post(path, body).await.0);
+                }
+                statuses
+            })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let mut slowest = Duration::ZERO;
+    for _ in 0..20 {
+        let begun = Instant::now();
+        assert_eq!(house.approver.get("/healthz").await.0, 200);
+        slowest = slowest.max(begun.elapsed());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    flood.iter().for_each(|task| task.abort());
+    assert!(slowest < Duration::from_secs(1), "{slowest:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_that_is_too_large_is_refused() {
+    let house = House::start().await;
+    let (status, answer) = house.agent.get(&format!("/v1/executions?cursor={}", "x".repeat(10_000))).await;
+    assert_eq!((status, &answer["code"]), (414, &json!("BAD_REQUEST")), "{answer}");
+    let large = house.agent.request("GET", "/v1/executions").header("x-large", "x".repeat(100_000));
+    let refused = large.send().await.map(|response| response.status().as_u16());
+    assert!(refused.is_err() || refused.is_ok_and(|status| status == 431), "a head has at most 32 KiB");
+    assert_eq!(house.agent.get("/v1/executions").await.0, 200);
+}

@@ -1,0 +1,36 @@
+//! Many steps in few bytes: a bit for each step of a plan, in its order.
+
+use std::collections::BTreeSet;
+
+const BITS: usize = 4;
+
+/// Steps by their place, as hexadecimal digits.
+pub(super) fn to_mask(places: &BTreeSet<usize>, steps: usize) -> String {
+    let bit = |place: usize| u32::from(places.contains(&place));
+    let digit = |first: usize| (0..BITS).fold(0, |digit, offset| digit << 1 | bit(first + offset));
+    (0..steps).step_by(BITS).filter_map(|first| char::from_digit(digit(first), 16)).collect()
+}
+
+/// The places of a mask.
+pub(super) fn places(mask: &str) -> impl Iterator<Item = usize> {
+    mask.chars().enumerate().flat_map(|(index, digit)| {
+        let digit = digit.to_digit(16).unwrap_or_default();
+        let set = move |offset: &usize| digit >> (BITS - 1 - offset) & 1 == 1;
+        (0..BITS).filter(set).map(move |offset| index * BITS + offset)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_mask_holds_its_places(given in proptest::collection::btree_set(0_usize..1_000, 0..1_000)) {
+            let mask = to_mask(&given, 1_000);
+            prop_assert_eq!(mask.len(), 250);
+            prop_assert_eq!(places(&mask).collect::<BTreeSet<_>>(), given);
+        }
+    }
+}

@@ -7,9 +7,7 @@ use super::{
 use crate::plan;
 use contracts::{
     Issue, StepId, Timestamp,
-    event::{
-        ApprovalDecided, BlockReason, Event, PlanVerified, Purpose, Resolution, StepBlocked, StepStarted,
-    },
+    event::{ApprovalDecided, BlockReason, Event, PlanVerified, Purpose, Resolution, StepBlocked, StepStarted},
     id::ApprovalId,
     plan::Radius,
     verdict::{Effect, RiskTier, Verdict},

@@ -6,8 +6,9 @@ use crate::{
     relay::webhook_headers,
 };
 use async_trait::async_trait;
-use contracts::{Code, Issue, Problem, Timestamp, WorkspaceId, event::CloudEvent, manifest::Binding};
+use contracts::{Code, Issue, Problem, Timestamp, WorkspaceId, event::CloudEvent, manifest::Binding, names};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// Grant that subscribes.
 const GRANT: &str = "control-plane.webhooks";
@@ -57,12 +58,14 @@ impl Engine {
         if !secure || new.url.len() > URL_BYTES_MAX {
             return Err(invalid("/url", "an https URL of at most 2048 bytes"));
         }
-        let known = |kind: &String| {
-            let name = kind.strip_prefix("controlPlane.").map(|name| format!("{name}.schema.json"));
-            name.is_some_and(|name| contracts::openapi::event_schemas().iter().any(|(file, _)| *file == name))
-        };
-        if let Some(index) = new.types.iter().position(|kind| !known(kind)) {
-            return Err(invalid(&format!("/types/{index}"), "not a type of event; they are in events/schema"));
+        let schemas = if new.types.is_empty() { Default::default() } else { contracts::openapi::event_schemas() };
+        let titles = schemas.values().filter_map(|schema| schema.get("title")?.as_str());
+        // Beside events, there are schemas of what surrounds them.
+        let types: BTreeSet<&str> = titles.filter(|title| title.starts_with("controlPlane.")).collect();
+        if let Some((index, kind)) = new.types.iter().enumerate().find(|(_, kind)| !types.contains(kind.as_str())) {
+            let known = types.iter().copied();
+            let issue = names::unknown(&format!("/types/{index}"), "type of event", kind, known);
+            return Err(Problem::new(Code::ValidationFailed, "the subscription is not valid").issue(issue));
         }
         let id: String = self.ports.ids.id().iter().map(|byte| format!("{byte:02x}")).collect();
         let webhook = Webhook { id, url: new.url, types: new.types, created_at: self.now() };

@@ -3,7 +3,7 @@
 use crate::{
     event::Event,
     json::clip_issues,
-    limits::{MESSAGE_BYTES_MAX, NAME_BYTES_MAX, NOTE_BYTES_MAX},
+    limits::{EVENT_ISSUES_BYTES_MAX, ISSUES_MAX, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, NOTE_BYTES_MAX},
     text::clip,
 };
 
@@ -11,6 +11,18 @@ fn cut(text: &mut Option<String>, max: usize) {
     if let Some(given) = text.take() {
         *text = Some(clip(given, max));
     }
+}
+
+// Keeps what fits, as JSON, into the room that the same words have as issues.
+fn cut_words(words: &mut Vec<String>) {
+    let mut left = EVENT_ISSUES_BYTES_MAX;
+    words.truncate(ISSUES_MAX);
+    words.retain(|word| {
+        let size = serde_json::to_string(word).map_or(usize::MAX, |text| text.len() + 1);
+        let fits = size <= left;
+        left = if fits { left - size } else { left };
+        fits
+    });
 }
 
 impl Event {
@@ -23,7 +35,10 @@ impl Event {
         match &mut self {
             Self::IntentReceived(data) => cut(&mut data.channel_key, MESSAGE_BYTES_MAX),
             Self::PlanCompiled(data) => cut(&mut data.planner_model, NAME_BYTES_MAX),
-            Self::PlanRejected(data) => data.reasons = clip_issues(std::mem::take(&mut data.reasons)),
+            Self::PlanRejected(data) => {
+                cut_words(&mut data.reasons);
+                data.issues = clip_issues(std::mem::take(&mut data.issues));
+            }
             Self::StepBlocked(data) => cut(&mut data.message, MESSAGE_BYTES_MAX),
             Self::StepFailed(data) | Self::StepSkipped(data) | Self::StepCompensated(data) => {
                 cut(&mut data.code, NAME_BYTES_MAX);
@@ -58,6 +73,11 @@ impl Event {
             Self::SkillDisabled(data) => cut(&mut data.reason, NOTE_BYTES_MAX),
             Self::SkillEnabled(data) => cut(&mut data.reason, NOTE_BYTES_MAX),
             Self::GovernanceChanged(data) => cut(&mut data.reason, NOTE_BYTES_MAX),
+            Self::SubscriptionCreated(data)
+            | Self::SubscriptionRemoved(data)
+            | Self::SubscriptionSecretRotated(data) => {
+                data.target = clip(std::mem::take(&mut data.target), MESSAGE_BYTES_MAX);
+            }
             Self::PlanVerified(_)
             | Self::ExecutionStarted(_)
             | Self::StepStarted(_)
@@ -65,6 +85,10 @@ impl Event {
             | Self::StepResolved(_)
             | Self::ExecutionCompleted(_)
             | Self::PolicyActivated(_)
+            | Self::WorkspaceCreated(_)
+            | Self::KeyCreated(_)
+            | Self::KeyRevoked(_)
+            | Self::ToolSecretRotated(_)
             | Self::EvidenceExported(_) => {}
         }
         self

@@ -194,11 +194,8 @@ mod tests {
 
     #[test]
     fn bounded_work_every_event_is_below_its_limit() {
-        let stamp = Stamp {
-            at: Timestamp::from_ms(0),
-            actor: Actor { kind: ActorKind::Tool, id: "t".into() },
-            traceparent: None,
-        };
+        let actor = Actor { kind: ActorKind::Tool, id: "t".into() };
+        let stamp = Stamp::new(Timestamp::from_ms(0), actor, None);
         let loud = "\u{0}\"é".repeat(30_000);
         let failed = Event::StepFailed(contracts::event::StepChanged {
             execution_id: ExecutionId::from_bytes([1; 16]),

@@ -13,8 +13,8 @@ pub mod decide;
 pub mod duty;
 mod evolve;
 pub mod gate;
-mod sealed;
 mod mask;
+mod sealed;
 pub mod step;
 
 use crate::{canonical, plan::Compiled};

@@ -132,6 +132,7 @@ pub async fn run(command: Command, target: &Target) -> Result<u8, Failure> {
         Command::Trust(command) => govern::trust(&client, command, &show).await?,
         Command::Policy(command) => return govern::policy(&client, command, &show).await,
         Command::Budget(command) => govern::budget(&client, command, &show).await?,
+        Command::Signals(command) => govern::signals(&client, command, &show).await?,
         Command::Freeze(command) => govern::freeze(&client, command, &show).await?,
         Command::Keys(KeysCommand::Generate { out }) => skills::generate(&out, target.json)?,
         Command::Keys(command) => keys(&client, command, &show).await?,

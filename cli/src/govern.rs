@@ -2,7 +2,7 @@
 #![expect(clippy::indexing_slicing, reason = "a JSON value indexed where it has nothing gives null")]
 
 use crate::{
-    BudgetCommand, FreezeCommand, PolicyCommand, TrustCommand,
+    BudgetCommand, FreezeCommand, PolicyCommand, SignalsCommand, TrustCommand,
     client::{Client, Failure},
     commands::{Show, items, object, read_json},
     render::{self, bold, dim, green, text},
@@ -274,6 +274,24 @@ pub async fn freeze(client: &Client, command: FreezeCommand, show: Show<'_>) -> 
         } else {
             render::table(&["frozen", "key", "since", "by", "reason"], &rows);
         }
+    });
+    Ok(())
+}
+
+/// Runs a command on the phrases that raise an intent's risk.
+pub async fn signals(client: &Client, command: SignalsCommand, show: Show<'_>) -> Result<(), Failure> {
+    let answer = match command {
+        SignalsCommand::Show => client.get("/v1/signals", &[]).await?,
+        SignalsCommand::Set { file, reason } => {
+            let phrases = file.map(|file| read_json(&file)).transpose()?;
+            let body = object([("phrases", phrases), ("reason", reason.map(Value::from))]);
+            client.command("/v1/signals", &body, None).await?
+        }
+    };
+    show(&answer, &|value| {
+        let row = |phrase: &Value| vec![text(phrase, "tier").to_owned(), text(phrase, "phrase").to_owned()];
+        let rows: Vec<Vec<String>> = items(value, "phrases").iter().map(row).collect();
+        render::table(&["raises to", "phrase"], &rows);
     });
     Ok(())
 }

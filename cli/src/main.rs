@@ -172,6 +172,9 @@ enum Command {
     /// Say how much may be touched, and see how much is used.
     #[command(subcommand)]
     Budget(BudgetCommand),
+    /// Say which phrases of an intent raise its risk.
+    #[command(subcommand)]
+    Signals(SignalsCommand),
     /// Stop what has not begun, and lift a stop.
     #[command(subcommand)]
     Freeze(FreezeCommand),
@@ -401,6 +404,18 @@ enum BudgetCommand {
         /// Take meters of operations and skills that do not exist (yet).
         #[arg(long)]
         force: bool,
+    },
+}
+
+#[derive(Subcommand)]
+enum SignalsCommand {
+    /// The phrases in force.
+    Show,
+    /// Set them from a JSON file: `[{"tier": "high", "phrase": "wire transfer"}]`. Without one, those of the contract.
+    Set {
+        file: Option<PathBuf>,
+        #[arg(long)]
+        reason: Option<String>,
     },
 }
 

@@ -56,6 +56,8 @@ pub fn routes() -> Routes {
         serve(routes, "freeze.list", |engine, caller, request| async move { engine.freezes(&caller, request).await });
     let routes =
         serve(routes, "budget.get", |engine, caller, request| async move { engine.budgets(&caller, request).await });
+    let routes =
+        serve(routes, "signals.get", |engine, caller, request| async move { engine.signals(&caller, request).await });
     serve(routes, "capabilities", |engine, _, _: GetCapabilities| async move {
         Ok(route::capabilities(&engine.config().capabilities))
     })

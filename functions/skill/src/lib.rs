@@ -33,6 +33,12 @@ pub fn routes() -> Routes {
             "budget.set",
             |engine, caller, request| async move { engine.set_budgets(&caller, request).await },
         );
+    let routes =
+        serve(
+            routes,
+            "signals.set",
+            |engine, caller, request| async move { engine.set_signals(&caller, request).await },
+        );
     // Beside its commands: it validates policies, as no other function does.
     let routes =
         serve(

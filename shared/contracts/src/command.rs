@@ -3,7 +3,7 @@
 use crate::{
     Digest, ExecutionId, IntentId, PlanId, RunId, StepId, Timestamp,
     draft::Draft,
-    event::{Metadata, Purpose, Resolution, SubmitMode},
+    event::{Metadata, Purpose, Requirement, Resolution, SubmitMode},
     id::InstallationId,
     plan::Plan,
     problem::Issue,
@@ -129,6 +129,15 @@ pub struct StepVerdictAnswer {
     pub verdict: Verdict,
     pub risk_tier: RiskTier,
     pub reasons: Vec<String>,
+    /// Policies that decided, by `@id`, else by position: those that permitted, and those that took autonomy away.
+    #[serde(default)]
+    pub determining: Vec<String>,
+    /// Whom their `@approvers` ask for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approvers: Vec<Requirement>,
+    /// Their shortest `@expires`, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_ms: Option<i64>,
 }
 
 /// controlPlane.execution.start

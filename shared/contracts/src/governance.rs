@@ -1,6 +1,6 @@
 //! What a workspace lets happen: whom it trusts, what is frozen, how much may be used, which policies hold.
 
-use crate::{Digest, Issue, Timestamp, draft::Budget, query::BacktestChange};
+use crate::{Digest, Issue, Timestamp, draft::Budget, query::BacktestChange, verdict::RiskTier};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -300,9 +300,48 @@ pub struct DecidingPolicy {
     pub reason: Option<String>,
     /// `permit` or `forbid`.
     pub effect: String,
+    /// `@expires`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
+    /// `@approvers`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approvers: Option<String>,
     /// From a line `// file: <name>` above it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
     /// 1 for the first line of the file, or of the set.
     pub line: u32,
+}
+
+/// A phrase whose presence in an intent raises its risk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RiskPhrase {
+    /// What it raises the risk to: `medium`, `high` or `blocked`.
+    pub tier: RiskTier,
+    /// Words in their order; `*` stands for up to three of any kind. Spelling, case and look-alikes do not matter.
+    pub phrase: String,
+}
+
+/// controlPlane.signals.set
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SetSignals {
+    /// All of them; replaces those in force. Absent: those of the contract.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phrases: Option<Vec<RiskPhrase>>,
+    /// Refused with 412 unless this version is in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_version: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// The phrases in force.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SignalsAnswer {
+    /// 0: none were ever set; those of the contract are in force.
+    pub version: u64,
+    pub phrases: Vec<RiskPhrase>,
 }

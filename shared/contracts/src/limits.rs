@@ -50,6 +50,24 @@ pub const METERS_MAX: usize = 8;
 pub const METER_WINDOW_SECONDS_MAX: u64 = 31 * 86_400;
 /// Largest policy set, in bytes.
 pub const POLICY_BYTES_MAX: usize = 256 * 1024;
+/// Rules of a policy set.
+pub const POLICY_RULES_MAX: usize = 1_000;
+/// Brackets of a policy text that are open at once.
+pub const POLICY_BRACKETS_MAX: usize = 32;
+/// Deepest expression of a policy text, in levels: brackets, and operators that are chained.
+pub const POLICY_DEPTH_MAX: usize = 64;
+/// Longest `@reason` of a policy, in bytes.
+pub const REASON_BYTES_MAX: usize = 512;
+/// Groups that one `@approvers` names.
+pub const APPROVER_GROUPS_MAX: usize = 10;
+/// People of one group that `@approvers` asks for.
+pub const APPROVERS_MAX: u32 = 20;
+/// Phrases of a workspace that raise an intent's risk.
+pub const RISK_PHRASES_MAX: usize = 500;
+/// Longest phrase, in bytes.
+pub const RISK_PHRASE_BYTES_MAX: usize = 256;
+/// Words and gaps of one phrase.
+pub const RISK_PHRASE_WORDS_MAX: usize = 16;
 /// Days a backtest goes back.
 pub const BACKTEST_DAYS_MAX: u32 = 90;
 /// Changes that a backtest lists.

@@ -382,6 +382,9 @@ pub struct ExplainPolicy {
     pub step_id: Option<StepId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub draft: Option<Draft>,
+    /// With `executionId`: an earlier verdict, by the `verdictDigest` of its `plan.verified`. Absent: the current one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict_digest: Option<Digest>,
     /// With a draft: the words it would come with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
@@ -392,6 +395,8 @@ pub struct ExplainPolicy {
 pub struct Explanation {
     pub verdict: Verdict,
     pub risk_tier: RiskTier,
+    /// Of the whole stored verdict.
+    pub verdict_digest: Digest,
     pub reasons: Vec<String>,
     pub policy_version: String,
     pub policy_digest: Digest,
@@ -403,9 +408,7 @@ pub struct Explanation {
 pub struct StepExplanation {
     #[serde(flatten)]
     pub verdict: StepVerdictAnswer,
-    /// Policies that decided: `@id`, else the position in the set.
-    pub determining: Vec<String>,
-    /// The same, with reason and place.
+    /// Policies that decided, with reason and location.
     #[serde(default)]
     pub policies: Vec<DecidingPolicy>,
     pub errors: Vec<String>,

@@ -388,6 +388,17 @@ pub const ROUTES: &[Route] = &[
         ..BASE
     },
     Route {
+        name: "signals.set",
+        path: "/v1/signals",
+        function: "skill",
+        grant: "policy.activate",
+        capability: Capability::Audit,
+        summary: "Say which phrases of an intent raise its risk",
+        codes: POLICY,
+        emits: &["governance.changed"],
+        ..BASE
+    },
+    Route {
         name: "execution.get",
         side: Side::Query,
         method: Method::Get,
@@ -541,6 +552,17 @@ pub const ROUTES: &[Route] = &[
         grant: "audit",
         capability: Capability::Approval,
         summary: "Services that decide like people",
+        ..BASE
+    },
+    Route {
+        name: "signals.get",
+        side: Side::Query,
+        method: Method::Get,
+        path: "/v1/signals",
+        function: "query",
+        grant: "audit",
+        capability: Capability::Audit,
+        summary: "The phrases that raise an intent's risk",
         ..BASE
     },
     Route {

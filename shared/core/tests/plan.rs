@@ -6,6 +6,9 @@
     reason = "a test that finds what it does not expect ends there"
 )]
 
+#[path = "plan/flow.rs"]
+mod flow;
+
 use contracts::{Issue, draft::Draft, manifest::Manifest, plan::Plan};
 use countersign_core as cs_core;
 use cs_core::{

@@ -2,14 +2,16 @@
 
 use crate::{
     Answer, Caller, Engine,
-    commit::{run_of, status},
+    commit::{Loaded, run_of, status, system},
+    keys,
+    ports::{Condition, Key, Write},
 };
 use contracts::{
-    Code, Issue, Problem,
+    Code, Digest, ExecutionId, Issue, Problem,
     command::{ApproveExecution, ExecutionApproved, ExecutionRejected, RejectExecution},
     limits::TEXT_BYTES_MAX,
 };
-use cs_core::execution::decide::Command;
+use cs_core::execution::{Status, decide::Command};
 
 impl Engine {
     /// Approves a plan or a step.
@@ -17,12 +19,14 @@ impl Engine {
         caller.require("control-plane.execution.approve")?;
         check_text("/note", request.note.as_deref())?;
         let by = self.require_decider(caller).await?;
-        self.update(
+        let policy = self.policy_in_force(caller).await?;
+        let decided = self.update(
             caller,
             &request.execution_id,
             "execution.approve",
             &request,
-            |_, _| {
+            |loaded, _| {
+                policy.must_have_judged(loaded)?;
                 Ok(vec![Command::Approve {
                     by: by.clone(),
                     step: request.step_id.clone(),
@@ -43,9 +47,9 @@ impl Engine {
                     remaining: state.unapproved(),
                 })
             },
-            Vec::new(),
-        )
-        .await
+            vec![policy.unchanged()],
+        );
+        self.or_ask_anew(caller, &request.execution_id, &policy, decided.await).await
     }
 
     /// Rejects a plan or a step.
@@ -57,12 +61,14 @@ impl Engine {
             return Err(Problem::new(Code::ValidationFailed, "a rejection has a reason").issue(issue));
         }
         let by = self.require_decider(caller).await?;
-        self.update(
+        let policy = self.policy_in_force(caller).await?;
+        let decided = self.update(
             caller,
             &request.execution_id,
             "execution.reject",
             &request,
-            |_, _| {
+            |loaded, _| {
+                policy.must_have_judged(loaded)?;
                 Ok(vec![Command::Reject {
                     by: by.clone(),
                     step: request.step_id.clone(),
@@ -81,10 +87,73 @@ impl Engine {
                     rejected_by: caller.actor.id.clone(),
                 })
             },
-            Vec::new(),
-        )
-        .await
+            vec![policy.unchanged()],
+        );
+        self.or_ask_anew(caller, &request.execution_id, &policy, decided.await).await
     }
+
+    async fn policy_in_force(&self, caller: &Caller) -> Answer<PolicyInForce> {
+        let (version, digest) = self.active(&caller.workspace).await?;
+        Ok(PolicyInForce { key: keys::policy_active(&caller.workspace), version, digest })
+    }
+
+    // A decision that was refused because another policy set judged: the plan is judged again at once, so that the next
+    // look shows what is asked under the set in force.
+    async fn or_ask_anew<R>(
+        &self,
+        caller: &Caller,
+        id: &ExecutionId,
+        policy: &PolicyInForce,
+        decided: Answer<R>,
+    ) -> Answer<R> {
+        let refused = match decided {
+            Ok(answer) => return Ok(answer),
+            Err(problem) => problem,
+        };
+        let (version, _) = self.active(&caller.workspace).await?;
+        let replaced = version != policy.version;
+        let others = refused.code == Code::Conflict && refused.retryable && replaced;
+        if refused.code != Code::BindingStale && !others {
+            return Err(refused);
+        }
+        let mut loaded = self.load(&caller.workspace, id).await?;
+        let judged = loaded.state.ruling.as_ref().map(|ruling| ruling.policy_version.clone());
+        let open = loaded.state.status == Status::Verified || loaded.state.status.under_way();
+        if judged != Some(version.to_string()) && open {
+            self.verify_once(&mut loaded, &system(), caller.traceparent.clone(), None).await?;
+            self.wake(&loaded, false).await;
+        }
+        Err(if others { stale() } else { refused })
+    }
+}
+
+/// The policy set that was active when a decision came in.
+///
+/// INVARIANT (approval-binds-digest): a decision under a set that is not active any more is refused, in the decision's own
+/// transaction, and not voided a moment later.
+struct PolicyInForce {
+    key: Key,
+    version: u64,
+    digest: Digest,
+}
+
+impl PolicyInForce {
+    fn must_have_judged(&self, loaded: &Loaded) -> Answer<()> {
+        match &loaded.state.ruling {
+            Some(ruling) if ruling.policy_digest != self.digest => Err(stale()),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// What the decision's transaction checks.
+    fn unchanged(&self) -> Write {
+        Write::Check { key: self.key.clone(), condition: Condition::VersionIs(self.version) }
+    }
+}
+
+fn stale() -> Problem {
+    let message = "another policy set is active since this was asked; look again, then decide";
+    Problem::new(Code::BindingStale, message)
 }
 
 /// Refuses a text that is too long.

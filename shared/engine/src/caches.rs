@@ -13,11 +13,11 @@ use cs_core::{
     skill::{Registry, Skill},
     trust,
 };
-use policy::Authority;
+use policy::{Authority, RiskPhrases};
 use std::{
     collections::HashMap,
     hash::Hash,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 /// Plans kept.
@@ -77,6 +77,33 @@ pub(crate) struct Caches {
     plans: Bounded<Digest, Arc<Compiled>>,
     snapshots: Bounded<WorkspaceId, Arc<Snapshot>>,
     authorities: Bounded<(WorkspaceId, Digest, u64), Arc<Authority>>,
+    phrases: Bounded<(WorkspaceId, u64), Arc<RiskPhrases>>,
+    /// Those of the contract, for all workspaces that set none.
+    default_phrases: OnceLock<Arc<RiskPhrases>>,
+}
+
+impl Caches {
+    /// Phrases of a workspace at a version; 0: the contract's.
+    pub(crate) fn phrases(&self, workspace: &WorkspaceId, version: u64) -> Option<Arc<RiskPhrases>> {
+        match version {
+            0 => self.default_phrases.get().cloned(),
+            _ => self.phrases.get(&(workspace.clone(), version)),
+        }
+    }
+
+    /// Keeps them.
+    pub(crate) fn keep_phrases(
+        &self,
+        workspace: &WorkspaceId,
+        version: u64,
+        phrases: Arc<RiskPhrases>,
+    ) -> Arc<RiskPhrases> {
+        if version == 0 {
+            return self.default_phrases.get_or_init(|| phrases).clone();
+        }
+        self.phrases.put((workspace.clone(), version), phrases.clone());
+        phrases
+    }
 }
 
 impl Default for Caches {
@@ -85,6 +112,8 @@ impl Default for Caches {
             plans: Bounded(Mutex::default(), PLANS_MAX),
             snapshots: Bounded(Mutex::default(), SETS_MAX),
             authorities: Bounded(Mutex::default(), SETS_MAX),
+            phrases: Bounded(Mutex::default(), SETS_MAX),
+            default_phrases: OnceLock::new(),
         }
     }
 }

@@ -209,7 +209,7 @@ impl Engine {
             Some(known) => known,
             None => {
                 let intent = self.intent(&state.workspace, &state.id).await?;
-                let found = self.facts(&state.workspace, &intent).await?;
+                let found = self.facts(state, &intent).await?;
                 sight.facts.get_or_init(|| found)
             }
         };
@@ -247,8 +247,7 @@ impl Engine {
         let usage = self.metered(&state.workspace, sight.governance, [name], actor, sight.metering).await?;
         // Its own reservation is no reason against its next attempt.
         let own = record.hold_for(purpose).map(|hold| hold.meters.as_slice()).unwrap_or_default();
-        let hour = crate::verify::hour(self.now());
-        let facts = Facts { usage: usage::without(usage, own), hour, budget: None, ..facts.clone() };
+        let facts = Facts { usage: usage::without(usage, own), at: self.now(), budget: None, ..facts.clone() };
         let Some(compiled) = state.plan() else {
             return Ok(Prepared::Refuse { code: "POLICY_BLOCKED", message: "there is no plan".into() });
         };

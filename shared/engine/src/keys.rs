@@ -42,9 +42,13 @@ pub fn approval(workspace: &WorkspaceId, id: &ExecutionId, place: usize) -> Key 
 pub fn event(workspace: &WorkspaceId, id: &ExecutionId, seq: u64) -> Key {
     key(execution(workspace, id), format!("e#{seq:010}"))
 }
-/// One of its bodies: `intent`, `draft`, `plan`, `verdict#<digest>`.
+/// One of its bodies: `intent`, `draft`, `plan`.
 pub fn body(workspace: &WorkspaceId, id: &ExecutionId, name: &str) -> Key {
     key(execution(workspace, id), format!("b#{name}"))
+}
+/// A verdict, by its digest: it is never overwritten.
+pub fn verdict(workspace: &WorkspaceId, id: &ExecutionId, digest: &Digest) -> Key {
+    body(workspace, id, &format!("verdict#{}", digest.hex()))
 }
 /// The output of a step.
 pub fn output(workspace: &WorkspaceId, id: &ExecutionId, step: &StepId) -> Key {
@@ -236,6 +240,10 @@ pub fn governance(workspace: &WorkspaceId) -> Key {
 /// Services that decide like people.
 pub fn deciders(workspace: &WorkspaceId) -> Key {
     key(own(workspace), "deciders")
+}
+/// Phrases that raise the risk of an intent.
+pub fn risk_phrases(workspace: &WorkspaceId) -> Key {
+    key(format!("ws#{workspace}"), "signals")
 }
 /// Whose skills may be installed.
 pub fn trust(workspace: &WorkspaceId) -> Key {

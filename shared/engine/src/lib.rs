@@ -31,6 +31,7 @@ mod records;
 mod relay;
 mod replay;
 mod requester;
+mod signals;
 mod skills;
 mod stream;
 mod submit;
@@ -117,7 +118,6 @@ pub struct Ports {
 pub struct Engine {
     ports: Ports,
     config: Config,
-    signals: policy::Signals,
     caches: caches::Caches,
     /// Names this process among owners of leases.
     process: String,
@@ -127,7 +127,7 @@ impl Engine {
     /// An engine.
     pub fn new(ports: Ports, config: Config) -> Self {
         let process = hex::encode(ports.ids.id());
-        Self { ports, config, signals: policy::Signals::default(), caches: caches::Caches::default(), process }
+        Self { ports, config, caches: caches::Caches::default(), process }
     }
     /// The deployment's decisions.
     pub fn config(&self) -> &Config {

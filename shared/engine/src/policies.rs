@@ -56,11 +56,12 @@ impl Engine {
         snapshot: &Snapshot,
         meters: &[Meter],
     ) -> Answer<Arc<Authority>> {
-        let mut issues = policy::validate(text, &snapshot.registry, meters);
+        let names = self.risk_phrases(&caller.workspace).await?.names();
+        let mut issues = policy::validate_with(text, &snapshot.registry, meters, Some(&names));
         if issues.is_empty() {
             let authority = Authority::new(text, "0", &snapshot.whole());
             let authority = authority.map_err(|error| invalid(vec![Issue::new("/policies", error.to_string())]))?;
-            let facts = self.facts_of(caller.actor.clone(), caller.grants.clone(), None, "");
+            let facts = self.facts_of(caller.actor.clone(), caller.grants.clone(), None, Vec::new());
             issues = policy::probe(&authority, &snapshot.registry, meters, &facts);
             if issues.is_empty() {
                 return Ok(Arc::new(authority));
@@ -219,11 +220,11 @@ impl Engine {
             return Ok(None);
         };
         let head: HeadRecord = bodies::decode(&key, &item.body)?;
-        let (Some(facts), Some(_)) = (&head.execution.plan_facts, &head.execution.ruling) else {
+        let (Some(facts), Some(ruling)) = (&head.execution.plan_facts, &head.execution.ruling) else {
             return Ok(None);
         };
         let plan = self.plan(workspace, id, &facts.digest).await?;
-        let past: Option<Past> = self.get_body(&keys::body(workspace, id, "verdict")).await?;
+        let past: Option<Past> = self.get_body(&keys::verdict(workspace, id, &ruling.verdict_digest)).await?;
         Ok(past.map(|past| (plan, past)))
     }
 

@@ -75,7 +75,7 @@ impl Engine {
         let intent =
             state.intent.as_ref().ok_or_else(|| Problem::new(Code::NotFound, "there is no such execution"))?;
         let verdict = match &state.ruling {
-            Some(_) => self.stored_verdict(&state.workspace, &state.id).await?,
+            Some(_) => self.stored_verdict(state).await?,
             None => None,
         };
         let judged: HashMap<&str, &policy::StepVerdict> =
@@ -291,7 +291,10 @@ impl Engine {
         let mut verdict = match (&request.execution_id, request.draft) {
             (Some(id), None) => {
                 let loaded = self.load_for(caller, id).await?;
-                let stored = self.stored_verdict(&caller.workspace, &loaded.state.id).await?;
+                let stored = match &request.verdict_digest {
+                    Some(digest) => self.verdict_of(&loaded.state, digest).await?,
+                    None => self.stored_verdict(&loaded.state).await?,
+                };
                 stored.ok_or_else(|| Problem::new(Code::Conflict, "the plan has not been verified"))?
             }
             (None, Some(draft)) => {
@@ -308,7 +311,8 @@ impl Engine {
                 };
                 let authority = self.authority(&caller.workspace, &snapshot).await?;
                 let text = request.text.unwrap_or_default();
-                let mut facts = self.facts_of(caller.actor.clone(), caller.grants.clone(), None, &text);
+                let signals = self.find_signals(&caller.workspace, &text, None, Some(compiled.plan())).await?;
+                let mut facts = self.facts_of(caller.actor.clone(), caller.grants.clone(), None, signals);
                 let governed = self.governed(&caller.workspace).await?;
                 self.add_usage(&caller.workspace, &governed.record, compiled.plan(), &mut facts).await?;
                 policy::judge(compiled.plan(), compiled.digest(), &facts, &authority)
@@ -318,6 +322,7 @@ impl Engine {
                 return Err(Problem::new(Code::ValidationFailed, "nothing to explain").issue(issue));
             }
         };
+        let verdict_digest = crate::verify::verdict_digest(&verdict)?;
         if let Some(step) = &request.step_id {
             verdict.steps.retain(|judged| judged.step_id == *step);
             let Some(judged) = verdict.steps.first() else {
@@ -342,6 +347,7 @@ impl Engine {
         Ok(Explanation {
             verdict: verdict.verdict,
             risk_tier: verdict.risk_tier,
+            verdict_digest,
             reasons,
             policy_version: verdict.policy_version,
             policy_digest: verdict.policy_digest,
@@ -351,7 +357,6 @@ impl Engine {
                 .map(|step| StepExplanation {
                     verdict: step_answer(&step),
                     policies: described(&step.determining),
-                    determining: step.determining,
                     errors: step.errors,
                     request: step.request,
                 })

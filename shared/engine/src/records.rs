@@ -102,6 +102,13 @@ pub struct IntentRecord {
     pub playbook: Option<PlaybookCall>,
 }
 
+/// The phrases of a workspace that raise the risk of an intent. The item's version counts changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RiskPhrasesRecord {
+    pub phrases: Vec<contracts::governance::RiskPhrase>,
+}
+
 /// The draft that was compiled: parsed and sealed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

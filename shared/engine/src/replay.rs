@@ -11,6 +11,7 @@ use crate::{
     verify::verdict_digest,
 };
 use contracts::{
+    Digest,
     event::{Entry, Event},
     query::{Difference, Replay, ReplayTrace},
     view::View,
@@ -22,7 +23,7 @@ use cs_core::{
     trace::{Broken, Verifier},
 };
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 impl Engine {
     /// Replays a trace.
@@ -40,7 +41,9 @@ impl Engine {
             differences.extend(self.check_plan(&loaded, &plan, &snapshot).await?);
             if loaded.state.ruling.is_some() {
                 checked.push("verdict".into());
-                differences.extend(self.check_verdict(&loaded, &plan, &snapshot).await?);
+                for digest in verdict_digests(&loaded, &entries) {
+                    differences.extend(self.check_verdict(&loaded, &digest, &plan, &snapshot).await?);
+                }
             }
             if loaded.state.view_digest(None).is_some() {
                 checked.push("view".into());
@@ -105,39 +108,52 @@ impl Engine {
         Ok(None)
     }
 
-    // Re-evaluates the pinned policy set on the stored facts.
+    // Re-evaluates the policy set that a verdict pins, on the facts stored with it.
     async fn check_verdict(
         &self,
         loaded: &Loaded,
+        named: &Digest,
         plan: &Arc<Compiled>,
         snapshot: &Snapshot,
     ) -> Answer<Option<Difference>> {
-        let (workspace, id) = (&loaded.state.workspace, &loaded.state.id);
-        let Some(ruling) = &loaded.state.ruling else {
-            return Ok(None);
-        };
-        let Some(stored) = self.stored_verdict(workspace, id).await? else {
-            return Ok(Some(difference("verdict", "", json!(ruling.verdict_digest), Value::Null)));
+        let workspace = &loaded.state.workspace;
+        let Some(stored) = self.verdict_of(&loaded.state, named).await? else {
+            return Ok(Some(difference("verdict", "", json!(named), Value::Null)));
         };
         let digest = verdict_digest(&stored)?;
-        if digest != ruling.verdict_digest {
-            return Ok(Some(difference("verdict", "", json!(ruling.verdict_digest), json!(digest))));
+        if digest != *named {
+            return Ok(Some(difference("verdict", "", json!(named), json!(digest))));
         }
-        let key = keys::policy(workspace, &ruling.policy_digest);
+        if stored.plan_digest != *plan.digest() {
+            // Of a plan that was compiled before: its digest is all that is left to check.
+            return Ok(None);
+        }
+        let gone = || Ok(Some(difference("verdict", "/policyDigest", json!(stored.policy_digest), Value::Null)));
+        let key = keys::policy(workspace, &stored.policy_digest);
         let Some(record) = self.get_body::<PolicyRecord>(&key).await? else {
-            return Ok(Some(difference("verdict", "/policyDigest", json!(ruling.policy_digest), Value::Null)));
+            return gone();
         };
         let skills = plan.plan().skills.iter().filter_map(|pin| snapshot.skill(&pin.key, &pin.version));
         let registry = Registry::new(skills.map(|installed| installed.skill.clone()));
         let authority = policy::Authority::new(&record.text, stored.policy_version.clone(), &registry);
         let Ok(authority) = authority else {
-            return Ok(Some(difference("verdict", "/policyDigest", json!(ruling.policy_digest), Value::Null)));
+            return gone();
         };
         let replayed = policy::judge(plan.plan(), plan.digest(), &stored.facts, &authority);
         let (stored, replayed) = (to_value(&stored), to_value(&replayed));
         Ok(first_difference(&stored, &replayed, String::new())
             .map(|path| difference_at("verdict", &path, &stored, &replayed)))
     }
+}
+
+// Every verdict that the trace names, the current one among them.
+fn verdict_digests(loaded: &Loaded, entries: &[Value]) -> BTreeSet<Digest> {
+    let named = entries.iter().filter_map(|entry| match serde_json::from_value::<Entry>(entry.clone()).ok()?.event {
+        Event::PlanVerified(data) => Some(data.verdict_digest),
+        Event::PlanRejected(data) => data.verdict_digest,
+        _ => None,
+    });
+    named.chain(loaded.state.ruling.iter().map(|ruling| ruling.verdict_digest.clone())).collect()
 }
 
 fn check_chain(loaded: &Loaded, entries: &[Value]) -> Option<Difference> {

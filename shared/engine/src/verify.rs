@@ -24,8 +24,10 @@ use cs_core::{
         Execution, Ruling, Status,
         decide::{Command, Transition},
     },
+    plan::wiring,
 };
-use policy::{Facts, PlanVerdict};
+use policy::{Facts, PlanVerdict, Signal};
+use serde_json::Value;
 use std::collections::BTreeSet;
 
 impl Engine {
@@ -72,7 +74,7 @@ impl Engine {
             return Ok(None);
         }
         let at = loaded.state.ruling.as_ref().map_or(loaded.state.updated_at, |ruling| ruling.verified_at);
-        let stored = self.stored_verdict(workspace, &loaded.state.id).await?;
+        let stored = self.stored_verdict(&loaded.state).await?;
         Ok(stored.map(|verdict| to_answer(&loaded.state, &verdict, at)))
     }
 
@@ -125,7 +127,7 @@ impl Engine {
         let authority = self.authority(workspace, &snapshot).await?;
         let governed = self.governed(workspace).await?;
         let intent = self.intent(workspace, id).await?;
-        let (mut facts, _) = self.facts(workspace, &intent).await?;
+        let (mut facts, _) = self.facts(&loaded.state, &intent).await?;
         self.add_usage(workspace, &governed.record, plan.plan(), &mut facts).await?;
         let verdict = policy::judge(plan.plan(), plan.digest(), &facts, &authority);
         let verdict_digest = canonical::digest(&verdict).map_err(crate::not_canonical)?;
@@ -141,7 +143,7 @@ impl Engine {
             risk_tier: verdict.risk_tier,
             policy_version: verdict.policy_version.clone(),
             policy_digest: verdict.policy_digest.clone(),
-            verdict_digest,
+            verdict_digest: verdict_digest.clone(),
             verified_at: self.now(),
             assist,
             approval_life_ms: verdict.approval_life_ms,
@@ -162,7 +164,7 @@ impl Engine {
                 Issue::coded("POLICY_BLOCKED", format!("/plan/steps/{index}{place}"), message)
             })
             .collect();
-        let mut writes = vec![self.put_body(keys::body(workspace, id, "verdict"), &verdict).await?];
+        let mut writes = vec![self.put_body(keys::verdict(workspace, id, &verdict_digest), &verdict).await?];
         let shadow = governed.record.shadow.as_ref();
         let registry = &snapshot.registry;
         writes.extend(self.shadow_write(workspace, id, shadow, plan, &verdict, registry).await?);
@@ -206,16 +208,30 @@ impl Engine {
         })
     }
 
-    /// What a verdict depends on now, but for budget and usage: with the grants that the requester's key has now.
-    /// INVARIANT (context-is-fresh).
-    pub(crate) async fn facts(
-        &self,
-        workspace: &WorkspaceId,
-        intent: &IntentRecord,
-    ) -> Answer<(Facts, RequesterKey)> {
+    /// What a verdict depends on now, but for budget and usage: with the grants that the requester's key has now, and the
+    /// workspace's phrases as they are now. INVARIANT (context-is-fresh).
+    pub(crate) async fn facts(&self, state: &Execution, intent: &IntentRecord) -> Answer<(Facts, RequesterKey)> {
+        let workspace = &state.workspace;
         let key = self.requester_key(workspace, intent.key_id.as_deref()).await?;
         let grants = key.grants().cloned().unwrap_or_else(|| intent.grants.clone());
-        Ok((self.facts_of(intent.actor.clone(), grants, intent.channel_key.clone(), &intent.text), key))
+        let metadata = intent.metadata.clone().map(Value::Object);
+        let plan = state.plan().map(|plan| plan.plan());
+        let signals = self.find_signals(workspace, &intent.text, metadata.as_ref(), plan).await?;
+        Ok((self.facts_of(intent.actor.clone(), grants, intent.channel_key.clone(), signals), key))
+    }
+
+    /// The workspace's phrases that stand in a text, in metadata, or in the literal inputs of a plan.
+    pub(crate) async fn find_signals(
+        &self,
+        workspace: &WorkspaceId,
+        text: &str,
+        metadata: Option<&Value>,
+        plan: Option<&Plan>,
+    ) -> Answer<Vec<Signal>> {
+        let phrases = self.risk_phrases(workspace).await?;
+        let inputs: Vec<Value> =
+            plan.iter().flat_map(|plan| &plan.steps).map(|step| wiring::known(step).0).collect();
+        Ok(phrases.find_in([text], metadata.into_iter().chain(&inputs)))
     }
 
     pub(crate) fn facts_of(
@@ -223,25 +239,23 @@ impl Engine {
         actor: Actor,
         grants: BTreeSet<String>,
         channel: Option<String>,
-        text: &str,
+        signals: Vec<Signal>,
     ) -> Facts {
-        let hour = hour(self.now());
-        Facts { actor, grants, channel, signals: self.signals.find(text), hour, budget: None, usage: Vec::new() }
+        Facts { actor, grants, channel, signals, at: self.now(), budget: None, usage: Vec::new() }
     }
 
-    /// The verdict as stored.
-    pub(crate) async fn stored_verdict(
-        &self,
-        workspace: &WorkspaceId,
-        id: &ExecutionId,
-    ) -> Answer<Option<PlanVerdict>> {
-        Ok(self.get_body(&keys::body(workspace, id, "verdict")).await?)
+    /// The verdict under which an execution stands.
+    pub(crate) async fn stored_verdict(&self, state: &Execution) -> Answer<Option<PlanVerdict>> {
+        match &state.ruling {
+            Some(ruling) => self.verdict_of(state, &ruling.verdict_digest).await,
+            None => Ok(None),
+        }
     }
-}
 
-/// UTC hour of a moment, 0 to 23.
-pub(crate) fn hour(at: Timestamp) -> u8 {
-    at.ms().div_euclid(3_600_000).rem_euclid(24) as u8
+    /// Any verdict that an execution ever had, by its digest.
+    pub(crate) async fn verdict_of(&self, state: &Execution, digest: &Digest) -> Answer<Option<PlanVerdict>> {
+        Ok(self.get_body(&keys::verdict(&state.workspace, &state.id, digest)).await?)
+    }
 }
 
 /// The verdict as callers see it.
@@ -270,6 +284,9 @@ pub(crate) fn step_answer(step: &policy::StepVerdict) -> StepVerdictAnswer {
         verdict: step.verdict,
         risk_tier: step.risk_tier,
         reasons: step.reasons.clone(),
+        determining: step.determining.clone(),
+        approvers: step.approvers.clone(),
+        expires_ms: step.expires_ms,
     }
 }
 

@@ -1,16 +1,22 @@
 //! A policy set, parsed once and indexed by action: Cedar scans linearly, so it is given only what may apply.
 
 use crate::{
-    place,
+    annotations, local_time,
+    nesting::{self, TooDeepError},
     request::{Ask, uid},
+    source,
 };
 use cedar_policy::{
     ActionConstraint, AuthorizationError, Authorizer, Decision, Effect, EntityUid, Policy, PolicyId, PolicySet,
 };
-use contracts::{Digest, governance::DecidingPolicy};
+use contracts::{
+    Digest, Timestamp,
+    governance::DecidingPolicy,
+    limits::{POLICY_BYTES_MAX, POLICY_RULES_MAX},
+};
 use cs_core::{canonical, skill::Registry};
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     str::FromStr as _,
     sync::Arc,
 };
@@ -18,11 +24,38 @@ use std::{
 /// A policy set that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Faulty {
+    #[error("a policy set has at most {POLICY_BYTES_MAX} bytes")]
+    TooLarge,
+    #[error("a policy set has at most {POLICY_RULES_MAX} policies")]
+    TooMany,
+    #[error(transparent)]
+    TooDeep(#[from] TooDeepError),
     #[error("the policy set cannot be read: {0}")]
     Syntax(String),
-    #[error("the policy set has templates, which are not supported")]
+    #[error("the policy set has templates, which are not supported: write the policies out")]
     Templates,
+    #[error(transparent)]
+    TimeZone(#[from] local_time::TimeZoneError),
 }
+
+/// Reads a policy text: the only way to Cedar's parser, whose stack and work are bounded here (INVARIANT bounded-work).
+pub(crate) fn parse(text: &str) -> Result<PolicySet, Faulty> {
+    if text.len() > POLICY_BYTES_MAX {
+        return Err(Faulty::TooLarge);
+    }
+    nesting::check_nesting(text)?;
+    let policies = PolicySet::from_str(text).map_err(|error| Faulty::Syntax(error.to_string()))?;
+    if policies.templates().next().is_some() {
+        return Err(Faulty::Templates);
+    }
+    if policies.num_of_policies() > POLICY_RULES_MAX {
+        return Err(Faulty::TooMany);
+    }
+    Ok(policies)
+}
+
+/// Permits that a default deny names.
+const UNMATCHED_MAX: usize = 5;
 
 /// A policy set ready to decide.
 pub struct Authority {
@@ -30,7 +63,9 @@ pub struct Authority {
     digest: Digest,
     #[cfg_attr(not(test), expect(dead_code, reason = "what the slices are proven equal to"))]
     full: PolicySet,
-    /// `@id`, `@reason` and `@expires` of each policy, read once.
+    /// In which its policies read the hour and the weekday.
+    zone: jiff::tz::TimeZone,
+    /// The annotations of each policy, read once.
     notes: HashMap<PolicyId, Note>,
     /// For every known action, what may apply to it. An action that is not here is unknown.
     slices: HashMap<String, Arc<PolicySet>>,
@@ -41,11 +76,13 @@ struct Note {
     name: String,
     reason: String,
     expires_ms: Option<i64>,
+    approvers: BTreeMap<String, u32>,
+    effect: Effect,
     described: DecidingPolicy,
 }
 
 /// What Cedar says of one request.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub(crate) permitted: bool,
     /// Names of the policies that decided, sorted.
@@ -54,16 +91,18 @@ pub(crate) struct Answer {
     pub(crate) reasons: BTreeSet<String>,
     /// `@expires` of those, in milliseconds; the shortest.
     pub(crate) expires_ms: Option<i64>,
+    /// `@approvers` of those: of each group the most.
+    pub(crate) approvers: BTreeMap<String, u32>,
+    /// Where no policy decided: the permits that were looked at and whose conditions do not hold.
+    pub(crate) unmatched: BTreeSet<String>,
     pub(crate) errors: BTreeSet<String>,
 }
 
 impl Authority {
     /// Parses and indexes a set for the operations of a registry.
     pub fn new(text: &str, version: impl Into<String>, registry: &Registry) -> Result<Self, Faulty> {
-        let full = PolicySet::from_str(text).map_err(|error| Faulty::Syntax(error.to_string()))?;
-        if full.templates().next().is_some() {
-            return Err(Faulty::Templates);
-        }
+        let full = parse(text)?;
+        let zone = local_time::declared(text)?;
         let mut everywhere: Vec<&Policy> = Vec::new();
         let mut by_action: HashMap<EntityUid, Vec<&Policy>> = HashMap::new();
         for policy in full.policies() {
@@ -100,13 +139,13 @@ impl Authority {
                 slices.insert(action, slice);
             }
         }
-        let places = place::places(text);
+        let locations = source::locations(text);
         let notes = full
             .policies()
-            .map(|policy| (policy.id().clone(), note(policy, place::of(&places, policy.id()))))
+            .map(|policy| (policy.id().clone(), note(policy, source::of(&locations, policy.id()))))
             .collect();
         let digest = canonical::digest_bytes(text.as_bytes());
-        Ok(Self { version: version.into(), digest, full, notes, slices, authorizer: Authorizer::new() })
+        Ok(Self { version: version.into(), digest, full, zone, notes, slices, authorizer: Authorizer::new() })
     }
 
     /// Version of the set.
@@ -118,7 +157,12 @@ impl Authority {
         &self.digest
     }
 
-    /// The policy of a name, with its reason and place.
+    /// Hour and weekday of a moment, as its policies read them.
+    pub(crate) fn hour_and_weekday(&self, at: Timestamp) -> (u8, &'static str) {
+        local_time::hour_and_weekday(at, &self.zone)
+    }
+
+    /// The policy of a name, with its reason and location.
     pub fn describe(&self, name: &str) -> Option<&DecidingPolicy> {
         self.notes.values().find(|note| note.name == name).map(|note| &note.described)
     }
@@ -151,15 +195,22 @@ impl Authority {
         let mut answer = Answer {
             // INVARIANT (fail-closed): Cedar skips an erroring `forbid`; we deny on any error.
             permitted: response.decision() == Decision::Allow && errors.is_empty(),
-            determining: BTreeSet::new(),
-            reasons: BTreeSet::new(),
-            expires_ms: None,
             errors,
+            ..Answer::default()
         };
         for note in response.diagnostics().reason().filter_map(|id| self.notes.get(id)) {
             answer.determining.insert(note.name.clone());
             answer.reasons.insert(note.reason.clone());
             answer.expires_ms = answer.expires_ms.into_iter().chain(note.expires_ms).min();
+            for (group, count) in &note.approvers {
+                let most = answer.approvers.entry(group.clone()).or_default();
+                *most = (*most).max(*count);
+            }
+        }
+        if answer.determining.is_empty() && !answer.permitted {
+            let permits = policies.policies().filter_map(|policy| self.notes.get(policy.id()));
+            let permits = permits.filter(|note| note.effect == Effect::Permit);
+            answer.unmatched = permits.map(|note| note.name.clone()).take(UNMATCHED_MAX).collect();
         }
         answer
     }
@@ -176,13 +227,7 @@ impl Authority {
 
 impl Answer {
     fn denied(error: String) -> Self {
-        Self {
-            permitted: false,
-            determining: BTreeSet::new(),
-            reasons: BTreeSet::new(),
-            expires_ms: None,
-            errors: BTreeSet::from([error]),
-        }
+        Self { errors: BTreeSet::from([error]), ..Self::default() }
     }
 }
 
@@ -191,32 +236,23 @@ pub(crate) fn name_of(policy: &Policy) -> String {
     policy.annotation("id").map_or_else(|| policy.id().to_string(), str::to_owned)
 }
 
-fn note(policy: &Policy, place: Option<&place::Place>) -> Note {
+fn note(policy: &Policy, location: Option<&source::Location>) -> Note {
     let name = name_of(policy);
-    let effect = match policy.effect() {
-        Effect::Permit => "permit",
-        Effect::Forbid => "forbid",
-    };
+    let effect = policy.effect();
     let described = DecidingPolicy {
         id: name.clone(),
         reason: policy.annotation("reason").map(str::to_owned),
-        effect: effect.into(),
-        file: place.and_then(|place| place.file.clone()),
-        line: place.map_or(0, |place| place.line),
+        effect: match effect {
+            Effect::Permit => "permit".into(),
+            Effect::Forbid => "forbid".into(),
+        },
+        expires: policy.annotation("expires").map(str::to_owned),
+        approvers: policy.annotation("approvers").map(str::to_owned),
+        file: location.and_then(|location| location.file.clone()),
+        line: location.map_or(0, |location| location.line),
     };
     let reason = described.reason.clone().unwrap_or_else(|| name.clone());
-    Note { name, reason, expires_ms: policy.annotation("expires").and_then(duration_ms), described }
-}
-
-// `90s`, `15m`, `4h`, `2d`.
-pub(crate) fn duration_ms(text: &str) -> Option<i64> {
-    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    let unit = match unit {
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return None,
-    };
-    digits.parse::<i64>().ok()?.checked_mul(unit).filter(|ms| *ms > 0)
+    let expires_ms = policy.annotation("expires").and_then(annotations::expires_ms);
+    let approvers = policy.annotation("approvers").and_then(annotations::approvers).unwrap_or_default();
+    Note { name, reason, expires_ms, approvers, effect, described }
 }

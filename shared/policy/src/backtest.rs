@@ -66,6 +66,7 @@ const INTEGERS: [i64; 3] = [(1 << 53) - 1, 0, -((1 << 53) - 1)];
 /// its input may hold. Whatever of it errs would block everything it looks at.
 pub fn probe(authority: &Authority, registry: &Registry, meters: &[Meter], facts: &Facts) -> Vec<Issue> {
     let mut found = BTreeSet::new();
+    let (hour, weekday) = authority.hour_and_weekday(facts.at);
     for skill in registry.skills() {
         for (name, operation) in skill.operations() {
             for (integer, mode) in INTEGERS.into_iter().flat_map(|n| [(n, "autonomous"), (n, "assist")]) {
@@ -81,7 +82,8 @@ pub fn probe(authority: &Authority, registry: &Registry, meters: &[Meter], facts
                         mode: mode.into(),
                         tier: operation.spec.risk_tier.to_string(),
                         effect: operation.spec.effect.to_string(),
-                        hour: facts.hour,
+                        hour,
+                        weekday: weekday.into(),
                         labels: BTreeSet::new(),
                         taint: BTreeSet::new(),
                         signals: BTreeSet::new(),

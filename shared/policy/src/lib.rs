@@ -5,18 +5,25 @@
 //!
 //! INVARIANT (fail-closed): an empty set, an erroring rule, an unknown action or a default deny is `blocked`.
 
+mod annotations;
 mod authority;
 mod backtest;
+mod fold;
 mod judge;
-mod place;
+mod local_time;
+mod nesting;
+mod never;
 mod request;
 mod schema;
 mod signals;
+mod source;
 mod templates;
 
 pub use authority::{Authority, Faulty};
 pub use backtest::{Past, changes, probe};
 pub use judge::{Facts, Measured, Metered, PlanVerdict, StepVerdict, judge, judge_call, judge_calls};
-pub use schema::{cedar_schema, validate};
-pub use signals::{Signal, Signals};
+pub use local_time::TimeZoneError;
+pub use nesting::TooDeepError;
+pub use schema::{cedar_schema, validate, validate_with};
+pub use signals::{RiskPhrases, Signal, check_phrases, default_phrases};
 pub use templates::{BASELINE, TEMPLATES};

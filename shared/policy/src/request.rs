@@ -36,8 +36,10 @@ pub(crate) struct Circumstances {
     pub(crate) mode: String,
     pub(crate) tier: String,
     pub(crate) effect: String,
-    /// UTC hour, 0 to 23.
+    /// 0 to 23, in the time zone of the policy set.
     pub(crate) hour: u8,
+    /// `monday` to `sunday`, there.
+    pub(crate) weekday: String,
     pub(crate) labels: BTreeSet<String>,
     pub(crate) taint: BTreeSet<String>,
     pub(crate) signals: BTreeSet<String>,
@@ -136,6 +138,7 @@ impl Circumstances {
             ("tier".to_owned(), text(&self.tier)),
             ("effect".to_owned(), text(&self.effect)),
             ("hour".to_owned(), long(i64::from(self.hour))),
+            ("weekday".to_owned(), text(&self.weekday)),
             ("labels".to_owned(), texts(&self.labels)),
             ("taint".to_owned(), texts(&self.taint)),
             ("signals".to_owned(), texts(&self.signals)),

@@ -1,18 +1,17 @@
 //! The Cedar schema, generated from installed operations, and strict validation of policies against it.
 
 use crate::{
-    authority::{duration_ms, name_of},
-    place,
+    annotations,
+    authority::{Faulty, name_of, parse},
+    local_time,
+    never::{self, KnownNames},
+    source,
 };
-use cedar_policy::{PolicySet, Schema, ValidationMode, Validator};
-use contracts::{
-    Issue,
-    governance::Meter,
-    limits::{POLICY_BYTES_MAX, POLICY_INPUT_PLACES_MAX},
-};
+use cedar_policy::{Schema, ValidationMode, Validator};
+use contracts::{Issue, governance::Meter, limits::POLICY_INPUT_PLACES_MAX};
 use cs_core::skill::Registry;
 use serde_json::{Map, Value, json};
-use std::{collections::BTreeSet, str::FromStr as _};
+use std::collections::BTreeSet;
 
 /// Deepest look into an input schema.
 const DEPTH_MAX: usize = 8;
@@ -66,7 +65,7 @@ fn context(input: &Value, meters: &[Meter]) -> Value {
         kind
     };
     json!({ "type": "Record", "attributes": {
-        "mode": text(), "tier": text(), "effect": text(), "hour": long(),
+        "mode": text(), "tier": text(), "effect": text(), "hour": long(), "weekday": text(),
         "labels": texts(), "taint": texts(), "signals": texts(), "unresolved": texts(),
         "input": input,
         "plan": { "type": "Record", "attributes": { "writes": long(), "steps": long(), "recipients": long(),
@@ -139,30 +138,32 @@ impl Look<'_> {
 }
 
 /// What is wrong with a policy text, strictly validated against the operations of a registry and the meters of a
-/// workspace. Empty: nothing. Each issue names the policy and its line.
-pub fn validate(text: &str, registry: &Registry, meters: &[Meter]) -> Vec<Issue> {
+/// workspace. Empty: nothing. Each issue names the policy and its line. `signals`: the names of the workspace's phrases.
+pub fn validate_with(
+    text: &str,
+    registry: &Registry,
+    meters: &[Meter],
+    signals: Option<&BTreeSet<String>>,
+) -> Vec<Issue> {
     let one = |code: &str, message: String| vec![Issue::coded(code, "/policies", message)];
-    if text.len() > POLICY_BYTES_MAX {
-        return one("POLICY_TOO_LARGE", format!("a set of at most {POLICY_BYTES_MAX} bytes"));
-    }
-    let policies = match PolicySet::from_str(text) {
+    let policies = match parse(text) {
         Ok(policies) => policies,
-        Err(error) => return one("POLICY_SYNTAX", error.to_string()),
+        Err(error) => return one(code(&error), error.to_string()),
     };
     if policies.is_empty() {
         return one("POLICY_EMPTY", "an empty set permits nothing".into());
     }
-    if policies.templates().next().is_some() {
-        return one("POLICY_TEMPLATE", "templates are not supported: write the policies out".into());
+    if let Err(error) = local_time::declared(text) {
+        return one("POLICY_TIMEZONE", error.to_string());
     }
     let schema = match Schema::from_json_value(cedar_schema(registry, meters)) {
         Ok(schema) => schema,
         Err(error) => return one("POLICY_SCHEMA", error.to_string()),
     };
-    let places = place::places(text);
+    let locations = source::locations(text);
     let named = |id: &cedar_policy::PolicyId| {
         let name = policies.policy(id).map_or_else(|| id.to_string(), name_of);
-        let line = place::of(&places, id).map(|place| place.to_string());
+        let line = source::of(&locations, id).map(|location| location.to_string());
         format!("`{name}` ({})", line.unwrap_or_default())
     };
     let mut issues = Vec::new();
@@ -174,8 +175,8 @@ pub fn validate(text: &str, registry: &Registry, meters: &[Meter]) -> Vec<Issue>
         if policy.annotation("id").is_some_and(|id| !names.insert(id.to_owned())) {
             wrong("POLICY_TWICE", "another policy has this `@id`".into());
         }
-        if policy.annotation("expires").is_some_and(|text| duration_ms(text).is_none()) {
-            wrong("POLICY_ANNOTATION", "`@expires` is a number and s, m, h or d".into());
+        for error in annotations::check(policy) {
+            wrong("POLICY_ANNOTATION", error.to_string());
         }
     }
     let result = Validator::new(schema).validate(&policies, ValidationMode::Strict);
@@ -189,7 +190,43 @@ pub fn validate(text: &str, registry: &Registry, meters: &[Meter]) -> Vec<Issue>
             Issue::coded("POLICY_SUSPECT", "/policies", message)
         }));
     }
+    // What is not well typed need not be asked for its values.
+    if issues.is_empty() {
+        let labels = labels(registry);
+        let mut check = never::Check::new(KnownNames { labels: Some(&labels), signals });
+        for policy in policies.policies() {
+            let never = check.policy(policy).into_iter();
+            issues.extend(never.map(|what| {
+                Issue::coded("POLICY_SUSPECT", "/policies", format!("{}: {what}", named(policy.id())))
+            }));
+        }
+    }
     issues
+}
+
+/// [`validate_with`], where the workspace's phrases are not known.
+pub fn validate(text: &str, registry: &Registry, meters: &[Meter]) -> Vec<Issue> {
+    validate_with(text, registry, meters, None)
+}
+
+fn code(error: &Faulty) -> &'static str {
+    match error {
+        Faulty::TooLarge | Faulty::TooMany => "POLICY_TOO_LARGE",
+        Faulty::TooDeep(_) => "POLICY_NESTED_TOO_DEEPLY",
+        Faulty::Syntax(_) => "POLICY_SYNTAX",
+        Faulty::Templates => "POLICY_TEMPLATE",
+        Faulty::TimeZone(_) => "POLICY_TIMEZONE",
+    }
+}
+
+// The labels that operations speak of.
+fn labels(registry: &Registry) -> BTreeSet<String> {
+    let operations = registry.skills().flat_map(|skill| skill.operations().values());
+    let labels = operations.flat_map(|operation| operation.spec.labels.iter());
+    let of = |labels: &contracts::manifest::Labels| {
+        labels.output.iter().chain(labels.accepts.iter().flatten()).cloned().collect::<Vec<_>>()
+    };
+    labels.flat_map(of).collect()
 }
 
 // Cedar names the policy by its position, which is said already.

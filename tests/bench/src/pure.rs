@@ -64,7 +64,7 @@ fn facts() -> Facts {
         grants: engine::access::agent_grants(),
         channel: None,
         signals: Vec::new(),
-        hour: 12,
+        at: contracts::Timestamp::from_ms(1_783_339_200_000),
         budget: None,
         usage: Vec::new(),
     }

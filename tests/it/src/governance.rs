@@ -122,7 +122,7 @@ pub(crate) async fn policies_are_governed(house: &House) {
 /// under the old one is void.
 pub(crate) async fn attack_policy_swapped_between_verify_start_approval_and_claim(house: &House) {
     let tight = with_baseline(&rule("own.no-payouts", "forbid", "== Action::\"payments/payout.create\"", "true"));
-    let other = with_baseline(&rule("own.at-night", "forbid", "", "context.hour > 24"));
+    let other = with_baseline(&rule("own.huge", "forbid", "", "context.plan.steps > 500"));
     // Between verify and start.
     let draft = json!({ "text": "do it", "mode": "manual", "draft": { "steps": [pay("p")] } });
     let (_, answer) = house.agent.post("/v1/intents", &draft).await;

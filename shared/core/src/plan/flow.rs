@@ -1,5 +1,9 @@
 //! Flow of labels (after CaMeL): what an output carries flows along data edges into every input it reaches, and on
 //! through that step's output. Nothing washes a label off, so a pass-through step cannot launder it.
+//!
+//! It flows along control edges too: whether a step with `when` runs tells what its condition looked at, so that step
+//! carries those labels, and so does everything behind it, by data or by order alone. Ten writes under ten conditions are
+//! the same as one write of the value.
 
 use super::Resolved;
 use contracts::{StepId, plan::Taint};
@@ -12,38 +16,57 @@ pub(super) struct Flow {
     pub(super) taint: Vec<Taint>,
 }
 
+/// Labels, each with the steps it came through, the source first.
+type Labels<'s> = BTreeMap<&'s str, Vec<StepId>>;
+
 /// Labels of every step's input, for steps in topological order.
 pub(super) fn propagate(order: &[&Resolved<'_>]) -> Vec<Flow> {
-    // Of each step's output: label → the steps it came through, the source first, this step last.
-    let mut outputs: HashMap<&str, BTreeMap<&str, Vec<StepId>>> = HashMap::new();
+    // What each step's output carries, and what is known from its running at all; its own id is the last of each path.
+    let mut outputs: HashMap<&str, Labels<'_>> = HashMap::new();
+    let mut controls: HashMap<&str, Labels<'_>> = HashMap::new();
     let mut flows = Vec::with_capacity(order.len());
     for step in order {
-        let mut arriving: BTreeMap<&str, Vec<StepId>> = BTreeMap::new();
+        let id = step.draft.id.as_str();
+        let mut control = Labels::new();
+        let looked_at = step.draft.when.iter().filter_map(|when| outputs.get(when.from.as_str()));
+        let before = step.after.iter().filter_map(|before| controls.get(before.as_str()));
+        looked_at.chain(before).for_each(|labels| join(&mut control, labels));
+        let mut arriving = control.clone();
         let sources: BTreeSet<&str> = step.wires.iter().map(|wire| wire.from.as_str()).collect();
-        for (label, path) in sources.iter().filter_map(|id| outputs.get(id)).flatten() {
-            let shorter = arriving.get(label).is_none_or(|known| path.len() < known.len());
-            if shorter {
-                arriving.insert(label, path.clone());
-            }
-        }
-        let accepts = |label: &str| step.operation.accepts.as_ref().is_none_or(|accepted| accepted.contains(label));
-        let refuses = |label: &str| step.operation.refuses.contains(label);
-        let taint = arriving
-            .iter()
-            .filter(|(label, _)| !accepts(label) || refuses(label))
-            .map(|(label, path)| Taint { label: (*label).to_owned(), path: path.clone(), refused: refuses(label) })
-            .collect();
-        flows.push(Flow { labels: arriving.keys().map(|label| (*label).to_owned()).collect(), taint });
+        sources.iter().filter_map(|source| outputs.get(source)).for_each(|labels| join(&mut arriving, labels));
+        flows.push(flow(step, &arriving));
         let mut leaving = arriving;
-        for path in leaving.values_mut() {
-            path.push(step.draft.id.clone());
-        }
+        through(&mut leaving, &step.draft.id);
         for label in step.operation.spec.labels.iter().flat_map(|labels| &labels.output) {
             leaving.insert(label, vec![step.draft.id.clone()]);
         }
-        if !leaving.is_empty() {
-            outputs.insert(step.draft.id.as_str(), leaving);
-        }
+        through(&mut control, &step.draft.id);
+        outputs.insert(id, leaving);
+        controls.insert(id, control);
     }
     flows
+}
+
+// The shorter path of a label is kept.
+fn join<'s>(all: &mut Labels<'s>, more: &Labels<'s>) {
+    for (label, path) in more {
+        if all.get(label).is_none_or(|known| path.len() < known.len()) {
+            all.insert(label, path.clone());
+        }
+    }
+}
+
+fn through(labels: &mut Labels<'_>, step: &StepId) {
+    labels.values_mut().for_each(|path| path.push(step.clone()));
+}
+
+fn flow(step: &Resolved<'_>, arriving: &Labels<'_>) -> Flow {
+    let accepts = |label: &str| step.operation.accepts.as_ref().is_none_or(|accepted| accepted.contains(label));
+    let refuses = |label: &str| step.operation.refuses.contains(label);
+    let taint = arriving
+        .iter()
+        .filter(|(label, _)| !accepts(label) || refuses(label))
+        .map(|(label, path)| Taint { label: (*label).to_owned(), path: path.clone(), refused: refuses(label) })
+        .collect();
+    Flow { labels: arriving.keys().map(|label| (*label).to_owned()).collect(), taint }
 }

@@ -5,6 +5,7 @@
 //! topologically with ties by id, and every collection in a plan is sorted.
 
 mod called;
+mod confidence;
 mod diagnostics;
 mod flow;
 pub(crate) mod measure;
@@ -281,7 +282,7 @@ fn build(draft: &ParsedDraft, order: &[&Resolved<'_>]) -> Plan {
         skills,
         radius: total,
         budget: draft.budget.clone(),
-        confidence_bps: draft.confidence.map(|confidence| (confidence * 10_000.0).round() as u32),
+        confidence_bps: draft.confidence.map(confidence::floor_bps),
         on_failure: draft.on_failure,
     }
 }

@@ -1,14 +1,15 @@
 //! The verdict of a plan: a floor in code, then policy, and the worst of the steps.
 
 use crate::{
-    authority::Authority,
+    annotations,
+    authority::{Answer, Authority},
     request::{Ask, Circumstances, PlanSize, Principal},
     signals::Signal,
 };
 use contracts::{
-    Digest, StepId,
+    Digest, StepId, Timestamp,
     draft::Budget,
-    event::{Actor, ActorKind, Purpose},
+    event::{Actor, ActorKind, Purpose, Requirement},
     governance::MeterScope,
     limits::{APPROVAL_LIFE_CHANNEL_MS, APPROVAL_LIFE_MS_DEFAULT, APPROVAL_LIFE_MS_MAX},
     plan::{Plan, PlanStep, Radius},
@@ -26,10 +27,10 @@ pub struct Facts {
     pub actor: Actor,
     pub grants: BTreeSet<String>,
     pub channel: Option<String>,
-    /// Found in the intent's text.
+    /// Found in the intent's text, metadata and literal inputs.
     pub signals: Vec<Signal>,
-    /// UTC hour, 0 to 23.
-    pub hour: u8,
+    /// When it was asked: policies read its hour and weekday.
+    pub at: Timestamp,
     /// What any one plan of the workspace may touch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Budget>,
@@ -92,13 +93,17 @@ pub struct StepVerdict {
     pub verdict: Verdict,
     pub risk_tier: RiskTier,
     pub reasons: Vec<String>,
-    /// Names of the policies that decided.
+    /// Names of the policies that decided: those that permitted, and those that took autonomy away.
     pub determining: Vec<String>,
     pub errors: Vec<String>,
     /// The request that was evaluated last.
     pub request: Value,
+    /// Shortest `@expires` of those.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_ms: Option<i64>,
+    /// `@approvers` of those: of each group the most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approvers: Vec<Requirement>,
 }
 
 const GRANT_AUTONOMOUS: &str = "control-plane.execution.autonomous";
@@ -174,7 +179,7 @@ pub fn judge_call(
     authority: &Authority,
 ) -> StepVerdict {
     let floor = floor(step, measured, facts);
-    let mut ask = ask(plan, step, (actual, measured), facts, floor.tier);
+    let mut ask = ask(plan, step, (actual, measured), (facts, authority), floor.tier);
     let mut result = StepVerdict {
         step_id: step.id.clone(),
         purpose: Purpose::Run,
@@ -185,35 +190,74 @@ pub fn judge_call(
         errors: Vec::new(),
         request: Value::Null,
         expires_ms: None,
+        approvers: Vec::new(),
     };
+    let mut decided = Decided::default();
     for (mode, verdict) in [("autonomous", Verdict::Autonomous), ("assist", Verdict::Assist)] {
-        if verdict < floor.least {
-            continue;
+        // What the floor blocks no policy is asked about. What it puts before people, policies are still asked to run on
+        // its own: a rule that forbids that says who decides and for how long, however risky the step is besides.
+        if floor.least == Verdict::Blocked {
+            break;
         }
         ask.context.mode = mode.to_owned();
         let answer = authority.ask(&ask);
-        result.determining = answer.determining.into_iter().collect();
         if !answer.errors.is_empty() {
+            decided.join(&answer);
             result.reasons.push("policy_error".into());
             result.errors = answer.errors.into_iter().collect();
             break;
         }
+        if answer.permitted && verdict < floor.least {
+            continue;
+        }
+        decided.join(&answer);
         if answer.permitted {
             result.verdict = verdict;
-            result.reasons.extend(answer.reasons);
-            result.expires_ms = answer.expires_ms;
             break;
         }
-        if verdict == Verdict::Assist {
-            let none = answer.reasons.is_empty();
-            result.reasons.extend(answer.reasons);
-            if none {
-                result.reasons.push("no_policy_matched".into());
-            }
+        if verdict == Verdict::Assist && answer.determining.is_empty() {
+            decided.reasons.push(no_policy_matched(&answer));
         }
     }
+    result.reasons.append(&mut decided.reasons);
+    result.determining = decided.determining.into_iter().collect();
+    result.expires_ms = decided.expires_ms;
+    result.approvers = annotations::requirement(decided.approvers);
     result.request = serde_json::to_value(&ask).unwrap_or_default();
     result
+}
+
+/// What decided, of both rounds: a rule that took autonomy away as well as the one that lets people decide.
+#[derive(Default)]
+struct Decided {
+    determining: BTreeSet<String>,
+    reasons: Vec<String>,
+    expires_ms: Option<i64>,
+    approvers: BTreeMap<String, u32>,
+}
+
+impl Decided {
+    fn join(&mut self, answer: &Answer) {
+        self.determining.extend(answer.determining.iter().cloned());
+        for reason in &answer.reasons {
+            if !self.reasons.contains(reason) {
+                self.reasons.push(reason.clone());
+            }
+        }
+        self.expires_ms = self.expires_ms.into_iter().chain(answer.expires_ms).min();
+        for (group, count) in &answer.approvers {
+            let most = self.approvers.entry(group.clone()).or_default();
+            *most = (*most).max(*count);
+        }
+    }
+}
+
+fn no_policy_matched(answer: &Answer) -> String {
+    if answer.unmatched.is_empty() {
+        return "no_policy_matched".into();
+    }
+    let names: Vec<String> = answer.unmatched.iter().map(|name| format!("`{name}`")).collect();
+    format!("no_policy_matched: the conditions of {} do not hold", names.join(", "))
 }
 
 /// INVARIANT (high-risk-never-autonomous): here, in code, whatever the workspace's policies say.
@@ -281,9 +325,10 @@ fn ask(
     plan: &Plan,
     step: &PlanStep,
     (actual, measured): (Option<&Value>, Measured<'_>),
-    facts: &Facts,
+    (facts, authority): (&Facts, &Authority),
     tier: RiskTier,
 ) -> Ask {
+    let (hour, weekday) = authority.hour_and_weekday(facts.at);
     let (input, unresolved) = match actual {
         Some(input) => (input.clone(), BTreeSet::new()),
         None => wiring::known(step),
@@ -309,7 +354,8 @@ fn ask(
             mode: String::new(),
             tier: tier.to_string(),
             effect: step.call.effect.to_string(),
-            hour: facts.hour,
+            hour,
+            weekday: weekday.to_owned(),
             labels: step.labels.clone(),
             taint: step.taint.iter().map(|taint| taint.label.clone()).collect(),
             signals: facts.signals.iter().map(|signal| signal.phrase.clone()).collect(),

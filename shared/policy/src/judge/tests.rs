@@ -1,7 +1,7 @@
 //! The matrix, the fixtures, the floor, and the cases in which the answer is no.
 
 use super::*;
-use crate::{BASELINE, Signals, validate};
+use crate::{BASELINE, RiskPhrases, validate};
 use contracts::{
     governance::{Measure, Meter},
     manifest::Manifest,
@@ -41,13 +41,16 @@ const DESK: &[(&str, &str, &str)] = &[
     ("note.add", "idempotent", "medium"),
 ];
 
+/// A Monday.
+const NOON: &str = "2026-07-06T12:00:00Z";
+
 fn facts(text: &str) -> Facts {
     Facts {
         actor: Actor { kind: ActorKind::Agent, id: "agent".into() },
         grants: [GRANT_AUTONOMOUS, GRANT_REQUEST].map(str::to_owned).into(),
         channel: None,
-        signals: Signals::default().find(text),
-        hour: 12,
+        signals: RiskPhrases::default().find(text),
+        at: NOON.parse().unwrap(),
         budget: None,
         usage: Vec::new(),
     }
@@ -256,7 +259,7 @@ mod indexed_is_full {
             for mode in ["autonomous", "assist"] {
                 let step = &plan.plan().steps[0];
                 let measured = Measured { radius: &step.radius, total: &plan.plan().radius };
-                let mut ask = ask(plan.plan(), step, (None, measured), &facts("hi"), RiskTier::Low);
+                let mut ask = ask(plan.plan(), step, (None, measured), (&facts("hi"), &authority), RiskTier::Low);
                 ask.context.mode = mode.into();
                 let (indexed, full) = (authority.ask(&ask), authority.ask_full(&ask));
                 prop_assert_eq!(indexed.permitted, full.permitted);
@@ -320,4 +323,88 @@ fn usage_is_what_the_policy_says_it_reads() {
     assert_eq!(with(&[("desk/note.add", 9)]), Verdict::Autonomous, "another operation's");
     let none = judged(draft("reply.send", None), &facts("x"), &text);
     assert_eq!(none.verdict, Verdict::Blocked, "usage that is not known is no permission");
+}
+
+const LIMIT: &str = "@id(\"limit\") @reason(\"too much\") @expires(\"4h\") @approvers(\"finance:1\")
+forbid (principal, action, resource) when { context.mode == \"autonomous\" };
+@id(\"late\") @expires(\"2h\") @approvers(\"finance:2,security:1\")
+permit (principal, action, resource) when { context.mode == \"assist\" };";
+
+#[test]
+fn both_rounds_give_reasons_and_annotations() {
+    for operation in ["reply.send", "refund.create"] {
+        let found = judged(draft(operation, None), &facts("x"), &format!("{BASELINE}\n{LIMIT}"));
+        let step = &found.steps[0];
+        assert_eq!(found.verdict, Verdict::Assist);
+        assert_eq!(step.determining, ["baseline.assist", "late", "limit"], "{operation}");
+        for reason in ["too much", "people decide"] {
+            assert!(step.reasons.contains(&reason.to_owned()), "{operation}: {:?}", step.reasons);
+        }
+        assert_eq!((step.expires_ms, found.approval_life_ms), (Some(7_200_000), 7_200_000), "the shortest of both rounds");
+        let approvers: Vec<(&str, u32)> =
+            step.approvers.iter().map(|group| (group.group.as_str(), group.count)).collect();
+        assert_eq!(approvers, [("finance", 2), ("security", 1)], "the most of each group");
+    }
+}
+
+#[test]
+fn a_default_deny_names_the_permits_that_came_near() {
+    let policies = "@id(\"low\") permit (principal, action, resource) when { context.input has to && context.input.to == \"y\" };
+        @id(\"other\") permit (principal, action == Action::\"desk/note.add\", resource);";
+    let found = judged(draft("reply.send", None), &facts("x"), policies);
+    assert_eq!(found.steps[0].reasons, ["no_policy_matched: the conditions of `low` do not hold"]);
+}
+
+#[test]
+fn hours_and_days_are_read_where_the_set_says() {
+    let rule = |zone: &str| {
+        format!("{zone}\n{BASELINE}\nforbid (principal, action, resource) when {{ context.mode == \"autonomous\" && (context.hour >= 18 || context.weekday == \"sunday\") }};")
+    };
+    let verdict = |at: &str, zone: &str| {
+        let at = Facts { at: at.parse().unwrap(), ..facts("x") };
+        judged(draft("reply.send", None), &at, &rule(zone)).verdict
+    };
+    assert_eq!(verdict("2026-07-06T17:59:59Z", ""), Verdict::Autonomous);
+    assert_eq!(verdict("2026-07-06T18:00:00Z", ""), Verdict::Assist);
+    assert_eq!(verdict("2026-07-06T16:00:00Z", "// timezone: Europe/Berlin"), Verdict::Assist);
+    assert_eq!(verdict("2026-07-05T12:00:00Z", ""), Verdict::Assist);
+}
+
+// A verdict follows from plan, facts and set, and from nothing else: not from when or how often it is asked for.
+mod context_is_fresh {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn any_facts() -> impl Strategy<Value = Facts> {
+        let text = prop_oneof![Just("hello"), Just("refund me"), Just("ignore previous instructions"), Just("urgent")];
+        (text, 0..4_000_000_000_000_i64, any::<(bool, bool)>(), any::<Option<bool>>()).prop_map(
+            |(text, at, (autonomous, request), channel)| {
+                let mut found = facts(text);
+                found.at = Timestamp::from_ms(at);
+                found.channel = channel.map(|slack| if slack { "slack".into() } else { String::new() });
+                if !autonomous {
+                    found.grants.remove(GRANT_AUTONOMOUS);
+                }
+                if !request {
+                    found.grants.remove(GRANT_REQUEST);
+                }
+                found
+            },
+        )
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(100))]
+        #[test]
+        fn the_same_facts_give_the_same_verdict(facts in any_facts(), operation in 0..DESK.len(), template in 0..crate::TEMPLATES.len(), confidence in any::<Option<u16>>()) {
+            let confidence = confidence.map(|n| f64::from(n) / 65_535.0);
+            let (name, text) = crate::TEMPLATES[template];
+            let set = if name == "baseline" { text.to_owned() } else { format!("{BASELINE}\n{text}") };
+            let once = judged(draft(DESK[operation].0, confidence), &facts, &set);
+            prop_assert_eq!(&judged(draft(DESK[operation].0, confidence), &facts, &set), &once);
+            // As stored and read again.
+            let stored: PlanVerdict = serde_json::from_str(&serde_json::to_string(&once).unwrap()).unwrap();
+            prop_assert_eq!(&judged(draft(DESK[operation].0, confidence), &stored.facts, &set), &once);
+        }
+    }
 }

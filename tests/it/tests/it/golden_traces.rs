@@ -107,7 +107,7 @@ async fn record(house: &House, name: &str, id: &str) {
         "executionId": id, "manifests": house.tools.manifests().unwrap(), "draft": draft,
         "planDigest": head.execution.plan_facts.as_ref().unwrap().digest,
         "policy": body(keys::policy(workspace, &head.execution.ruling.as_ref().unwrap().policy_digest)).await["text"],
-        "verdict": body(keys::body(workspace, &execution, "verdict")).await,
+        "verdict": body(keys::verdict(workspace, &execution, &head.execution.ruling.as_ref().unwrap().verdict_digest)).await,
         "entries": entries, "head": head.chain, "state": head.execution, "steps": folded.steps,
     });
     fs::create_dir_all(file.parent().unwrap()).unwrap();

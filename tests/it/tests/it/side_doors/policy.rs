@@ -205,7 +205,7 @@ async fn secret_skill(house: &House) {
     }
     manifest["operations"] = json!([read]);
     manifest.as_object_mut().unwrap().remove("playbooks");
-    let (status, answer) = house.agent.post("/v1/skills", &install_body(&manifest)).await;
+    let (status, answer) = house.approver.post("/v1/skills", &install_body(&manifest)).await;
     assert_eq!(status, 201, "{answer}");
 }
 

@@ -111,9 +111,8 @@ impl Engine {
         let meters = self.governed(workspace).await?.record.budgets.meters;
         let (_, digest) = self.active(workspace).await?;
         let active = self.policy_set(workspace, &digest).await?.text;
-        let issues = |names: BTreeSet<String>| {
-            policy::validate_with(&active, &snapshot.registry, &meters, Some(&names))
-        };
+        let issues =
+            |names: BTreeSet<String>| policy::validate_with(&active, &snapshot.registry, &meters, Some(&names));
         let before = issues(self.risk_phrases(workspace).await?.names());
         let after = issues(RiskPhrases::new(phrases).names());
         let new = after.into_iter().filter(|issue| !before.contains(issue));

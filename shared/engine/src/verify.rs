@@ -229,8 +229,7 @@ impl Engine {
         plan: Option<&Plan>,
     ) -> Answer<Vec<Signal>> {
         let phrases = self.risk_phrases(workspace).await?;
-        let inputs: Vec<Value> =
-            plan.iter().flat_map(|plan| &plan.steps).map(|step| wiring::known(step).0).collect();
+        let inputs: Vec<Value> = plan.iter().flat_map(|plan| &plan.steps).map(|step| wiring::known(step).0).collect();
         Ok(phrases.find_in([text], metadata.into_iter().chain(&inputs)))
     }
 

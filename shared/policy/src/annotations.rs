@@ -119,10 +119,10 @@ mod tests {
     fn what_can_be_honoured_is_taken() {
         assert!(errors("@id(\"a\") @reason(\"b\") @expires(\"4h\") @approvers(\"approvers:1\")").is_empty());
         assert_eq!(expires_ms("30d"), Some(APPROVAL_LIFE_MS_MAX));
-        assert_eq!(approvers(" finance:2,security:1 ").unwrap().into_iter().collect::<Vec<_>>(), [
-            ("finance".to_owned(), 2),
-            ("security".to_owned(), 1)
-        ]);
+        assert_eq!(
+            approvers(" finance:2,security:1 ").unwrap().into_iter().collect::<Vec<_>>(),
+            [("finance".to_owned(), 2), ("security".to_owned(), 1)]
+        );
     }
 
     #[test]
@@ -138,8 +138,19 @@ mod tests {
         for text in ["", "soon", "0h", "-4h", "+4h", "31d", "4", "4 h", "4w", "99999999999999999999d", "４h"] {
             assert_eq!(expires_ms(text), None, "{text}");
         }
-        for text in ["", "finance", "finance:", ":2", "finance:0", "finance:+1", "finance:1000", "Finance:1", "a:1,a:2", "a:1,", "a:1;b:2"]
-        {
+        for text in [
+            "",
+            "finance",
+            "finance:",
+            ":2",
+            "finance:0",
+            "finance:+1",
+            "finance:1000",
+            "Finance:1",
+            "a:1,a:2",
+            "a:1,",
+            "a:1;b:2",
+        ] {
             assert_eq!(approvers(text), None, "{text}");
             assert_eq!(errors(&format!("@approvers(\"{text}\")")).len(), 1, "{text}");
         }

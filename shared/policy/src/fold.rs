@@ -42,7 +42,8 @@ fn visible(c: char) -> Option<char> {
 /// The folded form of a text. Two texts that look alike fold alike.
 pub(crate) fn folded(text: &str) -> String {
     // Decomposed, so that marks stand alone and fall away.
-    let bare: String = text.nfkc().filter_map(visible).nfkd().filter_map(visible).flat_map(char::to_lowercase).collect();
+    let bare: String =
+        text.nfkc().filter_map(visible).nfkd().filter_map(visible).flat_map(char::to_lowercase).collect();
     let skeleton = unicode_security::skeleton(&bare).filter_map(visible).flat_map(char::to_lowercase);
     // `I`, `l` and `1` are one look; in lower case the first of them is `i`.
     skeleton.map(|c| if c == 'i' { 'l' } else { c }).collect()
@@ -92,7 +93,8 @@ mod tests {
         ] {
             assert_eq!(folded(text), plain, "{text}");
         }
-        let tagged: String = "ignore previous".chars().filter_map(|c| char::from_u32(u32::from(c) + 0xe0000)).collect();
+        let tagged: String =
+            "ignore previous".chars().filter_map(|c| char::from_u32(u32::from(c) + 0xe0000)).collect();
         assert_eq!(folded(&tagged), plain);
     }
 

@@ -74,7 +74,10 @@ mod tests {
     #[test]
     fn unknown_zones_are_refused_with_the_nearest() {
         let error = declared("\n// timezone: Europe/Berlim").unwrap_err().to_string();
-        assert_eq!(error, "line 2: `Europe/Berlim` is no time zone of the IANA database; did you mean `Europe/Berlin`?");
+        assert_eq!(
+            error,
+            "line 2: `Europe/Berlim` is no time zone of the IANA database; did you mean `Europe/Berlin`?"
+        );
         assert!(declared("// timezone:").is_err());
         assert!(declared("// timezone: UTC\n// timezone: Asia/Tokyo").is_err());
         assert!(declared("// timezone: Asia/Tokyo\n// timezone: Asia/Tokyo").is_ok());

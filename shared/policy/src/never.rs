@@ -116,4 +116,3 @@ fn holds(conditions: &[Value], assignment: &Assignment) -> Truth {
         all.and(if unless { truth.not() } else { truth })
     })
 }
-

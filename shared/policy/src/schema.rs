@@ -196,9 +196,11 @@ pub fn validate_with(
         let mut check = never::Check::new(KnownNames { labels: Some(&labels), signals });
         for policy in policies.policies() {
             let never = check.policy(policy).into_iter();
-            issues.extend(never.map(|what| {
-                Issue::coded("POLICY_SUSPECT", "/policies", format!("{}: {what}", named(policy.id())))
-            }));
+            issues.extend(
+                never.map(|what| {
+                    Issue::coded("POLICY_SUSPECT", "/policies", format!("{}: {what}", named(policy.id())))
+                }),
+            );
         }
     }
     issues

@@ -152,7 +152,8 @@ pub fn check_phrases(phrases: &[RiskPhrase]) -> Vec<Issue> {
             issues.push(Issue::new(at, "it stands in the list already"));
         }
         if phrase.tier == RiskTier::Low {
-            issues.push(Issue::new(format!("/phrases/{index}/tier"), "`medium`, `high` or `blocked`: a phrase raises"));
+            issues
+                .push(Issue::new(format!("/phrases/{index}/tier"), "`medium`, `high` or `blocked`: a phrase raises"));
         }
     }
     issues

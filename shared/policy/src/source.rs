@@ -130,9 +130,9 @@ forbid (principal, action, resource);"#;
         let text = "permit (principal, action, resource) when { context.a == \"x;\n// file: sly\ny;\" };\nforbid (principal, action, resource);";
         let lines: Vec<String> = locations(text).iter().map(Location::to_string).collect();
         assert_eq!(lines, ["line 1", "line 4"]);
-        assert_eq!(directives("// timezone: A\npermit // timezone: B\n;\n//timezone:C", "timezone"), [
-            (1, "A".to_owned()),
-            (4, "C".to_owned())
-        ]);
+        assert_eq!(
+            directives("// timezone: A\npermit // timezone: B\n;\n//timezone:C", "timezone"),
+            [(1, "A".to_owned()), (4, "C".to_owned())]
+        );
     }
 }

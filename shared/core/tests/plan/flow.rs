@@ -40,11 +40,12 @@ struct Node {
 }
 
 fn nodes() -> impl Strategy<Value = Vec<Node>> {
-    let node = (0..6_usize, prop::collection::vec(any::<prop::sample::Index>(), 0..3), any::<(bool, prop::sample::Index)>())
-        .prop_flat_map(|(operation, wires, when)| {
-            prop::collection::vec(any::<prop::sample::Index>(), 0..2)
-                .prop_map(move |after| (operation, wires.clone(), when.clone(), after))
-        });
+    let node =
+        (0..6_usize, prop::collection::vec(any::<prop::sample::Index>(), 0..3), any::<(bool, prop::sample::Index)>())
+            .prop_flat_map(|(operation, wires, when)| {
+                prop::collection::vec(any::<prop::sample::Index>(), 0..2)
+                    .prop_map(move |after| (operation, wires.clone(), when.clone(), after))
+            });
     prop::collection::vec(node, 1..12).prop_map(|all| {
         let node = |(n, (operation, wires, (is, when), after)): (usize, _)| {
             let (wires, after): (Vec<prop::sample::Index>, Vec<prop::sample::Index>) = (wires, after);
@@ -67,7 +68,8 @@ fn plan(nodes: &[Node]) -> Plan {
             node.wires.iter().map(|from| (format!("v{from}"), json!({ "$from": format!("s{from}") }))).collect();
         let operation = LABELS.get(node.operation).map_or("pass".to_owned(), |_| format!("read{}", node.operation));
         let after: Vec<String> = node.after.iter().map(|from| format!("s{from}")).collect();
-        let mut step = json!({ "id": format!("s{n}"), "use": format!("flow/{operation}"), "with": with, "after": after });
+        let mut step =
+            json!({ "id": format!("s{n}"), "use": format!("flow/{operation}"), "with": with, "after": after });
         if let Some(when) = node.when {
             step["when"] = json!({ "$from": format!("s{when}"), "path": "/x", "equals": 1 });
         }

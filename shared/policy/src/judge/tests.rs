@@ -340,7 +340,11 @@ fn both_rounds_give_reasons_and_annotations() {
         for reason in ["too much", "people decide"] {
             assert!(step.reasons.contains(&reason.to_owned()), "{operation}: {:?}", step.reasons);
         }
-        assert_eq!((step.expires_ms, found.approval_life_ms), (Some(7_200_000), 7_200_000), "the shortest of both rounds");
+        assert_eq!(
+            (step.expires_ms, found.approval_life_ms),
+            (Some(7_200_000), 7_200_000),
+            "the shortest of both rounds"
+        );
         let approvers: Vec<(&str, u32)> =
             step.approvers.iter().map(|group| (group.group.as_str(), group.count)).collect();
         assert_eq!(approvers, [("finance", 2), ("security", 1)], "the most of each group");
@@ -358,7 +362,9 @@ fn a_default_deny_names_the_permits_that_came_near() {
 #[test]
 fn hours_and_days_are_read_where_the_set_says() {
     let rule = |zone: &str| {
-        format!("{zone}\n{BASELINE}\nforbid (principal, action, resource) when {{ context.mode == \"autonomous\" && (context.hour >= 18 || context.weekday == \"sunday\") }};")
+        format!(
+            "{zone}\n{BASELINE}\nforbid (principal, action, resource) when {{ context.mode == \"autonomous\" && (context.hour >= 18 || context.weekday == \"sunday\") }};"
+        )
     };
     let verdict = |at: &str, zone: &str| {
         let at = Facts { at: at.parse().unwrap(), ..facts("x") };
@@ -376,7 +382,8 @@ mod context_is_fresh {
     use proptest::prelude::*;
 
     fn any_facts() -> impl Strategy<Value = Facts> {
-        let text = prop_oneof![Just("hello"), Just("refund me"), Just("ignore previous instructions"), Just("urgent")];
+        let text =
+            prop_oneof![Just("hello"), Just("refund me"), Just("ignore previous instructions"), Just("urgent")];
         (text, 0..4_000_000_000_000_i64, any::<(bool, bool)>(), any::<Option<bool>>()).prop_map(
             |(text, at, (autonomous, request), channel)| {
                 let mut found = facts(text);

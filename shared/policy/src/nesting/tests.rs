@@ -9,9 +9,8 @@ fn rule(condition: &str) -> String {
 
 /// Conditions of a depth, of every kind that nests.
 fn kinds(depth: usize) -> Vec<(&'static str, String)> {
-    let around = |open: &str, inner: &str, close: &str| {
-        format!("{}{inner}{}", open.repeat(depth), close.repeat(depth))
-    };
+    let around =
+        |open: &str, inner: &str, close: &str| format!("{}{inner}{}", open.repeat(depth), close.repeat(depth));
     vec![
         ("parentheses", around("(", "true", ")")),
         ("sets", around("[", "1", "]") + " == 1"),
@@ -94,7 +93,8 @@ fn what_people_write_is_not_deep() {
     for (_, text) in TEMPLATES {
         assert_eq!(check_nesting(text), Ok(()));
     }
-    let many = (0..POLICY_DEPTH_MAX - 5).map(|n| format!("context.input.to == \"{n}\"")).collect::<Vec<_>>().join(" || ");
+    let many =
+        (0..POLICY_DEPTH_MAX - 5).map(|n| format!("context.input.to == \"{n}\"")).collect::<Vec<_>>().join(" || ");
     assert_eq!(check_nesting(&rule(&many)), Ok(()));
     let names = (0..10_000).map(|n| format!("\"{n}\"")).collect::<Vec<_>>().join(", ");
     assert_eq!(check_nesting(&rule(&format!("[{names}].contains(context.input.to)"))), Ok(()));

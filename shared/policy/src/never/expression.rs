@@ -175,11 +175,24 @@ impl Order {
 
 /// A variable beside constants.
 pub(super) enum Comparison<'e> {
-    Equal { variable: Variable, values: Vec<Value> },
-    Ordered { variable: Variable, order: Order, value: i64 },
-    Like { variable: Variable, pattern: &'e [Value] },
+    Equal {
+        variable: Variable,
+        values: Vec<Value>,
+    },
+    Ordered {
+        variable: Variable,
+        order: Order,
+        value: i64,
+    },
+    Like {
+        variable: Variable,
+        pattern: &'e [Value],
+    },
     /// Members that a set of names of the workspace is looked through for.
-    Names { set: &'static str, values: Vec<Value> },
+    Names {
+        set: &'static str,
+        values: Vec<Value>,
+    },
 }
 
 impl Comparison<'_> {
@@ -253,9 +266,11 @@ fn like(text: &str, pattern: &[Value]) -> bool {
     };
     match first.get("Literal").and_then(Value::as_str) {
         Some(literal) => text.strip_prefix(literal).is_some_and(|behind| like(behind, rest)),
-        None => text.char_indices().map(|(index, _)| index).chain([text.len()]).any(|index| {
-            text.get(index..).is_some_and(|behind| like(behind, rest))
-        }),
+        None => text
+            .char_indices()
+            .map(|(index, _)| index)
+            .chain([text.len()])
+            .any(|index| text.get(index..).is_some_and(|behind| like(behind, rest))),
     }
 }
 

@@ -24,9 +24,10 @@ fn may(condition: &str) {
 
 #[test]
 fn the_samples_are_refused() {
-    assert_eq!(faults("when { context.tier == \"enormous\" }"), [
-        "`context.tier` is never `enormous`: it is `low`, `medium`, `high`, `blocked`"
-    ]);
+    assert_eq!(
+        faults("when { context.tier == \"enormous\" }"),
+        ["`context.tier` is never `enormous`: it is `low`, `medium`, `high`, `blocked`"]
+    );
     assert_eq!(faults("when { context.hour == 25 }"), ["`context.hour` is never `25`: it is 0 to 23"]);
     assert!(faults("when { context.tier == \"meduim\" }")[0].ends_with("did you mean `medium`?"));
 }
@@ -90,7 +91,9 @@ fn conditions_that_exclude_each_other_are_refused() {
     never("[\"saturday\", \"sunday\"].contains(context.weekday) && context.weekday == \"monday\"");
     never("context.plan.open && !context.plan.open");
     never("context.confidence.lessThan(decimal(\"0.5\")) && context.confidence.greaterThan(decimal(\"0.6\"))");
-    never("if context.input.a == 1 then context.hour > 20 && context.hour < 2 else context.hour > 21 && context.hour < 3");
+    never(
+        "if context.input.a == 1 then context.hour > 20 && context.hour < 2 else context.hour > 21 && context.hour < 3",
+    );
     assert!(!faults("when { context.hour > 12 } unless { context.hour > 11 }").is_empty());
     assert!(!faults("when { context.hour > 12 } when { context.hour < 11 }").is_empty());
 }
@@ -176,11 +179,8 @@ mod what_is_refused_never_matches {
                     None,
                 )
                 .unwrap();
-                let answer = cedar_policy::Authorizer::new().is_authorized(
-                    &request,
-                    &set,
-                    &cedar_policy::Entities::empty(),
-                );
+                let answer =
+                    cedar_policy::Authorizer::new().is_authorized(&request, &set, &cedar_policy::Entities::empty());
                 if answer.decision() == cedar_policy::Decision::Allow {
                     return true;
                 }

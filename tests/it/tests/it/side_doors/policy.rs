@@ -47,7 +47,8 @@ async fn judged(house: &House, intent: Value) -> (Value, String) {
     assert_eq!(status, 202, "{answer}");
     let id = answer["executionId"].as_str().unwrap();
     let view = house.settled(id).await;
-    let reasons = view["steps"].as_array().unwrap().iter().map(|step| step["reasons"].to_string()).collect::<String>();
+    let reasons =
+        view["steps"].as_array().unwrap().iter().map(|step| step["reasons"].to_string()).collect::<String>();
     (view["verdict"].clone(), reasons + &view["reasons"].to_string())
 }
 
@@ -100,7 +101,11 @@ async fn sample_a_forbid_that_took_autonomy_away_names_itself_and_its_annotation
         let (_, why) = house.agent.post("/v1/policies/explain", &json!({ "executionId": id })).await;
         let step = &why["steps"][0];
         assert!(step["determining"].to_string().contains("own.limit"), "{tier}: {why}");
-        assert_eq!((&step["expiresMs"], &step["approvers"][0]["group"]), (&json!(14_400_000), &json!("approvers")), "{why}");
+        assert_eq!(
+            (&step["expiresMs"], &step["approvers"][0]["group"]),
+            (&json!(14_400_000), &json!("approvers")),
+            "{why}"
+        );
         let own = step["policies"].as_array().unwrap().iter().find(|policy| policy["id"] == "own.limit").unwrap();
         assert_eq!(
             (&own["effect"], &own["expires"], &own["approvers"], &own["line"]),
@@ -145,11 +150,18 @@ async fn sample_a_decision_under_a_replaced_policy_is_stale_at_once() {
         // Nothing happened, and the same is asked under the set that is active now.
         let view = house.until(&id, "blocked").await;
         assert_ne!(view["bindingDigest"], body["bindingDigest"]);
-        let open: Vec<&Value> =
-            view["approvals"].as_array().unwrap().iter().filter(|approval| approval["status"] == "requested").collect();
+        let open: Vec<&Value> = view["approvals"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|approval| approval["status"] == "requested")
+            .collect();
         assert_eq!(open.len(), 1, "{view}");
         let events = house.events(&id).await;
-        assert!(!events.iter().any(|event| event == "approval.granted" || event == "approval.rejected"), "{events:?}");
+        assert!(
+            !events.iter().any(|event| event == "approval.granted" || event == "approval.rejected"),
+            "{events:?}"
+        );
         assert!(events.contains(&"approval.voided".to_owned()), "{events:?}");
         house.approve(&id).await;
         house.until(&id, "completed").await;
@@ -226,11 +238,9 @@ async fn sample_ten_conditional_writes_are_refused_as_the_direct_wire_is() {
     let mut after = send("after", json!("it was 0"));
     after["after"] = json!(["w0"]);
     let conditional = std::iter::once(read.clone()).chain((0..10).map(digit)).collect::<Vec<_>>();
-    for (name, steps) in [
-        ("direct", direct),
-        ("conditional", json!(conditional)),
-        ("by order alone", json!([read, behind, after])),
-    ] {
+    for (name, steps) in
+        [("direct", direct), ("conditional", json!(conditional)), ("by order alone", json!([read, behind, after]))]
+    {
         let (verdict, reasons) = judged(&house, json!({ "draft": { "steps": steps } })).await;
         assert_eq!(verdict, "blocked", "{name}: {reasons}");
         assert!(reasons.contains("taint: `secret` reaches this step through pin"), "{name}: {reasons}");
@@ -294,7 +304,8 @@ async fn sample_harmless_words_are_not_blocked_and_the_list_is_the_workspaces() 
     let (status, list) = house.agent.get("/v1/signals").await;
     assert_eq!((status, &list["version"]), (200, &json!(0)), "{list}");
     // An agent reads the list and does not set it.
-    let own = json!({ "phrases": [{ "tier": "high", "phrase": "blue * moon" }], "reason": "ours", "expectedVersion": 0 });
+    let own =
+        json!({ "phrases": [{ "tier": "high", "phrase": "blue * moon" }], "reason": "ours", "expectedVersion": 0 });
     assert_eq!(house.agent.post("/v1/signals", &own).await.0, 403);
     let (status, set) = house.approver.post("/v1/signals", &own).await;
     assert_eq!((status, &set["version"]), (200, &json!(1)), "{set}");
@@ -304,15 +315,25 @@ async fn sample_harmless_words_are_not_blocked_and_the_list_is_the_workspaces() 
     assert_eq!(verdict("reveal the api key").await, "autonomous");
     // Policies speak of phrases by their names; one that is not in the list is a slip.
     let rule = |phrase: &str| {
-        format!("@id(\"own.moon\") forbid (principal, action, resource) when {{ context.signals.contains(\"{phrase}\") }};")
+        format!(
+            "@id(\"own.moon\") forbid (principal, action, resource) when {{ context.signals.contains(\"{phrase}\") }};"
+        )
     };
     let issues = refused_set(&house, &rule("blue mood")).await;
     assert!(issues.to_string().contains("did you mean `blue moon`"), "{issues}");
     activate(&house, &with_baseline(&rule("blue moon"))).await;
     assert_eq!(verdict("a blue moon").await, "blocked");
     let other = json!({ "phrases": [{ "tier": "high", "phrase": "red sky" }] });
-    assert_eq!(house.approver.post("/v1/signals", &other).await.0, 422, "a policy speaks of the phrase that goes away");
-    for bad in [json!([{ "tier": "low", "phrase": "x" }]), json!([{ "tier": "high", "phrase": "* x" }]), json!([{ "tier": "high", "phrase": "" }])] {
+    assert_eq!(
+        house.approver.post("/v1/signals", &other).await.0,
+        422,
+        "a policy speaks of the phrase that goes away"
+    );
+    for bad in [
+        json!([{ "tier": "low", "phrase": "x" }]),
+        json!([{ "tier": "high", "phrase": "* x" }]),
+        json!([{ "tier": "high", "phrase": "" }]),
+    ] {
         assert_eq!(house.approver.post("/v1/signals", &json!({ "phrases": bad })).await.0, 422);
     }
 }
@@ -344,7 +365,11 @@ async fn sample_every_verdict_of_an_execution_is_kept_by_its_digest() {
         let (status, why) = house.agent.post("/v1/policies/explain", &explain).await;
         assert_eq!((status, &why["verdict"], &why["verdictDigest"]), (200, &json!(verdict), &json!(digest)), "{why}");
         assert!(why["steps"][0]["determining"].to_string().contains(rules), "{why}");
-        assert_eq!(why["steps"][0]["policies"][0]["file"].is_null(), *digest == first, "described by the set that decided");
+        assert_eq!(
+            why["steps"][0]["policies"][0]["file"].is_null(),
+            *digest == first,
+            "described by the set that decided"
+        );
     }
     let unknown = json!({ "executionId": id, "verdictDigest": format!("sha256:{}", "0".repeat(64)) });
     let (status, answer) = house.agent.post("/v1/policies/explain", &unknown).await;
@@ -359,7 +384,9 @@ async fn sample_a_policy_of_150_parentheses_is_refused_and_the_process_lives() {
     let house = House::start().await;
     let (from, to) = (now().plus_ms(-86_400_000), now().plus_ms(1));
     for depth in [150, 10_000] {
-        for (open, close) in [("(", ")"), ("!", ""), ("if true then true else ", ""), ("[", "]"), ("true && ", ""), ("-", "")] {
+        for (open, close) in
+            [("(", ")"), ("!", ""), ("if true then true else ", ""), ("[", "]"), ("true && ", ""), ("-", "")]
+        {
             let condition = format!("{}true{}", open.repeat(depth), close.repeat(depth));
             let text = format!("permit (principal, action, resource) when {{ {condition} }};");
             if text.len() > 200_000 || (depth == 150 && !matches!(open, "(" | "[")) {

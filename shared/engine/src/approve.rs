@@ -2,9 +2,10 @@
 
 use crate::{
     Answer, Caller, Engine,
-    commit::{Loaded, run_of, status, system},
+    commit::{Loaded, run_of, status},
     keys,
     ports::{Condition, Key, Write},
+    wake::Before,
 };
 use contracts::{
     Code, Digest, ExecutionId, Issue, Problem,
@@ -120,8 +121,10 @@ impl Engine {
         let judged = loaded.state.ruling.as_ref().map(|ruling| ruling.policy_version.clone());
         let open = loaded.state.status == Status::Verified || loaded.state.status.under_way();
         if judged != Some(version.to_string()) && open {
-            self.verify_once(&mut loaded, &system(), caller.traceparent.clone(), None).await?;
-            self.wake(&loaded, false).await;
+            let before = Before::of(&mut loaded);
+            if self.verify_once(&mut loaded, None, None).await?.is_some() {
+                self.wake(&loaded, before).await;
+            }
         }
         Err(if others { stale() } else { refused })
     }

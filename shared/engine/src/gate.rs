@@ -334,6 +334,7 @@ mod tests {
             errors: Vec::new(),
             request: Value::Null,
             expires_ms: None,
+            approvers: Vec::new(),
         }
     }
 

@@ -54,7 +54,7 @@ impl Engine {
             let condition = if version == 0 { Condition::NotExists } else { Condition::VersionIs(version) };
             let item = bodies::item(version + 1, &record)?;
             let mut writes = vec![Write::Put { key: key.clone(), item, condition }];
-            writes.extend(once.as_ref().map(|once| self.once_write(once, &answer)).transpose()?);
+            writes.extend(self.once_write(once.as_ref(), &answer).await?);
             let event = Event::GovernanceChanged(GovernanceChanged {
                 key: "signals".into(),
                 digest: canonical::digest(&record).map_err(crate::not_canonical)?,

@@ -103,7 +103,7 @@ mod tests {
         let joined = |text: &str| readings(&folded(text))[1].clone();
         let word = folded("ignore");
         for text in ["i-g-n-o-r-e", "i g n o r e", "i.g.n.o.r.e", "ig-no_re", "i - g - n - o - r - e"] {
-            assert_eq!(joined(text), [word.clone()], "{text}");
+            assert_eq!(joined(text), std::slice::from_ref(&word), "{text}");
         }
         assert_eq!(readings(&folded("api-key"))[0].len(), 2);
     }

@@ -44,7 +44,7 @@ fn nodes() -> impl Strategy<Value = Vec<Node>> {
         (0..6_usize, prop::collection::vec(any::<prop::sample::Index>(), 0..3), any::<(bool, prop::sample::Index)>())
             .prop_flat_map(|(operation, wires, when)| {
                 prop::collection::vec(any::<prop::sample::Index>(), 0..2)
-                    .prop_map(move |after| (operation, wires.clone(), when.clone(), after))
+                    .prop_map(move |after| (operation, wires.clone(), when, after))
             });
     prop::collection::vec(node, 1..12).prop_map(|all| {
         let node = |(n, (operation, wires, (is, when), after)): (usize, _)| {

@@ -413,7 +413,8 @@ mod tests {
         refused(&json!({ "$ref": "https://example.com/other.json" }), "no place");
         refused(&json!({ "$ref": "#/nowhere" }), "no place");
         refused(&json!({ "allOf": vec![json!({}); 10_001] }), "objects");
-        let patterns: serde_json::Map<String, Value> = (0..101).map(|n| (format!("^{n}"), json!({}))).collect();
+        let patterns: serde_json::Map<String, Value> =
+            (0..=super::SCHEMA_PATTERNS_MAX).map(|n| (format!("^{n}"), json!({}))).collect();
         refused(&json!({ "patternProperties": patterns }), "patterns");
     }
 

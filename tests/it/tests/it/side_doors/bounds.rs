@@ -35,8 +35,8 @@ async fn a_schema_that_refers_to_itself_twice_is_refused_for_its_signature_at_on
     body["manifest"]["signatures"][0]["sig"] = signature.chars().rev().collect::<String>().into();
     let begun = Instant::now();
     let tries = (0..4).map(|_| {
-        let (agent, body) = (house.agent.clone(), body.clone());
-        tokio::spawn(async move { agent.post("/v1/skills/verify", &body).await })
+        let (person, body) = (house.approver.clone(), body.clone());
+        tokio::spawn(async move { person.post("/v1/skills/verify", &body).await })
     });
     for tried in tries.collect::<Vec<_>>() {
         let (status, answer) = tried.await.unwrap();
@@ -51,16 +51,16 @@ async fn a_schema_that_refers_to_itself_twice_is_refused_for_its_signature_at_on
 async fn a_schema_that_refers_to_itself_twice_installs_in_milliseconds_once_it_is_signed() {
     let house = House::start().await;
     let begun = Instant::now();
-    house.install(&house.agent, &skill("twofold", "http://127.0.0.1:1/run", &twofold(), &twofold())).await;
+    house.install(&house.approver, &skill("twofold", "http://127.0.0.1:1/run", &twofold(), &twofold())).await;
     // Two of them wired together, judged, and a policy set tried on them.
     let draft = json!({ "steps": [{ "id": "a", "use": "twofold/run", "with": { "left": { "right": {} } } },
         { "id": "b", "use": "twofold/run", "with": { "left": { "$from": "a" } } }] });
     let (status, answer) = house.agent.post("/v1/policies/explain", &json!({ "draft": draft })).await;
     assert_eq!(status, 200, "{answer}");
-    let (_, sets) = house.agent.get("/v1/policies").await;
+    let (_, sets) = house.approver.get("/v1/policies").await;
     let body =
         json!({ "policies": sets["policies"], "from": "2026-01-01T00:00:00.000Z", "to": "2026-01-02T00:00:00.000Z" });
-    let (status, answer) = house.agent.post("/v1/policies/backtest", &body).await;
+    let (status, answer) = house.approver.post("/v1/policies/backtest", &body).await;
     assert_eq!(status, 200, "{answer}");
     soon(begun, "installing, compiling, judging, testing");
 }
@@ -74,7 +74,7 @@ async fn a_schema_whose_work_doubles_with_depth_is_refused_with_its_pointer() {
     for (schema, says) in [(doubling, "doubles"), (looking, "not a valid JSON Schema")] {
         let begun = Instant::now();
         let body = install_body(&skill("doubling", "http://127.0.0.1:1/run", &schema, &json!({})));
-        let (status, answer) = house.agent.post("/v1/skills", &body).await;
+        let (status, answer) = house.approver.post("/v1/skills", &body).await;
         assert_eq!((status, &answer["code"]), (400, &json!("MANIFEST_INVALID")), "{answer}");
         assert_eq!(answer["issues"][0]["pointer"], "/manifest/operations/0/inputSchema", "{answer}");
         assert!(answer["issues"][0]["message"].as_str().unwrap().contains(says), "{answer}");
@@ -140,7 +140,7 @@ async fn an_output_of_900_kb_that_does_not_fit_its_schema_makes_a_short_event() 
     let house = House::start().await;
     let url = answering(json!({ "text": "\u{1}ä\"".repeat(100_000) }).to_string()).await;
     let output = json!({ "type": "object", "required": ["id"], "properties": { "text": { "type": "integer" } } });
-    house.install(&house.agent, &skill("loud", &url, &json!({ "type": "object" }), &output)).await;
+    house.install(&house.approver, &skill("loud", &url, &json!({ "type": "object" }), &output)).await;
     let id = house.submit(json!([{ "id": "a", "use": "loud/run" }])).await;
     let view = house.until(&id, "failed").await;
     assert_eq!(view["steps"][0]["code"], "OUTPUT_INVALID", "{view}");
@@ -183,7 +183,7 @@ async fn the_worst_requests_on_24_connections_keep_nobody_from_an_answer() {
         .map(|n| json!({ "id": format!("s{n}"), "use": format!("crm-{n}/customer.fnid@^{n}"), "after": [format!("s{}", (n + 1) % 1_000)] }))
         .collect();
     let body = json!({ "draft": { "steps": steps } });
-    let (_, sets) = house.agent.get("/v1/policies").await;
+    let (_, sets) = house.approver.get("/v1/policies").await;
     let test =
         json!({ "policies": sets["policies"], "from": "2026-01-01T00:00:00.000Z", "to": "2026-03-01T00:00:00.000Z" });
     let flood: Vec<_> = (0..24)

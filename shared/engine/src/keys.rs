@@ -243,7 +243,7 @@ pub fn deciders(workspace: &WorkspaceId) -> Key {
 }
 /// Phrases that raise the risk of an intent.
 pub fn risk_phrases(workspace: &WorkspaceId) -> Key {
-    key(format!("ws#{workspace}"), "signals")
+    key(own(workspace), "signals")
 }
 /// Whose skills may be installed.
 pub fn trust(workspace: &WorkspaceId) -> Key {

@@ -105,10 +105,21 @@ impl Table for Dynamo {
 
 impl countersign_sim::Store for Dynamo {
     fn dump(&self) -> BTreeMap<Key, Item> {
-        let request = serde_json::from_value(json!({ "TableName": TABLE })).unwrap();
-        let answer = serde_json::to_value(self.database.scan(request).unwrap()).unwrap();
-        assert!(answer.get("LastEvaluatedKey").is_none_or(Value::is_null), "more than one page");
-        answer["Items"].as_array().unwrap().iter().map(stored).collect()
+        let mut items = BTreeMap::new();
+        let mut from = Value::Null;
+        loop {
+            let mut request = json!({ "TableName": TABLE });
+            if !from.is_null() {
+                request["ExclusiveStartKey"] = from;
+            }
+            let page = self.database.scan(serde_json::from_value(request).unwrap()).unwrap();
+            let page = serde_json::to_value(page).unwrap();
+            items.extend(page["Items"].as_array().unwrap().iter().map(stored));
+            from = page["LastEvaluatedKey"].clone();
+            if from.is_null() {
+                return items;
+            }
+        }
     }
     fn fails(&self) -> bool {
         self.fails

@@ -414,7 +414,10 @@ async fn resolve(world: &World, person: &Caller, id: &ExecutionId, step: &str, v
     ]);
     let happened = world.done.lock().unwrap().effects.iter().any(|((_, effect), _)| effect == key.hex());
     let stuck = state.status == "stuck";
+    // What would undo it exceeds the plan's budget, and will each time.
+    let over = state.waits_for == Some(contracts::event::BlockReason::BudgetExceeded);
     let (outcome, evidence) = match (stuck, happened) {
+        (true, _) if over => (Resolution::Failed, None),
         (true, _) => (Resolution::Retry, None),
         (false, true) => (Resolution::Completed, Some(json!({ "id": "by hand" }))),
         (false, false) if world.shared.one_in(2) => (Resolution::Retry, None),

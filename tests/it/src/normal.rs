@@ -54,7 +54,7 @@ impl Names {
         }
     }
 
-    // `exe_…`, `sha256:…` and the like become `exe#1`, `sha256#1`; ports of this machine `PORT`.
+    // `exe_…`, `sha256:…`, ids of keys and the like become `exe#1`, `sha256#1`, `key#1`; ports of this machine `PORT`.
     fn text(&mut self, text: &str) -> String {
         let mut out = String::new();
         let mut rest = text;
@@ -74,6 +74,8 @@ impl Names {
         let kind = match word.rsplit_once(['_', ':']) {
             Some((kind, id)) if hex(id, 12) || hex(id, 32) || hex(id, 64) => kind,
             Some(("127.0.0.1", port)) if port.bytes().all(|b| b.is_ascii_digit()) => return "127.0.0.1:PORT".into(),
+            // An API key's id.
+            None if hex(word, 12) => "key",
             _ => return word.to_owned(),
         };
         let count = self.0.len() + 1;

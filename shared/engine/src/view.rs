@@ -178,7 +178,7 @@ fn subject<'s>(
         digest: &facts.digest,
         actor: &intent.actor,
         key_id: intent.key_id.as_deref(),
-        on_behalf_of: None,
+        on_behalf_of: intent.on_behalf_of.as_deref(),
         channel_key: intent.channel_key.as_deref(),
     };
     Ok(Subject { execution: &state.id, intent, plan, ruled, calls, operation })

@@ -153,3 +153,17 @@ async fn a_target_that_was_unknown_is_shown_before_it_is_approved() {
     assert_eq!(blocked["inputDigest"], asks["view"]["inputDigest"]);
     house.proven(&id).await;
 }
+
+// Who asks, with which key and for whom is part of what is shown, and so of what is signed.
+#[tokio::test]
+async fn a_view_says_for_whom_and_with_which_key() {
+    let house = House::start().await;
+    let mut body = refund("Refund Ada");
+    body["onBehalfOf"] = json!("ada@example.com");
+    let (_, execution) = submit(&house, &body).await;
+    let approval = open(&execution, None);
+    let lines = approval["lines"].to_string();
+    assert!(lines.contains("on behalf of \\\"ada@example.com\\\", with key"), "{lines}");
+    assert_eq!(approval["view"]["requester"]["onBehalfOf"], "ada@example.com");
+    assert!(approval["view"]["requester"]["keyId"].is_string());
+}

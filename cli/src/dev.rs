@@ -9,8 +9,11 @@ use anstream::println;
 use contracts::WorkspaceId;
 use local::{Identity, Node, Options, demo_tools::DemoTools};
 use serde_json::json;
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
+use tokio::signal::unix::{SignalKind, signal};
 
+/// How long what is in flight may take to end when the process is told to.
+const DRAIN: Duration = Duration::from_secs(10);
 const DEFAULT_WORKSPACE: &str = "default";
 
 fn local(error: impl std::fmt::Display) -> Failure {
@@ -26,6 +29,10 @@ pub async fn dev(args: DevArgs, as_json: bool) -> Result<(), Failure> {
             names.push(name);
         }
     }
+    local::private_files();
+    // Listened for before anything is begun.
+    let mut terminated = signal(SignalKind::terminate()).map_err(local)?;
+    let mut interrupted = signal(SignalKind::interrupt()).map_err(local)?;
     let options = Options {
         data: args.data.clone(),
         listen: args.listen,
@@ -39,6 +46,9 @@ pub async fn dev(args: DevArgs, as_json: bool) -> Result<(), Failure> {
         let known = node.engine().has_keys(&name).await.map_err(local)?;
         // For machines a key comes with every start; for people once, unless they ask.
         let identity = if known && !args.new_keys && !as_json {
+            if let Some(secret) = node.subscribe(&name).await.map_err(|problem| Failure::Problem(Box::new(problem)))? {
+                println!("  {} {secret}", dim(&format!("workspace {name}: what signs the events for the subscriber:")));
+            }
             None
         } else {
             Some(node.identity(&name).await.map_err(|problem| Failure::Problem(Box::new(problem)))?)
@@ -51,7 +61,7 @@ pub async fn dev(args: DevArgs, as_json: bool) -> Result<(), Failure> {
             .filter_map(|(_, identity)| identity.as_ref())
             .map(|identity| {
                 json!({ "workspaceId": identity.workspace, "apiKey": identity.agent_key,
-                    "approverKey": identity.approver_key })
+                    "approverKey": identity.approver_key, "subscriberSecret": identity.subscriber_secret })
             })
             .collect();
         let mut line = all.first().cloned().unwrap_or_default();
@@ -64,9 +74,12 @@ pub async fn dev(args: DevArgs, as_json: bool) -> Result<(), Failure> {
         greet(&node, &identities, &args.data.display().to_string());
     }
     tokio::select! {
-        () = node.serve() => Err(Failure::Local("the server stopped".into())),
-        _ = tokio::signal::ctrl_c() => Ok(()),
+        () = node.serve() => return Err(Failure::Local("the server stopped".into())),
+        _ = terminated.recv() => {}
+        _ = interrupted.recv() => {}
     }
+    node.drain(DRAIN).await;
+    Ok(())
 }
 
 fn greet(node: &Node, identities: &[(WorkspaceId, Option<Identity>)], data: &str) {
@@ -79,6 +92,9 @@ fn greet(node: &Node, identities: &[(WorkspaceId, Option<Identity>)], data: &str
                 println!("  {}", dim("shown once; an agent's key, and the key of a person who approves:"));
                 println!("  export COUNTERSIGN_API_KEY={}", identity.agent_key);
                 println!("  export COUNTERSIGN_APPROVER_KEY={}", identity.approver_key);
+                if let Some(secret) = &identity.subscriber_secret {
+                    println!("  {} {secret}", dim("what signs the events for the subscriber:"));
+                }
             }
             None => println!("  {}", dim("its keys were shown when they were made; --new-keys makes others")),
         }

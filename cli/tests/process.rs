@@ -47,6 +47,24 @@ impl Process {
     fn key(&self, name: &str) -> String {
         self.ready[name].as_str().unwrap().to_owned()
     }
+    // SIGKILL.
+    fn killed(self) {
+        drop(self);
+    }
+    // SIGTERM: it ends by itself, soon, and says that all is well.
+    fn terminated(mut self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        let until = Instant::now() + Duration::from_secs(20);
+        while Instant::now() < until {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                assert!(status.success(), "{status}");
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("it did not end");
+    }
 }
 
 impl Drop for Process {
@@ -141,10 +159,59 @@ fn draft(kind: u64) -> Value {
 fn killed_at_random_it_loses_nothing_and_repeats_nothing() {
     let crashes: u32 = std::env::var("CRASHES").map_or(5, |count| count.parse().unwrap());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    runtime.block_on(crash(crashes));
+    runtime.block_on(stopped_again_and_again(crashes, Process::killed));
 }
 
-async fn crash(crashes: u32) {
+// SIGTERM under load: what is in flight ends, the process says so by its status, and nothing is lost.
+#[test]
+fn terminated_under_load_it_drains_and_loses_nothing() {
+    let stops: u32 = std::env::var("TERMINATIONS").map_or(3, |count| count.parse().unwrap());
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(stopped_again_and_again(stops, Process::terminated));
+}
+
+// The data folder is its owner's, whatever the umask was, and no secret lies in it in clear.
+#[test]
+fn nobody_else_reads_the_data_folder() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    std::fs::write(data.join("left"), "by an earlier version").unwrap();
+    std::fs::set_permissions(&data, PermissionsExt::from_mode(0o755)).unwrap();
+    std::fs::set_permissions(data.join("left"), PermissionsExt::from_mode(0o644)).unwrap();
+    let process = Process::start(&data);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let secrets = runtime.block_on(async {
+        let person = Client::new(&process, "approverKey");
+        let body = json!({ "url": "https://audit.example.com/hook" });
+        let hook = person.send("POST", "/v1/webhooks", None, Some(&body)).await.unwrap().1;
+        let rotated = person.send("POST", "/v1/tools/secret/rotate", None, Some(&json!({}))).await.unwrap().1;
+        [hook, rotated].map(|answer| answer["secret"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned())
+    });
+    process.terminated();
+    let (mut open, mut files) = (vec![data], 0);
+    while let Some(folder) = open.pop() {
+        assert_eq!(std::fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700, "{}", folder.display());
+        for entry in std::fs::read_dir(&folder).unwrap().map(Result::unwrap) {
+            if entry.file_type().unwrap().is_dir() {
+                open.push(entry.path());
+                continue;
+            }
+            let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
+            assert_eq!(mode, 0o600, "{}", entry.path().display());
+            let bytes = std::fs::read(entry.path()).unwrap();
+            for secret in &secrets {
+                let clear = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+                assert!(!clear, "a secret in clear in {}", entry.path().display());
+            }
+            files += 1;
+        }
+    }
+    assert!(files > 3, "{files} files");
+}
+
+async fn stopped_again_and_again(crashes: u32, stop_process: fn(Process)) {
     let folder = tempfile::tempdir().unwrap();
     let tools = Arc::new(DemoTools::start(([127, 0, 0, 1], 0).into()).await.unwrap());
     let mut process = Process::start(folder.path());
@@ -197,7 +264,7 @@ async fn crash(crashes: u32) {
         seed ^= seed >> 7;
         seed ^= seed << 17;
         tokio::time::sleep(Duration::from_millis(80 + seed % 700)).await;
-        drop(process);
+        stop_process(process);
         process = Process::start(folder.path());
         *client.url.write().unwrap() = process.url();
     }

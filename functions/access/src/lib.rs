@@ -3,24 +3,19 @@
 
 use axum::{
     Json,
-    body::Body,
-    extract::{Path, State},
-    http::HeaderMap,
-    response::Response,
-    routing::{get, post},
+    routing::get,
 };
 use contracts::{
     Code, Problem, WorkspaceId,
     access::CreateKey,
     event::{Actor, ActorKind},
 };
-use edge::{Routes, Trace, authenticated, body_of, respond, serve};
+use edge::{Routes, serve};
 use engine::{
     Answer, Engine,
     access::{agent_grants, approver_grants},
 };
 use serde_json::{Value, json};
-use std::sync::Arc;
 
 /// Life of a workspace's first keys, in milliseconds: 90 days. They are for making others.
 const FIRST_KEYS_MS: i64 = 90 * 86_400_000;
@@ -35,11 +30,23 @@ pub fn keys() -> Routes {
     serve(routes, "key.revoke", |engine, caller, request| async move { engine.revoke_key(&caller, request).await })
 }
 
-/// Its routes: subscriptions to stage events.
+/// Its routes: subscriptions to stage events, and the secret that signs calls to tools.
 pub fn webhooks() -> Routes {
-    Routes::new()
-        .route("/v1/webhooks", get(list_webhooks).post(create_webhook))
-        .route("/v1/webhooks/{webhookId}/remove", post(remove_webhook))
+    let routes = serve(Routes::new(), "subscription.create", |engine, caller, request| async move {
+        engine.create_webhook(&caller, request).await
+    });
+    let routes = serve(routes, "subscription.list", |engine, caller, request| async move {
+        engine.list_webhooks(&caller, request).await
+    });
+    let routes = serve(routes, "subscription.remove", |engine, caller, request| async move {
+        engine.remove_webhook(&caller, request).await
+    });
+    let routes = serve(routes, "subscription.secret.rotate", |engine, caller, request| async move {
+        engine.rotate_webhook(&caller, request).await
+    });
+    serve(routes, "tool.secret.rotate", |engine, caller, request| async move {
+        engine.rotate_tool_secret(&caller, request).await
+    })
 }
 
 /// Whether the service answers at all.
@@ -74,25 +81,4 @@ pub async fn create_workspace(engine: &Engine, workspace: &WorkspaceId) -> Answe
     let (_, agent) = engine.deploy_key(workspace, agent).await?;
     let (_, approver) = engine.deploy_key(workspace, approver).await?;
     Ok((agent, approver))
-}
-
-async fn list_webhooks(State(engine): State<Arc<Engine>>, headers: HeaderMap) -> Response {
-    let trace = Trace::of(&headers, &engine);
-    let answer = async { engine.list_webhooks(&authenticated(&engine, &headers).await?).await };
-    respond(answer.await.map(|items| json!({ "items": items })), 200, &trace, "webhooks.list")
-}
-
-async fn create_webhook(State(engine): State<Arc<Engine>>, headers: HeaderMap, body: Body) -> Response {
-    let trace = Trace::of(&headers, &engine);
-    let answer = async {
-        let caller = authenticated(&engine, &headers).await?;
-        engine.create_webhook(&caller, body_of(&headers, body).await?).await
-    };
-    respond(answer.await, 201, &trace, "webhooks.create")
-}
-
-async fn remove_webhook(State(engine): State<Arc<Engine>>, Path(id): Path<String>, headers: HeaderMap) -> Response {
-    let trace = Trace::of(&headers, &engine);
-    let answer = async { engine.remove_webhook(&authenticated(&engine, &headers).await?, &id).await };
-    respond(answer.await.map(|()| json!({ "removed": id })), 200, &trace, "webhooks.remove")
 }

@@ -22,6 +22,7 @@ pub mod plan;
 pub mod problem;
 pub mod query;
 pub mod route;
+pub mod subscription;
 pub mod text;
 pub mod time;
 pub mod verdict;

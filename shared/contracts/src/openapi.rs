@@ -1,6 +1,7 @@
 //! Generates `infra/openapi.json` (OpenAPI 3.1) and `events/schema/*.json` (events, skill manifests) from the types and the route table.
 
 use crate::{
+    subscription as s,
     Code, access as a,
     capability::{CONTRACTS_VERSION, Capabilities},
     command as c,
@@ -78,6 +79,11 @@ fn shapes(name: &str) -> Option<(Shape, Shape)> {
         "skill.install" => (schema::<c::InstallSkill>, schema::<c::SkillInstalledAnswer>),
         "skill.disable" => (schema::<c::DisableSkill>, schema::<c::SkillDisabledAnswer>),
         "skill.enable" => (schema::<c::EnableSkill>, schema::<c::SkillEnabledAnswer>),
+        "subscription.create" => (schema::<s::CreateSubscription>, schema::<s::SubscriptionCreated>),
+        "subscription.list" => (schema::<s::ListSubscriptions>, schema::<s::SubscriptionList>),
+        "subscription.remove" => (schema::<s::NamedSubscription>, schema::<s::SubscriptionRemoved>),
+        "subscription.secret.rotate" => (schema::<s::NamedSubscription>, schema::<s::SecretRotated>),
+        "tool.secret.rotate" => (schema::<s::RotateToolSecret>, schema::<s::SecretRotated>),
         "key.create" => (schema::<a::CreateKey>, schema::<a::KeyCreated>),
         "key.list" => (schema::<a::ListKeys>, schema::<a::KeyList>),
         "key.revoke" => (schema::<a::RevokeKey>, schema::<a::ApiKey>),

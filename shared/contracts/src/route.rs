@@ -361,6 +361,43 @@ pub const ROUTES: &[Route] = &[
         ..BASE
     },
     Route {
+        name: "subscription.create",
+        path: "/v1/webhooks",
+        function: "access",
+        grant: "webhooks",
+        success: 201,
+        summary: "Have stage events sent to a URL, signed by a secret of its own that is shown once",
+        emits: &["subscription.created"],
+        ..BASE
+    },
+    Route {
+        name: "subscription.remove",
+        path: "/v1/webhooks/{webhookId}/remove",
+        function: "access",
+        grant: "webhooks",
+        summary: "End a subscription",
+        emits: &["subscription.removed"],
+        ..BASE
+    },
+    Route {
+        name: "subscription.secret.rotate",
+        path: "/v1/webhooks/{webhookId}/secret/rotate",
+        function: "access",
+        grant: "webhooks",
+        summary: "Give a subscription another secret; the one before it signs along for a day",
+        emits: &["subscription.secret.rotated"],
+        ..BASE
+    },
+    Route {
+        name: "tool.secret.rotate",
+        path: "/v1/tools/secret/rotate",
+        function: "access",
+        grant: "tools",
+        summary: "Give the calls to tools another secret, and learn it; the one before it signs along for a day",
+        emits: &["tool.secret.rotated"],
+        ..BASE
+    },
+    Route {
         name: "key.create",
         path: "/v1/keys",
         function: "access",
@@ -530,6 +567,16 @@ pub const ROUTES: &[Route] = &[
         function: "query",
         grant: "audit",
         summary: "How much may be touched, and how much is used",
+        ..BASE
+    },
+    Route {
+        name: "subscription.list",
+        side: Side::Query,
+        method: Method::Get,
+        path: "/v1/webhooks",
+        function: "access",
+        grant: "webhooks",
+        summary: "Where stage events are sent",
         ..BASE
     },
     Route {

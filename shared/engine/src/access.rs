@@ -8,7 +8,6 @@ use crate::{
     records::{ActivePolicy, PolicyRecord, Settings},
     skills::page,
 };
-use base64::{Engine as _, engine::general_purpose::STANDARD as B64};
 use contracts::{
     Code, Digest, Issue, Problem, Timestamp, WorkspaceId,
     access::{ApiKey, CreateKey, KeyCreated, KeyList, KeyMaker, ListKeys, RevokeKey},
@@ -353,8 +352,9 @@ impl Engine {
     /// Makes a workspace with the baseline policy set; false, and nothing done, if it is there already.
     pub async fn create_workspace(&self, workspace: &WorkspaceId) -> Answer<bool> {
         let now = self.now();
-        let secret = format!("whsec_{}", B64.encode(self.ports.ids.secret()));
-        let settings = Settings { webhook_secret: secret, created_at: now };
+        // Whoever needs it rotates it: what is made here is shown to nobody.
+        let (_, tool_secret) = self.new_secret(&keys::settings(workspace)).await?;
+        let settings = Settings { tool_secret, created_at: now };
         let policy = PolicyRecord {
             text: policy::BASELINE.to_owned(),
             digest: canonical::digest_bytes(policy::BASELINE.as_bytes()),

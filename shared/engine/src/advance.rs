@@ -11,7 +11,7 @@ use crate::{
     input::Outputs,
     keys,
     ports::{Condition, Write},
-    records::{Lease, Settings},
+    records::Lease,
     requester::RequesterKey,
     usage::{self, Metering},
 };
@@ -105,7 +105,8 @@ struct Turn {
     sent: BTreeSet<StepId>,
     settled: Vec<Settled>,
     outputs: Outputs,
-    settings: Settings,
+    /// Sign the calls.
+    tool_secrets: Vec<String>,
     signer: Arc<cs_core::warrant::Ring>,
     snapshot: Arc<Snapshot>,
     governed: Governed,
@@ -202,7 +203,7 @@ impl Engine {
         let mut turn = Turn {
             fence: loaded.epoch + 1,
             owner,
-            settings: self.settings(workspace).await?,
+            tool_secrets: self.tool_secrets(workspace).await?,
             signer: self.ports().signer.ring().await?,
             // The guard is looked at before what it guards.
             governed: self.governed_for(workspace, id).await?,
@@ -240,7 +241,7 @@ impl Engine {
 impl Turn {
     async fn run(&mut self) -> Answer<Step> {
         loop {
-            let over = self.engine.now() >= self.deadline;
+            let over = self.engine.now() >= self.deadline || self.engine.draining();
             let batch = self.batch(over).await?;
             self.looked_at = batch.transition.now();
             let empty = batch.transition.events().is_empty();
@@ -622,7 +623,7 @@ impl Turn {
                 }
                 for ready in batch.ready {
                     self.sent.insert(ready.step.clone());
-                    let call = engine.tool_call(&self.loaded, &self.settings, &self.signer, &ready);
+                    let call = engine.tool_call(&self.loaded, &self.tool_secrets, &self.signer, &ready);
                     let attempt = self.loaded.state.step(&ready.step).map_or(0, |step| step.call_attempt());
                     let owner = (self.loaded.state.workspace.clone(), self.loaded.state.id.clone());
                     self.calls.push(engine.clone().send(owner, ready, attempt, call).boxed());

@@ -5,7 +5,6 @@ use crate::{
     commit::Loaded,
     measure,
     ports::{ToolAnswer, ToolCall, Write},
-    records::Settings,
     words::{self, Words},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD as B64};
@@ -118,7 +117,7 @@ impl Engine {
     pub(crate) fn tool_call(
         &self,
         loaded: &Loaded,
-        settings: &Settings,
+        tool_secrets: &[String],
         signer: &Ring,
         ready: &Ready,
     ) -> Result<ToolCall, String> {
@@ -152,7 +151,7 @@ impl Engine {
             exp: now.ms() / 1_000 + i64::from(timeout_seconds) + WARRANT_SECONDS,
         };
         let warrant = signer.sign(&claims).map_err(|error| error.to_string())?;
-        let signature = webhook_signature(&settings.webhook_secret, &id, now, &body).ok_or("no webhook secret")?;
+        let signature = webhook_signature(tool_secrets, &id, now, &body).ok_or("no webhook secret")?;
         let callback = format!("{}/v1/executions/{}/steps/{}/callback", self.config.public_url, state.id, ready.step);
         Ok(ToolCall {
             binding: ready.call.binding.clone(),
@@ -249,8 +248,14 @@ fn audience(binding: &Binding) -> String {
     }
 }
 
-/// `webhook-signature` of Standard Webhooks: `v1,` and base64 of HMAC-SHA256 over `id.timestamp.body`.
-pub(crate) fn webhook_signature(secret: &str, id: &str, at: Timestamp, body: &[u8]) -> Option<String> {
+/// `webhook-signature` of Standard Webhooks: one signature for each secret, with spaces in between.
+pub(crate) fn webhook_signature(secrets: &[String], id: &str, at: Timestamp, body: &[u8]) -> Option<String> {
+    let signed: Option<Vec<String>> = secrets.iter().map(|secret| signature(secret, id, at, body)).collect();
+    signed.filter(|signed| !signed.is_empty()).map(|signed| signed.join(" "))
+}
+
+// `v1,` and base64 of HMAC-SHA256 over `id.timestamp.body`.
+fn signature(secret: &str, id: &str, at: Timestamp, body: &[u8]) -> Option<String> {
     let key = B64.decode(secret.strip_prefix("whsec_")?).ok()?;
     let mut mac = Hmac::<Sha256>::new_from_slice(&key).ok()?;
     mac.update(format!("{id}.{}.", at.ms() / 1_000).as_bytes());

@@ -228,7 +228,7 @@ impl Engine {
             let key = keys::approval(&workspace, &id, *place);
             writes.push(Write::Put { key, item, condition: Condition::Any });
         }
-        if self.config.stage_events
+        if self.stage_events()
             && let (Some(first), Some(last)) = (entries.first(), entries.last())
         {
             let record = OutboxRecord {

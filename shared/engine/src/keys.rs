@@ -279,6 +279,12 @@ pub fn policies(workspace: &WorkspaceId) -> (String, &'static str) {
 pub fn webhooks(workspace: &WorkspaceId) -> Key {
     key(own(workspace), "webhooks")
 }
+/// Partition of workspaces that have subscriptions.
+pub const SUBSCRIBED: &str = "subscribed";
+/// A workspace among those.
+pub fn subscribed(workspace: &WorkspaceId) -> Key {
+    key(SUBSCRIBED.into(), format!("ws#{workspace}"))
+}
 /// Partition and prefix of skills.
 pub fn skills(workspace: &WorkspaceId) -> (String, &'static str) {
     (format!("ws#{workspace}#skills"), "s#")

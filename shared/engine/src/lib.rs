@@ -30,6 +30,7 @@ mod query;
 mod records;
 mod relay;
 mod replay;
+mod secrets;
 mod requester;
 mod signals;
 mod skills;
@@ -59,11 +60,14 @@ pub use skills::SkillRecord;
 pub use stream::{Stream, StreamError};
 pub use sweep::Swept;
 pub use wake::WaitRequest;
-pub use webhooks::{NewWebhook, Webhook, Webhooks};
+pub use webhooks::Webhooks;
 
 use contracts::{Code, Problem, capability::Capability};
 use ports::{Blobs, Clock, Fault, Ids, Notifier, Orchestrator, Signer, Table, Tools, VaultKeys};
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 /// What a deployment decides.
 #[derive(Clone, Debug)]
@@ -121,13 +125,32 @@ pub struct Engine {
     caches: caches::Caches,
     /// Names this process among owners of leases.
     process: String,
+    draining: AtomicBool,
+    /// Somebody reads the outbox.
+    stage_events: AtomicBool,
 }
 
 impl Engine {
     /// An engine.
     pub fn new(ports: Ports, config: Config) -> Self {
         let process = hex::encode(ports.ids.id());
-        Self { ports, config, caches: caches::Caches::default(), process }
+        let caches = caches::Caches::default();
+        let stage_events = AtomicBool::new(config.stage_events);
+        Self { ports, config, caches, process, draining: AtomicBool::new(false), stage_events }
+    }
+    /// Nothing new is begun from now on: a worker ends with what it has in flight.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+    }
+    /// Whether stage events are put into the outbox: somebody reads it.
+    pub fn stage_events(&self) -> bool {
+        self.stage_events.load(Ordering::SeqCst)
+    }
+    pub(crate) fn begin_stage_events(&self) {
+        self.stage_events.store(true, Ordering::SeqCst);
+    }
+    pub(crate) fn draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
     }
     /// The deployment's decisions.
     pub fn config(&self) -> &Config {

@@ -176,7 +176,7 @@ impl Engine {
             let item = Item { version: 1, ..Item::default() };
             let key = keys::unexported(workspace, &stream, first);
             writes.push(Write::Put { key, item, condition: Condition::Any });
-            if self.config.stage_events {
+            if self.stage_events() {
                 let (to_seq, at) = (head.seq, self.now());
                 let record = OutboxRecord { workspace: workspace.clone(), stream, from_seq: first, to_seq, at };
                 let key = keys::outbox(workspace, &Stream::Log, first);

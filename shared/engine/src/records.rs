@@ -138,11 +138,11 @@ pub struct OnceRecord {
 }
 
 /// Settings of a workspace.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Settings {
-    /// Signs stage events and tool calls: `whsec_` and base64 (Standard Webhooks).
-    pub webhook_secret: String,
+    /// Signs calls to tools.
+    pub(crate) tool_secret: crate::secrets::KeptSecret,
     pub created_at: Timestamp,
 }
 

@@ -49,7 +49,28 @@ enum Content {
     Blob(Digest),
 }
 
+/// Something small that is kept encrypted beside what it belongs to; bytes in base64.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Wrapped {
+    data_key: String,
+    content: String,
+}
+
 impl Engine {
+    /// Encrypts something small under the deployment's data key, bound to where it is kept.
+    pub(crate) async fn wrap(&self, place: &Key, plain: &[u8]) -> Result<Wrapped, Fault> {
+        let data_key = self.ports.vault_keys.data_key().await?;
+        let content = B64.encode(self.encrypt(&data_key.key, &bound_to(place), plain)?);
+        Ok(Wrapped { data_key: B64.encode(&data_key.wrapped), content })
+    }
+
+    /// Decrypts it again.
+    pub(crate) async fn unwrap(&self, place: &Key, wrapped: &Wrapped) -> Result<Vec<u8>, Fault> {
+        let data_key = self.ports.vault_keys.open_key(&decoded(place, &wrapped.data_key)?).await?;
+        decrypt(place, &data_key, &bound_to(place), &decoded(place, &wrapped.content)?)
+    }
+
     /// Writes that keep the secrets of a document; none where it has none.
     pub(crate) async fn keep_secrets(
         &self,

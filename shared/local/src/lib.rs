@@ -6,6 +6,7 @@ mod blobs;
 pub mod demo_tools;
 mod keyring;
 mod node;
+mod private;
 mod notify;
 mod relay;
 mod schedule;
@@ -17,6 +18,7 @@ mod walker;
 pub use blobs::{FileArchive, FileBlobs};
 pub use node::{Identity, Node, Options, StartError};
 pub use notify::LocalNotifier;
+pub use private::private_files;
 pub use table::{EmbeddedTable, Stats};
 pub use vault_key::FileVaultKey;
 

@@ -2,13 +2,13 @@
 
 use crate::{
     EmbeddedTable, FileArchive, FileBlobs, FileVaultKey, LocalNotifier, asl::Machine, keyring::KeyFiles, relay,
-    schedule, server::Server, walker::Walker,
+    schedule, server::Server, walker::Walker, private::private_folder,
 };
 use contracts::{Problem, WorkspaceId};
 use edge::Routes;
 use engine::{Answer, Config, Engine, Ports, ports::Orchestrator as _};
 use host::{HttpTools, SystemClock, SystemIds};
-use std::{fs, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::net::TcpListener;
 
 const MACHINE: &str = include_str!("../../../infra/execution.asl.json");
@@ -49,8 +49,8 @@ pub enum StartError {
 pub struct Node {
     engine: Arc<Engine>,
     table: Arc<EmbeddedTable>,
-    // The engine's orchestrator holds it weakly through nothing else.
-    _walker: Arc<Walker>,
+    walker: Arc<Walker>,
+    subscriber: Option<String>,
     address: SocketAddr,
     server: Arc<Server>,
     task: tokio::task::JoinHandle<()>,
@@ -62,13 +62,15 @@ pub struct Identity {
     pub workspace: WorkspaceId,
     pub agent_key: String,
     pub approver_key: String,
+    /// What signs the events that the node's subscriber gets, where it was made just now.
+    pub subscriber_secret: Option<String>,
 }
 
 impl Node {
     /// Opens the data, drives every open execution again, and serves.
     pub async fn start(options: Options) -> Result<Self, StartError> {
         let folder = |error| StartError::Folder(options.data.clone(), error);
-        fs::create_dir_all(&options.data).map_err(folder)?;
+        private_folder(&options.data).map_err(folder)?;
         let table = EmbeddedTable::open(&options.data.join("table"))
             .map_err(|error| StartError::Table(options.data.clone(), error))?;
         let table = Arc::new(table);
@@ -100,11 +102,10 @@ impl Node {
         };
         let engine = Arc::new(Engine::new(ports, config));
         walker.attach(&engine);
-        if let Some(subscriber) = &options.subscriber {
-            tokio::spawn(relay::run(Arc::downgrade(&engine), committed, subscriber.clone()));
-        }
+        engine.find_subscriptions().await.map_err(Problem::from)?;
+        tokio::spawn(relay::run(Arc::downgrade(&engine), committed));
         let archive = FileArchive::open(&options.data.join("exports")).map_err(folder)?;
-        tokio::spawn(schedule::run(Arc::downgrade(&engine), table.clone(), options.subscriber, archive));
+        tokio::spawn(schedule::run(Arc::downgrade(&engine), table.clone(), archive));
         let open = engine.open_executions().await.map_err(Problem::from)?;
         if !open.is_empty() {
             tracing::info!(count = open.len(), "driving open executions again");
@@ -115,7 +116,7 @@ impl Node {
         let router = router().with_state(engine.clone());
         let server = Server::new(router).map_err(|error| StartError::Listen(options.listen, error))?;
         let task = tokio::spawn(server.clone().run(listener));
-        Ok(Self { engine, table, _walker: walker, address, server, task })
+        Ok(Self { engine, table, walker, address, server, task, subscriber: options.subscriber })
     }
 
     /// Where it listens.
@@ -138,13 +139,27 @@ impl Node {
     /// Makes a workspace, if it is not there, and two new keys for it.
     pub async fn identity(&self, workspace: &WorkspaceId) -> Answer<Identity> {
         let (agent_key, approver_key) = fn_access::create_workspace(&self.engine, workspace).await?;
-        Ok(Identity { workspace: workspace.clone(), agent_key, approver_key })
+        let subscriber_secret = self.subscribe(workspace).await?;
+        Ok(Identity { workspace: workspace.clone(), agent_key, approver_key, subscriber_secret })
     }
 
-    /// Accepts no more connections and answers what was asked for, for at most so long.
+    /// Subscribes the URL that the node was started with to the events of a workspace: its secret, where it was not
+    /// subscribed before.
+    pub async fn subscribe(&self, workspace: &WorkspaceId) -> Answer<Option<String>> {
+        let Some(url) = &self.subscriber else { return Ok(None) };
+        Ok(self.engine.deploy_webhook(workspace, url).await?.and_then(|created| created.secret))
+    }
+
+    /// Accepts no more connections, answers what was asked for and ends what is in flight, for at most so long. What is
+    /// not done by then is taken up at the next start.
     pub async fn drain(&mut self, within: Duration) {
         self.task.abort();
-        self.server.drain(within).await;
+        self.engine.drain();
+        let walked = tokio::time::timeout(within, self.walker.drain());
+        let ((), walked) = tokio::join!(self.server.drain(within), walked);
+        if walked.is_err() {
+            tracing::warn!("calls are still in flight; the next start takes them up");
+        }
     }
 
     /// Serves until the server stops.
@@ -159,7 +174,7 @@ impl Drop for Node {
     }
 }
 
-/// Every function's routes. Stage events have one fixed subscriber here, so there are no subscriptions.
+/// Every function's routes.
 fn router() -> Routes {
     let routes = Routes::new()
         .merge(fn_submit::routes())
@@ -170,6 +185,7 @@ fn router() -> Routes {
         .merge(fn_query::routes())
         .merge(fn_skill::routes())
         .merge(fn_access::health())
-        .merge(fn_access::keys());
+        .merge(fn_access::keys())
+        .merge(fn_access::webhooks());
     edge::unknown(edge::absent(routes))
 }

@@ -1,4 +1,4 @@
-//! Stage events from the outbox to the subscriber: at least once, in order per stream.
+//! Stage events from the outbox to the subscriptions: at least once, in order per stream.
 
 use contracts::WorkspaceId;
 use engine::{Engine, Stream, Webhooks};
@@ -17,8 +17,8 @@ const BACKOFF_MS_MAX: u64 = 60_000;
 
 type Waiting = mpsc::UnboundedReceiver<(WorkspaceId, Stream)>;
 
-/// Runs until the engine is gone. `target` is the subscriber's URL.
-pub(crate) async fn run(engine: Weak<Engine>, mut committed: Waiting, target: String) {
+/// Runs until the engine is gone.
+pub(crate) async fn run(engine: Weak<Engine>, mut committed: Waiting) {
     let mut backlog = VecDeque::new();
     let mut backoff = BACKOFF_MS;
     if let Some(engine) = engine.upgrade() {
@@ -41,11 +41,14 @@ pub(crate) async fn run(engine: Weak<Engine>, mut committed: Waiting, target: St
         }
         let round: BTreeSet<(WorkspaceId, Stream)> = backlog.drain(..backlog.len().min(ROUND_MAX)).collect();
         let Some(engine) = engine.upgrade() else { return };
+        if !engine.stage_events() {
+            continue;
+        }
         let mut failed = Vec::new();
         let mut done = Vec::new();
         for (workspace, stream) in round {
             // What was sent before a failure is done: the next try goes on behind it.
-            let (sent, outcome) = engine.publish(&workspace, &stream, &Webhooks::to(&engine, &target)).await;
+            let (sent, outcome) = engine.publish(&workspace, &stream, &Webhooks::new(&engine)).await;
             done.extend(sent);
             if let Err(fault) = outcome {
                 tracing::warn!(%workspace, %stream, %fault, "stage events wait for their subscriber");

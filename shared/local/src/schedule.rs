@@ -19,14 +19,13 @@ const FORGET_ROUNDS: u32 = 60;
 pub(crate) async fn run(
     engine: Weak<Engine>,
     table: Arc<EmbeddedTable>,
-    subscriber: Option<String>,
     archive: FileArchive,
 ) {
     for round in 0_u32.. {
         tokio::time::sleep(ROUND).await;
         let Some(engine) = engine.upgrade() else { return };
-        let publisher = subscriber.as_ref().map(|url| Webhooks::to(&engine, url));
-        let publisher = publisher.as_ref().map(|publisher| publisher as &dyn Publisher);
+        let publisher = Webhooks::new(&engine);
+        let publisher: Option<&dyn Publisher> = engine.stage_events().then_some(&publisher as &dyn Publisher);
         if let Err(fault) = engine.sweep(publisher, BUDGET_MS).await {
             tracing::warn!(%fault, "the sweep was cut short");
         }

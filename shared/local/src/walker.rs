@@ -18,7 +18,7 @@ use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
     time::Duration,
 };
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, RwLock, oneshot};
 
 /// How long one `advance` may go on before it says `continue`.
 const ADVANCE_BUDGET_MS: i64 = 600_000;
@@ -31,6 +31,8 @@ pub struct Walker {
     /// Executions that are walked. A permit: look at it again.
     walks: Mutex<HashMap<ExecutionId, Arc<Notify>>>,
     own: OnceLock<Weak<Walker>>,
+    /// Held for reading by every task; for writing by who drains.
+    running: RwLock<()>,
 }
 
 /// An error as the state machine sees it.
@@ -54,6 +56,7 @@ impl Walker {
             tokens: Mutex::default(),
             walks: Mutex::default(),
             own: OnceLock::new(),
+            running: RwLock::new(()),
         });
         let _ = walker.own.set(Arc::downgrade(&walker));
         walker
@@ -169,7 +172,15 @@ impl Walker {
             .unwrap_or_else(|_| Err(TaskError { name: "States.Timeout".into(), cause: "no answer in time".into() }))
     }
 
+    /// Begins nothing any more, and returns when what is being done is done.
+    pub async fn drain(&self) {
+        // Whoever waits to write lets no new reader in.
+        let guard = self.running.write().await;
+        std::mem::forget(guard);
+    }
+
     async fn invoke(&self, function: &str, payload: &Value) -> Result<Value, TaskError> {
+        let _running = self.running.read().await;
         let stopped = || Problem::new(Code::InternalError, "the server is stopping");
         let engine = self.engine.get().and_then(Weak::upgrade).ok_or_else(stopped)?;
         Ok(match function {

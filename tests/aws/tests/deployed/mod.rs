@@ -7,7 +7,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as B64};
 use countersign_aws_tests::{STACK, Stack, binaries, root};
 use countersign_it::{House, anywhere};
 use cs_core::canonical;
-use engine::{Manifest, keys, ports::Table as _};
+use engine::{Manifest, keys};
 use flate2::read::GzDecoder;
 use futures_util::future::BoxFuture;
 use hmac::{Hmac, Mac as _};
@@ -166,9 +166,7 @@ async fn webhooks(stack: Arc<Stack>) {
         sleep(Duration::from_millis(50)).await;
     }
     // The secret is the workspace's own; no route tells it.
-    let settings = stack.table().get(&keys::settings(&house.identity.workspace)).await.unwrap().unwrap();
-    let settings: Value = serde_json::from_slice(&settings.body).unwrap();
-    let secret = B64.decode(settings["webhookSecret"].as_str().unwrap().trim_start_matches("whsec_")).unwrap();
+    let secret = B64.decode(hook["secret"].as_str().unwrap().trim_start_matches("whsec_")).unwrap();
     let received = received.lock().unwrap().clone();
     let mut kinds = Vec::new();
     for (headers, body) in &received {

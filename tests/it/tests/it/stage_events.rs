@@ -63,7 +63,7 @@ async fn reach_the_subscriber_signed_and_in_order_though_it_fails_at_first() {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
     assert_eq!(distinct(), expected, "every event arrives");
-    let secret = house.node().engine().settings(&house.identity.workspace).await.unwrap().webhook_secret;
+    let secret = house.identity.subscriber_secret.clone().unwrap();
     let key = B64.decode(secret.trim_start_matches("whsec_")).unwrap();
     let mut last: BTreeMap<String, u64> = BTreeMap::new();
     for (headers, body) in &seen.lock().unwrap().1 {
@@ -76,7 +76,9 @@ async fn reach_the_subscriber_signed_and_in_order_though_it_fails_at_first() {
         assert_eq!(event["specversion"], "1.0");
         let (subject, sequence) =
             (event["subject"].as_str().unwrap().to_owned(), event["sequence"].as_u64().unwrap());
-        let before = last.insert(subject, sequence).unwrap_or(0);
+        // What was logged before anybody had subscribed is sent to nobody.
+        let first = if subject == "log" { sequence - 1 } else { 0 };
+        let before = last.insert(subject, sequence).unwrap_or(first);
         assert!(sequence <= before + 1, "an event came before the one it follows: {before} then {sequence}");
         let schema = format!("{}.schema.json", event["type"].as_str().unwrap().trim_start_matches("controlPlane."));
         let schema: Value = serde_json::from_str(

@@ -1,11 +1,15 @@
 //! Evidence without holes.
 
-use countersign_it::{House, archive::MemoryArchive, desk::Desk, now};
+use axum::{Router, body::Bytes, extract::State, http::{HeaderMap, StatusCode}, routing::post};
+use countersign_it::{House, anywhere, archive::MemoryArchive, desk::Desk, now};
 use cs_core::trace::Verifier;
 use engine::{Steer, Stream, memory::MemoryTable, ports::Clock as _};
 use local::demo_tools::{Behaviour, trust_policy};
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
@@ -219,6 +223,77 @@ async fn what_comes_after_an_abort_is_exported_when_it_comes_and_sealed_is_true(
     let late = manifests.last().unwrap();
     assert!(late.1.iter().any(|event| event["type"] == "controlPlane.execution.step.resolved"));
     assert_eq!(head["sealed"], true, "aborted for good, nothing in doubt: nothing can follow");
+}
+
+/// A subscriber that keeps what it gets.
+async fn subscriber() -> (String, Received) {
+    let received: Received = Arc::default();
+    let receive = |State(received): State<Received>, headers: HeaderMap, body: Bytes| async move {
+        received.lock().unwrap().push((headers, body));
+        StatusCode::NO_CONTENT
+    };
+    let listener = tokio::net::TcpListener::bind(anywhere()).await.unwrap();
+    let url = format!("http://{}/hook", listener.local_addr().unwrap());
+    let router = Router::new().route("/hook", post(receive)).with_state(received.clone());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    (url, received)
+}
+
+type Received = Arc<Mutex<Vec<(HeaderMap, Bytes)>>>;
+
+/// Waits for an event of a type; what came of it.
+async fn receive(received: &Received, kind: &str) -> (HeaderMap, Bytes) {
+    for _ in 0..600 {
+        let of = |(_, body): &&(HeaderMap, Bytes)| {
+            serde_json::from_slice::<Value>(body).unwrap()["type"] == format!("controlPlane.{kind}")
+        };
+        if let Some(found) = received.lock().unwrap().iter().rev().find(of) {
+            return found.clone();
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    panic!("{kind} never came");
+}
+
+// evidence: POST /v1/webhooks, and verify `webhook-signature` with the public library.
+#[tokio::test]
+async fn each_subscription_has_a_secret_of_its_own_shown_once_and_rotated() {
+    let house = House::start().await;
+    let (url, received) = subscriber().await;
+    let verifies = |secret: &str, (headers, body): &(HeaderMap, Bytes)| {
+        standardwebhooks::Webhook::new(secret).unwrap().verify(body, headers).is_ok()
+    };
+    let (status, hook) = house.approver.keyed("/v1/webhooks", "one", &json!({ "url": url })).await;
+    assert_eq!(status, 201, "{hook}");
+    let (_, again) = house.approver.keyed("/v1/webhooks", "one", &json!({ "url": url })).await;
+    assert!(again["secret"].is_null() && again["id"] == hook["id"], "shown once: {again}");
+    let (_, list) = house.approver.get("/v1/webhooks").await;
+    assert!(list["items"][0]["id"] == hook["id"] && !list.to_string().contains("whsec_"), "{list}");
+    assert_eq!(house.agent.post("/v1/webhooks", &json!({ "url": url })).await.0, 403, "an agent may not");
+
+    let first = hook["secret"].as_str().unwrap();
+    let event = receive(&received, "subscription.created").await;
+    assert!(verifies(first, &event), "the workspace log's events are sent, too, and verify");
+    house.trust(&trust_policy()).await;
+    let event = receive(&received, "governance.changed").await;
+    assert!(verifies(first, &event));
+
+    let rotate = format!("/v1/webhooks/{}/secret/rotate", hook["id"].as_str().unwrap());
+    let (status, rotated) = house.approver.post(&rotate, &json!({})).await;
+    assert_eq!(status, 200, "{rotated}");
+    let second = rotated["secret"].as_str().unwrap();
+    let event = receive(&received, "subscription.secret.rotated").await;
+    assert!(second != first && verifies(first, &event) && verifies(second, &event), "both sign during the overlap");
+
+    // Tools have another secret, and only a person learns it.
+    let (status, tools) = house.approver.post("/v1/tools/secret/rotate", &json!({})).await;
+    assert_eq!(status, 200, "{tools}");
+    assert!(!verifies(tools["secret"].as_str().unwrap(), &event), "what is sent to tools is signed by another secret");
+    assert_eq!(house.agent.post("/v1/tools/secret/rotate", &json!({})).await.0, 403);
+    let entries = json!(log(&house).await).to_string();
+    assert!(entries.contains("controlPlane.tool.secret.rotated") && !entries.contains("whsec_"), "{entries}");
+    let remove = format!("/v1/webhooks/{}/remove", hook["id"].as_str().unwrap());
+    assert_eq!(house.approver.post(&remove, &json!({})).await.1, json!({ "removed": hook["id"] }));
 }
 
 // A trace that says it is sealed never grows, whatever is asked of it.

@@ -46,8 +46,13 @@ pub async fn dev(args: DevArgs, as_json: bool) -> Result<(), Failure> {
         let known = node.engine().has_keys(&name).await.map_err(local)?;
         // For machines a key comes with every start; for people once, unless they ask.
         let identity = if known && !args.new_keys && !as_json {
-            if let Some(secret) = node.subscribe(&name).await.map_err(|problem| Failure::Problem(Box::new(problem)))? {
-                println!("  {} {secret}", dim(&format!("workspace {name}: what signs the events for the subscriber:")));
+            if let Some(secret) =
+                node.subscribe(&name).await.map_err(|problem| Failure::Problem(Box::new(problem)))?
+            {
+                println!(
+                    "  {} {secret}",
+                    dim(&format!("workspace {name}: what signs the events for the subscriber:"))
+                );
             }
             None
         } else {

@@ -1,10 +1,7 @@
 //! Access: who may call. API keys and subscriptions of a workspace over HTTP; workspaces themselves only by direct
 //! invocation, whose authority is the deployment's own.
 
-use axum::{
-    Json,
-    routing::get,
-};
+use axum::{Json, routing::get};
 use contracts::{
     Code, Problem, WorkspaceId,
     access::CreateKey,

@@ -1,7 +1,6 @@
 //! Generates `infra/openapi.json` (OpenAPI 3.1) and `events/schema/*.json` (events, skill manifests) from the types and the route table.
 
 use crate::{
-    subscription as s,
     Code, access as a,
     capability::{CONTRACTS_VERSION, Capabilities},
     command as c,
@@ -11,6 +10,7 @@ use crate::{
     problem::Problem,
     query as q,
     route::{COMMON, IDENTITY, Method, ROUTES, Route, Side},
+    subscription as s,
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};

@@ -41,7 +41,12 @@ pub fn cloud_event(workspace: &WorkspaceId, stream: &Stream, entry: Entry) -> Cl
 }
 
 /// Headers of a stage event's delivery, by Standard Webhooks. `None` where the secret is not one.
-pub fn webhook_headers(secrets: &[String], id: &str, at: Timestamp, body: &[u8]) -> Option<[(&'static str, String); 3]> {
+pub fn webhook_headers(
+    secrets: &[String],
+    id: &str,
+    at: Timestamp,
+    body: &[u8],
+) -> Option<[(&'static str, String); 3]> {
     let signature = webhook_signature(secrets, id, at, body)?;
     Some([
         ("webhook-id", id.to_owned()),

@@ -64,7 +64,8 @@ impl Engine {
         kept: &KeptSecret,
         now: Timestamp,
     ) -> Result<Vec<String>, Fault> {
-        let previous = kept.previous.as_ref().filter(|previous| now < previous.until).map(|previous| &previous.secret);
+        let previous =
+            kept.previous.as_ref().filter(|previous| now < previous.until).map(|previous| &previous.secret);
         let mut secrets = Vec::new();
         for wrapped in std::iter::once(&kept.current).chain(previous) {
             let plain = self.unwrap(place, wrapped).await?;

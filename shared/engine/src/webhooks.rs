@@ -289,7 +289,8 @@ impl Publisher for Webhooks<'_> {
         };
         for (count, event) in events.iter().enumerate() {
             let kind = event.event.key();
-            let wanted = |target: &&Target| target.types.is_empty() || target.types.iter().any(|wanted| wanted == kind);
+            let wanted =
+                |target: &&Target| target.types.is_empty() || target.types.iter().any(|wanted| wanted == kind);
             for target in targets.iter().filter(wanted) {
                 if let Err(fault) = self.deliver(target, event).await {
                     return (count, Err(fault));

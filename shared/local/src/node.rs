@@ -1,8 +1,8 @@
 //! A node: everything in one process.
 
 use crate::{
-    EmbeddedTable, FileArchive, FileBlobs, FileVaultKey, LocalNotifier, asl::Machine, keyring::KeyFiles, relay,
-    schedule, server::Server, walker::Walker, private::private_folder,
+    EmbeddedTable, FileArchive, FileBlobs, FileVaultKey, LocalNotifier, asl::Machine, keyring::KeyFiles,
+    private::private_folder, relay, schedule, server::Server, walker::Walker,
 };
 use contracts::{Problem, WorkspaceId};
 use edge::Routes;

@@ -16,11 +16,7 @@ const BUDGET_MS: i64 = 30_000;
 const FORGET_ROUNDS: u32 = 60;
 
 /// Runs until the engine is gone.
-pub(crate) async fn run(
-    engine: Weak<Engine>,
-    table: Arc<EmbeddedTable>,
-    archive: FileArchive,
-) {
+pub(crate) async fn run(engine: Weak<Engine>, table: Arc<EmbeddedTable>, archive: FileArchive) {
     for round in 0_u32.. {
         tokio::time::sleep(ROUND).await;
         let Some(engine) = engine.upgrade() else { return };

@@ -170,6 +170,11 @@ impl Plane for Stack {
     async fn workspace(&self, name: &str) -> Identity {
         let made = self.invoke("access", &json!({ "task": "createWorkspace", "workspaceId": name }));
         let key = |name: &str| made[name].as_str().unwrap_or_else(|| panic!("{made}")).to_owned();
-        Identity { workspace: name.parse().unwrap(), agent_key: key("agentKey"), approver_key: key("approverKey"), subscriber_secret: None }
+        Identity {
+            workspace: name.parse().unwrap(),
+            agent_key: key("agentKey"),
+            approver_key: key("approverKey"),
+            subscriber_secret: None,
+        }
     }
 }

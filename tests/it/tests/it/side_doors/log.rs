@@ -1,6 +1,12 @@
 //! Evidence without holes.
 
-use axum::{Router, body::Bytes, extract::State, http::{HeaderMap, StatusCode}, routing::post};
+use axum::{
+    Router,
+    body::Bytes,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    routing::post,
+};
 use countersign_it::{House, anywhere, archive::MemoryArchive, desk::Desk, now};
 use cs_core::trace::Verifier;
 use engine::{Steer, Stream, memory::MemoryTable, ports::Clock as _};
@@ -288,7 +294,10 @@ async fn each_subscription_has_a_secret_of_its_own_shown_once_and_rotated() {
     // Tools have another secret, and only a person learns it.
     let (status, tools) = house.approver.post("/v1/tools/secret/rotate", &json!({})).await;
     assert_eq!(status, 200, "{tools}");
-    assert!(!verifies(tools["secret"].as_str().unwrap(), &event), "what is sent to tools is signed by another secret");
+    assert!(
+        !verifies(tools["secret"].as_str().unwrap(), &event),
+        "what is sent to tools is signed by another secret"
+    );
     assert_eq!(house.agent.post("/v1/tools/secret/rotate", &json!({})).await.0, 403);
     let entries = json!(log(&house).await).to_string();
     assert!(entries.contains("controlPlane.tool.secret.rotated") && !entries.contains("whsec_"), "{entries}");

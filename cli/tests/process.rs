@@ -29,8 +29,11 @@ struct Process {
 
 impl Process {
     fn start(data: &Path) -> Self {
+        Self::start_at(data, "127.0.0.1:0")
+    }
+    fn start_at(data: &Path, listen: &str) -> Self {
         let mut child = Command::new(BIN)
-            .args(["dev", "--json", "--listen", "127.0.0.1:0", "--data"])
+            .args(["dev", "--json", "--listen", listen, "--data"])
             .arg(data)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -264,8 +267,10 @@ async fn stopped_again_and_again(crashes: u32, stop_process: fn(Process)) {
         seed ^= seed >> 7;
         seed ^= seed << 17;
         tokio::time::sleep(Duration::from_millis(80 + seed % 700)).await;
+        let address = process.url().trim_start_matches("http://").to_owned();
         stop_process(process);
-        process = Process::start(folder.path());
+        // Where tools look for the keys that sign warrants.
+        process = Process::start_at(folder.path(), &address);
         *client.url.write().unwrap() = process.url();
     }
     stop.store(true, Ordering::SeqCst);

@@ -8,9 +8,16 @@ use contracts::{Problem, WorkspaceId};
 use edge::Routes;
 use engine::{Answer, Config, Engine, Ports, ports::Orchestrator as _};
 use host::{HttpTools, SystemClock, SystemIds};
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::net::TcpListener;
 
+/// What was asked for is answered within so long, even where calls took all the time.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
 const MACHINE: &str = include_str!("../../../infra/execution.asl.json");
 
 /// What a node is started with.
@@ -150,16 +157,17 @@ impl Node {
         Ok(self.engine.deploy_webhook(workspace, url).await?.and_then(|created| created.secret))
     }
 
-    /// Accepts no more connections, answers what was asked for and ends what is in flight, for at most so long. What is
-    /// not done by then is taken up at the next start.
+    /// Begins no call any more, ends what is in flight, accepts no more connections and answers what was asked for, for
+    /// at most about so long. What is not done by then is taken up at the next start.
     pub async fn drain(&mut self, within: Duration) {
-        self.task.abort();
+        let began = Instant::now();
         self.engine.drain();
-        let walked = tokio::time::timeout(within, self.walker.drain());
-        let ((), walked) = tokio::join!(self.server.drain(within), walked);
-        if walked.is_err() {
+        // Tools whose calls are in flight may still ask for the keys that sign warrants: the server stops last.
+        if tokio::time::timeout(within, self.walker.drain()).await.is_err() {
             tracing::warn!("calls are still in flight; the next start takes them up");
         }
+        self.task.abort();
+        self.server.drain(within.saturating_sub(began.elapsed()).max(LAST_ANSWERS)).await;
     }
 
     /// Serves until the server stops.

@@ -662,6 +662,9 @@ pub struct SkillRejected {
     pub manifest_digest: Option<Digest>,
     pub issues: Vec<Issue>,
     pub actor_id: String,
+    /// Attempts of this actor before this one that were too many to be recorded, at least.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unrecorded: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

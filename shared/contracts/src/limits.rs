@@ -140,3 +140,7 @@ pub const TOOL_WORDS_CHARS_MAX: usize = 200;
 pub const VIEWS_MAX: usize = 20;
 /// Columns of a view's lines in an answer.
 pub const VIEW_COLUMNS: usize = 80;
+/// Refused attempts of one actor that the workspace log records in full within a minute; more are counted.
+pub const REFUSALS_RECORDED_A_MINUTE_MAX: u64 = 60;
+/// The same within a day.
+pub const REFUSALS_RECORDED_A_DAY_MAX: u64 = 500;

@@ -217,6 +217,7 @@ mod tests {
             manifest_digest: None,
             issues,
             actor_id: "a".into(),
+            unrecorded: None,
         });
         for event in [failed, rejected] {
             assert_eq!(event.clone().clipped().clipped(), event.clone().clipped());

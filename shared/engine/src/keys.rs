@@ -315,6 +315,11 @@ pub fn journal_head(workspace: &WorkspaceId) -> Key {
 pub fn journal(workspace: &WorkspaceId, seq: u64) -> Key {
     key(format!("ws#{workspace}#journal"), format!("e#{seq:010}"))
 }
+/// What an actor was refused, by the hash of who it is.
+pub fn refusals(workspace: &WorkspaceId, actor: &Actor) -> Key {
+    let digest = cs_core::canonical::digest_parts(&[actor.kind.as_str().as_bytes(), actor.id.as_bytes()]);
+    key(format!("ws#{workspace}#refusals"), digest.hex())
+}
 /// Prefix of events that wait to be chained onto the workspace log.
 pub const INBOX: &str = "i#";
 /// Their partition. Not the log's own: from that nothing is ever deleted.

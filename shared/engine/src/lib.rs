@@ -28,6 +28,7 @@ mod policies;
 pub mod ports;
 mod query;
 mod records;
+mod refusals;
 mod relay;
 mod replay;
 mod requester;

@@ -364,7 +364,7 @@ impl Engine {
         problem: &Problem,
     ) -> Answer<()> {
         let clip = |text: &str| text.chars().take(NAME_BYTES_MAX).collect::<String>();
-        let event = Event::SkillRejected(SkillRejected {
+        let rejected = SkillRejected {
             skill_key: clip(&request.skill_key),
             version: Some(clip(&request.version)),
             rejected_at: self.now(),
@@ -373,13 +373,9 @@ impl Engine {
             manifest_digest: Some(found.manifest_digest.clone()).filter(|digest| *digest != Digest::zero()),
             issues: contracts::json::clip_issues(problem.issues.clone()),
             actor_id: caller.actor.id.clone(),
-        });
-        for _ in 0..TRIES_MAX {
-            if self.journal(caller, vec![event.clone()], Vec::new(), false).await? {
-                return Ok(());
-            }
-        }
-        Err(busy())
+            unrecorded: None,
+        };
+        self.record_refusal(caller, rejected).await
     }
 
     /// Every installed skill. One whose envelope is not there (yet: a range read may see half a commit) is none.

@@ -7,6 +7,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
     routing::post,
 };
+use contracts::query::GetWorkspaceLog;
 use countersign_it::{House, anywhere, archive::MemoryArchive, desk::Desk, now};
 use cs_core::trace::Verifier;
 use engine::{Steer, Stream, memory::MemoryTable, ports::Clock as _};
@@ -259,6 +260,28 @@ async fn receive(received: &Received, kind: &str) -> (HeaderMap, Bytes) {
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
     panic!("{kind} never came");
+}
+
+// A flood of refused installs grows the log by a bounded amount; how many there were is on record.
+#[tokio::test]
+async fn a_flood_of_refused_installs_is_counted_not_recorded_singly() {
+    let desk = Desk::new(Arc::new(MemoryTable::default())).await;
+    let log = async || desk.engine.workspace_log(&desk.agent, Default::default()).await.unwrap().head.seq;
+    let install = async || {
+        let zeros = format!("sha256:{}", "0".repeat(64));
+        let request = json!({ "skillKey": "x", "version": "1.0.0", "artifactDigest": zeros, "manifest": {} });
+        desk.engine.install_skill(&desk.agent, serde_json::from_value(request).unwrap()).await.unwrap_err();
+    };
+    let before = log().await;
+    for _ in 0..200 {
+        install().await;
+    }
+    assert_eq!(log().await - before, 60, "the first of a minute");
+    desk.clock.pass(60_000);
+    install().await;
+    let request = GetWorkspaceLog { limit: Some(200), cursor: None };
+    let entries = desk.engine.workspace_log(&desk.agent, request).await.unwrap().entries;
+    assert_eq!(entries.last().unwrap().metadata["unrecorded"], 140, "and how many came behind them");
 }
 
 // evidence: POST /v1/webhooks, and verify `webhook-signature` with the public library.

@@ -48,10 +48,14 @@ impl Names {
                 Value::Object(timeless.map(|key| (key.clone(), self.value(&map[key]))).collect::<Map<_, _>>())
             }
             Value::Array(items) => Value::Array(items.iter().map(|item| self.value(item)).collect()),
-            Value::String(text) if text.parse::<Timestamp>().is_ok() => Value::from("TIME"),
-            Value::String(text) => Value::String(self.text(text)),
+            // Also where a sentence names a time.
+            Value::String(text) => Value::String(text.split(' ').map(|part| self.part(part)).collect::<Vec<_>>().join(" ")),
             other => other.clone(),
         }
+    }
+
+    fn part(&mut self, part: &str) -> String {
+        if part.parse::<Timestamp>().is_ok() { "TIME".into() } else { self.text(part) }
     }
 
     // `exe_…`, `sha256:…`, ids of keys and the like become `exe#1`, `sha256#1`, `key#1`; ports of this machine `PORT`.

@@ -115,18 +115,21 @@ async fn stage_events(stack: Arc<Stack>) {
         }
         for message in messages {
             let event: Value = serde_json::from_str(message.body().unwrap()).unwrap();
-            let of = seen.entry(event["subject"].as_str().unwrap().to_owned()).or_default();
+            // Each workspace has a log: its chain is known by its source too.
+            let [source, subject] = ["source", "subject"].map(|name| event[name].as_str().unwrap());
+            let chain = if subject == id { subject.to_owned() } else { format!("{source} {subject}") };
+            let of = seen.entry(chain).or_default();
             of.push((event["sequence"].as_u64().unwrap(), event["id"].as_str().unwrap().to_owned()));
             let handle = message.receipt_handle().unwrap();
             client.delete_message().queue_url(url).receipt_handle(handle).send().await.unwrap();
         }
     }
     let count: usize = seen.values().map(Vec::len).sum();
-    eprintln!("    {count} events of {} executions", seen.len());
-    for (subject, events) in &seen {
+    eprintln!("    {count} events of {} chains", seen.len());
+    for (chain, events) in &seen {
         let sequences: Vec<u64> = events.iter().map(|(sequence, _)| *sequence).collect();
         let whole: Vec<u64> = (1..=sequences.len() as u64).collect();
-        assert_eq!(sequences, whole, "{subject}: every event once, in order");
+        assert_eq!(sequences, whole, "{chain}: every event once, in order");
     }
     assert_eq!(seen[&id].iter().map(|(_, hash)| hash.clone()).collect::<Vec<_>>(), hashes);
 }

@@ -1,5 +1,6 @@
 //! Controls that work when they are exercised: machines that are stopped, alarms, dead letters, stages.
 
+use aws_sdk_sqs::types::QueueAttributeName;
 use countersign_aws_tests::{STACK, Stack};
 use countersign_it::House;
 use serde_json::{Value, json};
@@ -74,11 +75,12 @@ fn machine(stack: &Stack, id: &str) -> String {
 
 /// A queue of the test's own, subscribed to the topic of alarms.
 async fn listener(stack: &Stack) -> String {
-    let made = stack.cloud.aws(&["sqs", "create-queue", "--queue-name", "alarms-of-the-test"]);
-    let url = made["QueueUrl"].as_str().unwrap().to_owned();
-    let asked =
-        stack.cloud.aws(&["sqs", "get-queue-attributes", "--queue-url", &url, "--attribute-names", "QueueArn"]);
-    let arn = asked["Attributes"]["QueueArn"].as_str().unwrap().to_owned();
+    // By the SDK: this command line goes to a legacy address of SQS, whatever endpoint it is told.
+    let client = stack.clients().sqs();
+    let made = client.create_queue().queue_name("alarms-of-the-test").send().await.unwrap();
+    let url = made.queue_url.unwrap();
+    let asked = client.get_queue_attributes().queue_url(&url).attribute_names(QueueAttributeName::QueueArn);
+    let arn = asked.send().await.unwrap().attributes.unwrap().remove(&QueueAttributeName::QueueArn).unwrap();
     let topic = stack.output("AlarmTopicArn");
     stack.cloud.aws(&[
         "sns",

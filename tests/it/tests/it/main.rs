@@ -1,5 +1,6 @@
 //! Integration tests on the embedded default: one binary, one link.
 
+mod attacks;
 mod fuzz;
 mod generated;
 mod golden_traces;

@@ -136,7 +136,7 @@ impl Engine {
             .steps
             .iter()
             .filter(|step| step.verdict == Verdict::Assist)
-            .map(|step| step.step_id.clone())
+            .filter_map(|step| loaded.state.place(&step.step_id))
             .collect();
         let ruling = Ruling {
             verdict: verdict.verdict,

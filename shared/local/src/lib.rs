@@ -3,6 +3,7 @@
 
 pub mod asl;
 mod blobs;
+mod compute;
 pub mod demo_tools;
 mod keyring;
 mod node;

@@ -1,8 +1,8 @@
 //! A node: everything in one process.
 
 use crate::{
-    EmbeddedTable, FileArchive, FileBlobs, FileVaultKey, LocalNotifier, asl::Machine, keyring::KeyFiles,
-    private::private_folder, relay, schedule, server::Server, walker::Walker,
+    EmbeddedTable, FileArchive, FileBlobs, FileVaultKey, LocalNotifier, asl::Machine, compute::Compute,
+    keyring::KeyFiles, private::private_folder, relay, schedule, server::Server, walker::Walker,
 };
 use contracts::{Problem, WorkspaceId};
 use edge::Routes;
@@ -44,6 +44,8 @@ pub enum StartError {
     Table(PathBuf, fjall::Error),
     #[error("cannot listen on {0}: {1}")]
     Listen(SocketAddr, std::io::Error),
+    #[error("threads cannot be started: {0}")]
+    Threads(std::io::Error),
     #[error("the state machine: {0}")]
     Machine(#[from] crate::asl::Refused),
     #[error("the HTTP client: {0}")]
@@ -88,7 +90,8 @@ impl Node {
             TcpListener::bind(options.listen).await.map_err(|error| StartError::Listen(options.listen, error))?;
         let address = listener.local_addr().map_err(|error| StartError::Listen(options.listen, error))?;
         let (notifier, committed) = LocalNotifier::new();
-        let walker = Walker::new(Machine::parse(MACHINE)?);
+        let compute = Compute::new().map_err(StartError::Threads)?;
+        let walker = Walker::new(Machine::parse(MACHINE)?, compute.clone());
         let ports = Ports {
             table: table.clone(),
             blobs: Arc::new(blobs),
@@ -121,7 +124,7 @@ impl Node {
             walker.start(&workspace, &id, &format!("{id}-restart")).await.map_err(Problem::from)?;
         }
         let router = router().with_state(engine.clone());
-        let server = Server::new(router).map_err(|error| StartError::Listen(options.listen, error))?;
+        let server = Server::new(router, compute, &engine);
         let task = tokio::spawn(server.clone().run(listener));
         Ok(Self { engine, table, walker, address, server, task, subscriber: options.subscriber })
     }

@@ -4,7 +4,10 @@
 //! Nothing of it is stored. A restart drives every open execution again from the start state; idempotency makes that
 //! safe. An execution is walked by one task at a time: starting it while it is walked ends its wait.
 
-use crate::asl::{self, Machine, Resource, State, Task};
+use crate::{
+    asl::{self, Machine, Resource, State, Task},
+    compute::Compute,
+};
 use async_trait::async_trait;
 use contracts::{Code, ExecutionId, Problem, WorkspaceId};
 use engine::{
@@ -26,6 +29,7 @@ const ADVANCE_BUDGET_MS: i64 = 600_000;
 /// Drives executions.
 pub struct Walker {
     machine: Machine,
+    compute: Arc<Compute>,
     engine: OnceLock<Weak<Engine>>,
     tokens: Mutex<HashMap<String, oneshot::Sender<()>>>,
     /// Executions that are walked. A permit: look at it again.
@@ -49,9 +53,10 @@ impl From<Problem> for TaskError {
 
 impl Walker {
     /// A walker of a machine.
-    pub fn new(machine: Machine) -> Arc<Self> {
+    pub(crate) fn new(machine: Machine, compute: Arc<Compute>) -> Arc<Self> {
         let walker = Arc::new(Self {
             machine,
+            compute,
             engine: OnceLock::new(),
             tokens: Mutex::default(),
             walks: Mutex::default(),
@@ -183,12 +188,17 @@ impl Walker {
         let _running = self.running.read().await;
         let stopped = || Problem::new(Code::InternalError, "the server is stopping");
         let engine = self.engine.get().and_then(Weak::upgrade).ok_or_else(stopped)?;
-        Ok(match function {
-            "${CompileFunction}" => fn_compile::task(&engine, payload).await?,
-            "${VerifyFunction}" => fn_verify::task(&engine, payload).await?,
-            "${AdvanceFunction}" => fn_advance::task(&engine, payload, ADVANCE_BUDGET_MS).await?,
+        let owner = payload["workspaceId"].as_str().unwrap_or_default();
+        let own = payload.clone();
+        let worked = match function {
+            "${CompileFunction}" => {
+                self.compute.run(owner, async move { fn_compile::task(&engine, &own).await }).await
+            }
+            "${VerifyFunction}" => self.compute.run(owner, async move { fn_verify::task(&engine, &own).await }).await,
+            "${AdvanceFunction}" => return Ok(fn_advance::task(&engine, payload, ADVANCE_BUDGET_MS).await?),
             other => return Err(Problem::new(Code::NotFound, format!("there is no function `{other}`")).into()),
-        })
+        };
+        Ok(worked.map_err(|_| Problem::new(Code::InternalError, "the task ended without a result"))??)
     }
 
     fn tokens(&self) -> std::sync::MutexGuard<'_, HashMap<String, oneshot::Sender<()>>> {

@@ -217,6 +217,29 @@ fn there_is_one_public_stage_and_a_wait_ends_before_the_gateway_gives_up() {
     const { assert!(contracts::limits::GET_WAIT_SECONDS_MAX + 4 <= GATEWAY_SECONDS) };
 }
 
+// INVARIANT (bounded-work): one key's excess is refused before it takes the stage's rate from the others.
+#[test]
+fn requests_are_limited_by_key_and_by_address() {
+    let template = template();
+    let acl = &template["Resources"]["CallerLimits"]["Properties"];
+    let rules = list(&acl["Rules"]);
+    let limits = |rule: &&Value| {
+        rule["Action"]["Block"].is_object() && rule["Statement"]["RateBasedStatement"]["Limit"]["Ref"].is_string()
+    };
+    assert!(rules.len() == 2 && rules.iter().all(limits), "{rules:?}");
+    let of = |rule: &Value| rule["Statement"]["RateBasedStatement"].clone();
+    assert_eq!(of(rules[0])["CustomKeys"][0]["Header"]["Name"], "authorization");
+    assert_eq!(of(rules[1])["AggregateKeyType"], "IP");
+    let association = &template["Resources"]["CallerLimitsOfApi"]["Properties"];
+    assert_eq!(association["WebACLArn"]["Fn::GetAtt"], serde_json::json!(["CallerLimits", "Arn"]));
+    assert!(association["ResourceArn"].to_string().contains("/restapis/${Api}/stages/${Api.Stage}"));
+    for (answer, seconds) in [("THROTTLED", "'1'"), ("WAF_FILTERED", "'60'")] {
+        let answer = &template["Resources"]["Api"]["Properties"]["GatewayResponses"][answer];
+        assert_eq!(answer["StatusCode"], 429);
+        assert_eq!(answer["ResponseParameters"]["Headers"]["Retry-After"], seconds);
+    }
+}
+
 // Each statement on the table: the actions and the partitions they are kept to.
 fn table_statements(template: &Value) -> Vec<(String, Vec<String>, Vec<String>)> {
     let texts = |value: &Value| list(value).into_iter().map(|text| text.as_str().unwrap().to_owned()).collect();

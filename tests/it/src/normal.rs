@@ -49,7 +49,9 @@ impl Names {
             }
             Value::Array(items) => Value::Array(items.iter().map(|item| self.value(item)).collect()),
             // Also where a sentence names a time.
-            Value::String(text) => Value::String(text.split(' ').map(|part| self.part(part)).collect::<Vec<_>>().join(" ")),
+            Value::String(text) => {
+                Value::String(text.split(' ').map(|part| self.part(part)).collect::<Vec<_>>().join(" "))
+            }
             other => other.clone(),
         }
     }

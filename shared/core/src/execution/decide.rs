@@ -461,10 +461,10 @@ impl Transition {
         let plan_id = self.state.plan_facts.as_ref().map(|facts| facts.plan_id.clone());
         let blocked = ruling.verdict == Verdict::Blocked;
         let (assist, assist_mask) = if ruling.assist.len() <= ASSIST_LISTED_MAX {
-            (ruling.assist.into_iter().collect(), None)
+            let id = |place: usize| self.state.steps.get(place).map(|step| step.id.clone());
+            (ruling.assist.into_iter().filter_map(id).collect(), None)
         } else {
-            let places = ruling.assist.iter().filter_map(|id| self.state.place(id)).collect();
-            (Vec::new(), Some(mask::to_mask(&places, self.state.steps.len())))
+            (Vec::new(), Some(mask::to_mask(&ruling.assist, self.state.steps.len())))
         };
         // INVARIANT (fail-closed): a plan without a view is one that nobody can decide on.
         match (plan_id, ruling.view) {

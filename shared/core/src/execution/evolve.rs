@@ -399,10 +399,9 @@ impl Execution {
         }
     }
 
-    fn assisted(&self, data: &PlanVerified) -> BTreeSet<StepId> {
+    fn assisted(&self, data: &PlanVerified) -> BTreeSet<usize> {
         let masked = data.assist_mask.as_deref().into_iter().flat_map(mask::places);
-        let named = masked.filter_map(|place| self.planned(place).map(|planned| planned.id.clone()));
-        data.assist.iter().cloned().chain(named).collect()
+        data.assist.iter().filter_map(|id| self.place(id)).chain(masked).collect()
     }
 
     fn push_approval(&mut self, approval: Approval) {

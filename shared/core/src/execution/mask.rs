@@ -1,5 +1,6 @@
 //! Many steps in few bytes: a bit for each step of a plan, in its order.
 
+use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
 use std::collections::BTreeSet;
 
 const BITS: usize = 4;
@@ -18,6 +19,16 @@ pub(super) fn places(mask: &str) -> impl Iterator<Item = usize> {
         let set = move |offset: &usize| digit >> (BITS - 1 - offset) & 1 == 1;
         (0..BITS).filter(set).map(move |offset| index * BITS + offset)
     })
+}
+
+// As a value of a record.
+
+pub(super) fn serialize<S: Serializer>(places: &BTreeSet<usize>, serializer: S) -> Result<S::Ok, S::Error> {
+    to_mask(places, places.last().map_or(0, |last| last + 1)).serialize(serializer)
+}
+
+pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<usize>, D::Error> {
+    Ok(places(&String::deserialize(deserializer)?).collect())
 }
 
 #[cfg(test)]

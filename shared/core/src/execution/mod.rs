@@ -158,7 +158,9 @@ pub struct Ruling {
     pub policy_digest: Digest,
     pub verdict_digest: Digest,
     pub verified_at: Timestamp,
-    pub assist: BTreeSet<StepId>,
+    /// Places of the steps that need people: a bit each, so that the head does not grow with their names.
+    #[serde(with = "mask")]
+    pub assist: BTreeSet<usize>,
     pub approval_life_ms: i64,
     /// Digest of what people are shown of the plan; `None`: the plan was refused.
     pub view: Option<Digest>,
@@ -472,7 +474,8 @@ impl Execution {
     /// Whether it was known before the run that a step needs people.
     pub fn foreseen(&self, id: &StepId) -> bool {
         let assist_mode = self.run.as_ref().is_some_and(|run| run.mode == RunMode::Assist);
-        assist_mode || self.ruling.as_ref().is_none_or(|ruling| ruling.assist.contains(id))
+        let assists = |ruling: &Ruling| self.place(id).is_none_or(|place| ruling.assist.contains(&place));
+        assist_mode || self.ruling.as_ref().is_none_or(assists)
     }
 
     /// The approval that a claim of this step would consume: of the call that people are asked about, else of its own.

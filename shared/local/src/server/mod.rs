@@ -8,10 +8,11 @@ mod connections;
 mod heavy;
 mod rate;
 
+use crate::compute::{Compute, Unworked};
 use axum::{Router, body::Body, response::IntoResponse as _};
 use connections::{Connections, Held};
 use contracts::{Code, Problem};
-use heavy::Heavy;
+use engine::Engine;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -20,7 +21,7 @@ use std::{
     convert::Infallible,
     hash::{DefaultHasher, Hash as _, Hasher as _},
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, Weak},
     time::Duration,
 };
 use tokio::net::{TcpListener, TcpStream};
@@ -36,6 +37,8 @@ const REQUEST: Duration = Duration::from_secs(120);
 const HEAD_BYTES_MAX: usize = 32 * 1024;
 /// Headers of a request.
 const HEADERS_MAX: usize = 64;
+/// Whose places are all taken comes again after so many seconds.
+const RETRY_SECONDS: u64 = 1;
 /// Longest path and query, in bytes.
 const TARGET_BYTES_MAX: usize = 8 * 1024;
 
@@ -44,14 +47,15 @@ pub(crate) struct Server {
     router: Router,
     connections: Connections,
     rates: Rates,
-    heavy: Heavy,
+    compute: Arc<Compute>,
+    engine: Weak<Engine>,
 }
 
 impl Server {
     /// A server of these routes.
-    pub(crate) fn new(router: Router) -> std::io::Result<Arc<Self>> {
-        let connections = Connections::default();
-        Ok(Arc::new(Self { router, connections, rates: Rates::default(), heavy: Heavy::new()? }))
+    pub(crate) fn new(router: Router, compute: Arc<Compute>, engine: &Arc<Engine>) -> Arc<Self> {
+        let (connections, rates) = (Connections::default(), Rates::default());
+        Arc::new(Self { router, connections, rates, compute, engine: Arc::downgrade(engine) })
     }
 
     /// Accepts connections until it is dropped.
@@ -123,24 +127,40 @@ impl Server {
             let problem = Problem::new(Code::RateLimited, format!("too many requests; try again in {seconds} s"));
             return refusal(problem, StatusCode::TOO_MANY_REQUESTS, Some(seconds));
         }
-        let is_heavy = heavy::is_heavy(&request);
+        let owner = match heavy::is_heavy(&request) {
+            true => Some(self.owner(&request, who).await),
+            false => None,
+        };
         let request = request.map(|body| Body::new(TimedBody::new(body)));
         let router = self.router.clone();
         let work = async move { router.oneshot(request).await.into_response() };
         let answer = async {
-            match is_heavy {
-                false => Ok(work.await),
-                true => self.heavy.run(who, work).await,
+            match owner {
+                None => Ok(work.await),
+                Some(owner) => self.compute.try_run(&owner, work).await,
             }
         };
         match tokio::time::timeout(REQUEST, answer).await {
             Ok(Ok(response)) => response,
-            Ok(Err(seconds)) => {
-                let message = format!("too much of yours is being worked on; try again in {seconds} s");
+            Ok(Err(Unworked::Full)) => {
+                let message = format!("too much of yours is being worked on; try again in {RETRY_SECONDS} s");
                 let problem = Problem::new(Code::RateLimited, message);
-                refusal(problem, StatusCode::TOO_MANY_REQUESTS, Some(seconds))
+                refusal(problem, StatusCode::TOO_MANY_REQUESTS, Some(RETRY_SECONDS))
+            }
+            Ok(Err(Unworked::Ended)) => {
+                let problem = Problem::new(Code::InternalError, "the request could not be worked on");
+                refusal(problem, StatusCode::INTERNAL_SERVER_ERROR, None)
             }
             Err(_) => refusal(Problem::new(Code::Timeout, "it took too long"), StatusCode::GATEWAY_TIMEOUT, None),
+        }
+    }
+
+    // In whose name a request is worked on: the workspace of its key, else the stranger.
+    async fn owner(&self, request: &Request<Incoming>, who: u64) -> String {
+        let Some(engine) = self.engine.upgrade() else { return format!("stranger {who}") };
+        match edge::authenticated(&engine, request.headers()).await {
+            Ok(caller) => caller.workspace.to_string(),
+            Err(_) => format!("stranger {who}"),
         }
     }
 }

@@ -32,7 +32,10 @@ impl Process {
         Self::start_at(data, "127.0.0.1:0")
     }
     fn start_at(data: &Path, listen: &str) -> Self {
-        let mut child = Command::new(BIN)
+        Self::start_by(Command::new(BIN), data, listen)
+    }
+    fn start_by(mut program: Command, data: &Path, listen: &str) -> Self {
+        let mut child = program
             .args(["dev", "--json", "--listen", listen, "--data"])
             .arg(data)
             .stdout(Stdio::piped())
@@ -186,11 +189,24 @@ fn nobody_else_reads_the_data_folder() {
     let process = Process::start(&data);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let secrets = runtime.block_on(async {
+        let tools = DemoTools::start(([127, 0, 0, 1], 0).into()).await.unwrap();
+        trust(&process, &tools).await;
         let person = Client::new(&process, "approverKey");
         let body = json!({ "url": "https://audit.example.com/hook" });
         let hook = person.send("POST", "/v1/webhooks", None, Some(&body)).await.unwrap().1;
         let rotated = person.send("POST", "/v1/tools/secret/rotate", None, Some(&json!({}))).await.unwrap().1;
-        [hook, rotated].map(|answer| answer["secret"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned())
+        for manifest in tools.manifests().unwrap() {
+            install(&person, &manifest).await;
+        }
+        // A value that the operation's schema marks as sensitive, kept until people decide.
+        let card = "4111-1111-1111-1111";
+        let body = json!({ "text": "Refund Ada", "draft": { "steps": [{ "id": "refund", "use": "payments/refund.create",
+            "with": { "customer": "cus_ada", "amount": 4200, "currency": "EUR", "card": card } }] } });
+        let answer = Client::new(&process, "apiKey").send("POST", "/v1/intents", None, Some(&body)).await.unwrap();
+        let path = format!("/v1/executions/{}?waitSeconds=10", answer.1["executionId"].as_str().unwrap());
+        assert_eq!(person.get(&path).await.unwrap().1["execution"]["status"], "blocked");
+        let told = |answer: &Value| answer["secret"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned();
+        [told(&hook), told(&rotated), card.to_owned()]
     });
     process.terminated();
     let (mut open, mut files) = (vec![data], 0);
@@ -212,6 +228,25 @@ fn nobody_else_reads_the_data_folder() {
         }
     }
     assert!(files > 3, "{files} files");
+}
+
+// Sample (bounded-work): 1,024 connections that send nothing, to a process that has fewer descriptors.
+#[test]
+fn silent_connections_leave_descriptors_for_an_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "ulimit -n 700 && exec \"$0\" \"$@\"", BIN]);
+    let process = Process::start_by(limited, folder.path(), "127.0.0.1:0");
+    let address = process.url().trim_start_matches("http://").parse().unwrap();
+    let connect = || std::net::TcpStream::connect_timeout(&address, Duration::from_secs(10)).unwrap();
+    let silent: Vec<_> = (0..1_024).map(|_| connect()).collect();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let client = Client::new(&process, "apiKey");
+        let answer = client.get("/healthz").await.map(|(status, _)| status);
+        assert_eq!(answer, Some(200), "beside {} silent connections", silent.len());
+        assert_eq!(client.get("/v1/executions").await.unwrap().0, 200);
+    });
 }
 
 async fn stopped_again_and_again(crashes: u32, stop_process: fn(Process)) {

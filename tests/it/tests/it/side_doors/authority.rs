@@ -217,7 +217,52 @@ async fn authority_a_service_decides_only_where_a_person_named_it() {
     assert_eq!(code(&approve(&house, &board, &id).await), (403, "NOT_AN_APPROVER"));
 }
 
-// Sample (one-gate): the agent that asked resolves its own step, or tries an assisted one again.
+// Sample (one-gate): under one approval, the outcome of a call is not known; the agent that asked says what became of it.
+#[tokio::test]
+async fn authority_a_call_in_doubt_is_resolved_by_a_person_who_did_not_ask() {
+    let house = House::start().await;
+    let names: Vec<&str> = AGENT.iter().copied().chain(["execution.resolve"]).collect();
+    let bot = key(&house, &house.approver, "agent", "bot", &names).await;
+    let pam = key(&house, &house.approver, "human", "pam", &names).await;
+    let decides = ["approval", "execution.read", "execution.resolve"];
+    let grace = key(&house, &house.approver, "human", "grace", &decides).await;
+    let paid = || house.tools.effects("payments/payout.create").values().sum::<u32>();
+    for (asks, refusal) in [(&bot, "NOT_AN_APPROVER"), (&pam, "SELF_APPROVAL")] {
+        house.tools.behave("payments/payout.create", local::demo_tools::Behaviour::Lose);
+        for _ in 0..3 {
+            house.tools.behave("payments/payout.find", local::demo_tools::Behaviour::Fail { status: 500 });
+        }
+        let before = paid();
+        let id = submit(asks, json!({ "text": "pay", "draft": { "steps": [pay("p")] } })).await;
+        assert_eq!(approve(&house, &grace, &id).await.0, 200);
+        let step = async || grace.get(&format!("/v1/executions/{id}")).await.1["execution"]["steps"][0].clone();
+        for _ in 0..400 {
+            if step().await["waitsFor"] == "outcome_unknown" {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        assert_eq!(step().await["waitsFor"], "outcome_unknown");
+        let path = format!("/v1/executions/{id}/resolve");
+        let evidence = json!({ "payoutId": "made up" });
+        for (outcome, evidence) in [("retry", Value::Null), ("completed", evidence), ("failed", Value::Null)] {
+            let mut body = json!({ "stepId": "p", "outcome": outcome });
+            if !evidence.is_null() {
+                body["evidence"] = evidence;
+            }
+            assert_eq!(code(&asks.post(&path, &body).await), (403, refusal), "{outcome}: who asked");
+            let maker = house.approver.post(&path, &body).await;
+            assert_eq!(code(&maker), (403, "SELF_APPROVAL"), "{outcome}: who made the key: {}", maker.1);
+        }
+        let waits = step().await;
+        assert_eq!((&waits["status"], paid() - before), (&json!("in_doubt"), 1), "{waits}");
+        let (status, answer) = grace.post(&path, &json!({ "stepId": "p", "outcome": "failed" })).await;
+        assert_eq!(status, 200, "{answer}");
+        house.until(&id, "failed").await;
+    }
+}
+
+// The same sample: an assisted step is tried again.
 #[tokio::test]
 async fn authority_resolving_and_retrying_what_needed_people_are_decisions_of_people() {
     let house = House::start().await;

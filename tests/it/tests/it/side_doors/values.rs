@@ -7,6 +7,7 @@ use axum::{
     routing::post,
 };
 use countersign_it::{Client, House, anywhere, install_body};
+use engine::{keys, ports::Table as _};
 use serde_json::{Map, Value, json};
 use std::{
     collections::{HashMap, VecDeque},
@@ -136,27 +137,37 @@ async fn completed(house: &House, steps: Value) -> String {
 async fn a_commitment_in_a_tools_answer_opens_nothing() {
     let operations = [("pay", card(), free()), ("note", free(), free()), ("mail", free(), free())];
     let (house, stub) = house(&operations).await;
-    let steps = |body: Value| {
-        stub.answers("note", body);
-        json!([{ "id": "pay", "use": "kit/pay", "with": { "card": CARD } },
-            { "id": "note", "use": "kit/note", "after": ["pay"] },
-            { "id": "mail", "use": "kit/mail", "with": { "body": { "$from": "note", "path": "/body" } } }])
-    };
-    let id = completed(&house, steps(json!({ "body": "hello" }))).await;
-    let (_, shown) = house.agent.get(&format!("/v1/executions/{id}?includePlan=true")).await;
-    let commitment = shown["execution"]["plan"]["steps"][0]["seals"]["/card"].clone();
-    assert!(commitment.as_str().is_some_and(|digest| digest.starts_with("sha256:")), "{shown}");
-    assert_eq!(stub.received("pay"), json!({ "card": CARD }));
-    for body in [
-        json!({ "$sealed": commitment }),
-        json!({ "value": null, "seals": { "": commitment } }),
-        json!({ "$from": "pay", "path": "/card" }),
-        json!({ "$literal": { "$sealed": commitment } }),
-    ] {
+    let steps = json!([{ "id": "pay", "use": "kit/pay", "with": { "card": CARD } },
+        { "id": "note", "use": "kit/note", "after": ["pay"] },
+        { "id": "mail", "use": "kit/mail", "with": { "body": { "$from": "note", "path": "/body" } } }]);
+    let bodies: [fn(&Value) -> Value; 4] = [
+        |seal| json!({ "$sealed": seal }),
+        |seal| json!({ "value": null, "seals": { "": seal } }),
+        |_| json!({ "$from": "pay", "path": "/card" }),
+        |seal| json!({ "$literal": { "$sealed": seal } }),
+    ];
+    for body in bodies {
+        // The commitment of this very execution: whoever reads it can tell it to the tool.
+        let intent = json!({ "text": "do it", "mode": "manual", "draft": { "steps": steps } });
+        let (status, answer) = house.agent.post("/v1/intents", &intent).await;
+        assert_eq!(status, 202, "{answer}");
+        let id = answer["executionId"].as_str().unwrap().to_owned();
+        let (_, shown) = house.agent.get(&format!("/v1/executions/{id}?includePlan=true")).await;
+        let seal = &shown["execution"]["plan"]["steps"][0]["seals"]["/card"];
+        assert!(seal.as_str().is_some_and(|digest| digest.starts_with("sha256:")), "{shown}");
+        let body = body(seal);
         stub.book.lock().unwrap().answers.clear();
-        let id = completed(&house, steps(json!({ "body": body }))).await;
+        stub.answers("note", json!({ "body": body }));
+        let plan = json!({ "planId": shown["execution"]["planId"] });
+        for (verb, success) in [("plan/verify", 200), ("start", 202)] {
+            let (status, answer) = house.agent.post(&format!("/v1/executions/{id}/{verb}"), &plan).await;
+            assert_eq!(status, success, "{verb}: {answer}");
+        }
+        house.until(&id, "completed").await;
+        assert_eq!(stub.received("pay"), json!({ "card": CARD }));
         assert_eq!(stub.received("mail"), json!({ "body": body }));
         told_nothing(&evidence(&house, &id).await);
+        house.proven(&id).await;
     }
 }
 
@@ -188,9 +199,15 @@ async fn a_blob_of_another_workspace_is_not_reached_by_its_digest() {
     stub.answers("give", json!({ "large": format!("{}{}", "x".repeat(70_000), "S3CRET of the first workspace") }));
     let id = completed(&house, json!([{ "id": "give", "use": "kit/give" }])).await;
     let (_, trace) = house.agent.get(&format!("/v1/executions/{id}/trace")).await;
-    let digests: Vec<String> =
+    let mut digests: Vec<String> =
         trace.to_string().split('"').filter(|word| word.starts_with("sha256:")).map(str::to_owned).collect();
     assert!(digests.len() > 3);
+    // And the name of the blob itself, which stands in no event.
+    let record = keys::output(&house.identity.workspace, &id.parse().unwrap(), &"give".parse().unwrap());
+    let stored = house.node().table().get(&record).await.unwrap().unwrap();
+    let name = String::from_utf8(stored.body).unwrap();
+    assert!(name.starts_with("sha256:"), "the output is a blob: {name}");
+    digests.push(name);
 
     let other = house.another().await;
     let agent = Client::new(&house.url(), &other.agent_key);

@@ -182,10 +182,11 @@ fn nobody_else_reads_the_data_folder() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
-    std::fs::create_dir(&data).unwrap();
-    std::fs::write(data.join("left"), "by an earlier version").unwrap();
+    let left = data.join("blobs/left");
+    std::fs::create_dir_all(data.join("blobs")).unwrap();
+    std::fs::write(&left, "by an earlier version").unwrap();
     std::fs::set_permissions(&data, PermissionsExt::from_mode(0o755)).unwrap();
-    std::fs::set_permissions(data.join("left"), PermissionsExt::from_mode(0o644)).unwrap();
+    std::fs::set_permissions(&left, PermissionsExt::from_mode(0o644)).unwrap();
     let process = Process::start(&data);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let secrets = runtime.block_on(async {
@@ -468,7 +469,7 @@ fn from_skill_init_to_a_policy_that_denies() {
         let desk = folder.path().join("desk");
         std::fs::create_dir(&desk).unwrap();
         let tools = DemoTools::start(([127, 0, 0, 1], 0).into()).await.unwrap();
-        let process = Process::start(folder.path());
+        let process = Process::start(&folder.path().join("data"));
         tools.trust(&process.url());
         let run = |key: &str, code: i32, args: &[&str]| {
             let (found, text) = cli_as(&process, key, &desk, args);

@@ -68,8 +68,9 @@ async fn callback(
             |_| Problem::new(Code::NotFound, "there is no such step").issue(Issue::new("", "check the URL"));
         let id: ExecutionId = id.parse().map_err(unknown)?;
         let step: StepId = step.parse().map_err(unknown)?;
+        let claims = engine.callback_claims(&id, &step, bearer(&headers)).await?;
         let body = Value::Object(from_body(&headers, body).await?);
-        engine.callback(&id, &step, bearer(&headers), body).await
+        engine.callback(&id, &step, &claims, body).await
     };
     respond(answer.await, 200, &trace, "callback")
 }

@@ -4,7 +4,7 @@
 
 use axum::{
     Router,
-    body::{Body, to_bytes},
+    body::{Body, Bytes, HttpBody as _, to_bytes},
     extract::{Path, RawQuery, State},
     response::Response,
     routing::{MethodFilter, on},
@@ -121,7 +121,7 @@ async fn caller(engine: &Engine, route: &Route, headers: &HeaderMap, trace: &Tra
     let mut caller = engine.authenticate(bearer(headers)).await?;
     caller.traceparent = Some(trace.parent.clone());
     if route.side == Side::Command
-        && let Some(key) = headers.get("idempotency-key")
+        && let Some(key) = only(headers, "idempotency-key")?
     {
         let key = key.to_str().map_err(|_| Problem::new(Code::BadRequest, "`Idempotency-Key` is ASCII text"))?;
         caller.idempotency_key = Some(key.to_owned());
@@ -135,9 +135,19 @@ async fn caller(engine: &Engine, route: &Route, headers: &HeaderMap, trace: &Tra
     Ok(caller)
 }
 
-/// The credential of `Authorization: Bearer`.
+/// The value of a header that stands there once at most: of two, a proxy might read the one and we the other.
+fn only<'h>(headers: &'h HeaderMap, name: &'static str) -> Answer<Option<&'h HeaderValue>> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next();
+    match values.next() {
+        None => Ok(first),
+        Some(_) => Err(Problem::new(Code::BadRequest, format!("the header `{name}` stands there twice"))),
+    }
+}
+
+/// The credential of `Authorization: Bearer`. Two credentials are none.
 pub fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let value = only(headers, "authorization").ok()??.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
 }
@@ -154,22 +164,13 @@ pub async fn body_of<T: DeserializeOwned>(headers: &HeaderMap, body: Body) -> An
 
 /// Reads a JSON object from a request's body.
 pub async fn from_body(headers: &HeaderMap, body: Body) -> Answer<Map<String, Value>> {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let kind = only(headers, "content-type")?.and_then(|value| value.to_str().ok()).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim();
     if !(kind.is_empty() || kind.eq_ignore_ascii_case("application/json")) {
         let message = format!("`Content-Type: {kind}` is not application/json");
         return Err(Problem::new(Code::BadRequest, message));
     }
-    let bytes = to_bytes(body, REQUEST_BYTES_MAX).await.map_err(|error| {
-        if timed_out(&error) {
-            let mut problem = Problem::new(Code::Timeout, "the body did not come in time");
-            problem.status = StatusCode::REQUEST_TIMEOUT.as_u16();
-            return problem;
-        }
-        let mut problem = Problem::new(Code::BadRequest, format!("a body of at most {REQUEST_BYTES_MAX} bytes"));
-        problem.status = StatusCode::PAYLOAD_TOO_LARGE.as_u16();
-        problem
-    })?;
+    let bytes = read_body(body).await?;
     if bytes.is_empty() {
         return Ok(Map::new());
     }
@@ -177,6 +178,27 @@ pub async fn from_body(headers: &HeaderMap, body: Body) -> Answer<Map<String, Va
         Value::Object(map) => Ok(map),
         _ => Err(Problem::new(Code::BadRequest, "the body is a JSON object").issue(Issue::new("", "not an object"))),
     }
+}
+
+/// Reads a request's body, which is limited in size.
+pub async fn read_body(body: Body) -> Answer<Bytes> {
+    let too_large = || {
+        let mut problem = Problem::new(Code::BadRequest, format!("a body of at most {REQUEST_BYTES_MAX} bytes"));
+        problem.status = StatusCode::PAYLOAD_TOO_LARGE.as_u16();
+        problem
+    };
+    // What is announced and too large is not asked for.
+    if body.size_hint().lower() > REQUEST_BYTES_MAX as u64 {
+        return Err(too_large());
+    }
+    to_bytes(body, REQUEST_BYTES_MAX).await.map_err(|error| {
+        if timed_out(&error) {
+            let mut problem = Problem::new(Code::Timeout, "the body did not come in time");
+            problem.status = StatusCode::REQUEST_TIMEOUT.as_u16();
+            return problem;
+        }
+        too_large()
+    })
 }
 
 fn timed_out(error: &axum::Error) -> bool {

@@ -23,7 +23,7 @@ use cs_core::{
         decide::{Command, Outcome, Transition},
     },
     trace::Stamp,
-    warrant,
+    warrant::{self, Claims},
 };
 use serde_json::Value;
 
@@ -223,14 +223,9 @@ impl Engine {
         Ok((stored.digest, stored.writes))
     }
 
-    /// The result of a tool that answered 202. The warrant that the call carried is the credential.
-    pub async fn callback(
-        &self,
-        id: &ExecutionId,
-        step: &StepId,
-        token: Option<&str>,
-        body: Value,
-    ) -> Answer<ExecutionSteeredAnswer> {
+    /// Who brings the result of a tool that answered 202. The warrant that the call carried is the credential; it is
+    /// looked at before anything else of the request is.
+    pub async fn callback_claims(&self, id: &ExecutionId, step: &StepId, token: Option<&str>) -> Answer<Claims> {
         let refuse = |why: &str| Problem::new(Code::Unauthenticated, why.to_owned());
         let token = token.ok_or_else(|| refuse("send `Authorization: Bearer <the warrant of the call>`"))?;
         // The warrant says who may answer; how long, the step's own deadline says, which the decision checks.
@@ -239,10 +234,26 @@ impl Engine {
         if claims.exe != id.as_str() || claims.step != step.as_str() {
             return Err(refuse("the warrant is for another step"));
         }
-        let workspace = claims.ws.parse().map_err(|_| refuse("the warrant names no workspace"))?;
+        Ok(claims)
+    }
+
+    /// The result of a tool that answered 202.
+    pub async fn callback(
+        &self,
+        id: &ExecutionId,
+        step: &StepId,
+        claims: &Claims,
+        body: Value,
+    ) -> Answer<ExecutionSteeredAnswer> {
+        let unknown = |_| Problem::new(Code::Unauthenticated, "the warrant names no workspace");
+        let workspace = claims.ws.parse().map_err(unknown)?;
         for _ in 0..8 {
             let mut loaded = self.load(&workspace, id).await?;
             let record = loaded.state.step(step);
+            let planned = loaded.state.place(step).and_then(|place| loaded.state.planned(place));
+            if planned.is_none_or(|planned| planned.call.operation != claims.op) {
+                return Err(Problem::new(Code::Unauthenticated, "the warrant is for another call of the step"));
+            }
             let waits = record.is_some_and(|step| step.awaits_callback() && step.call_attempt() == claims.att);
             if !waits {
                 return Err(Problem::new(Code::Conflict, "this step does not wait for that result (any more)"));

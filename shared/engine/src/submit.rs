@@ -157,6 +157,9 @@ fn check(caller: &Caller, request: &SubmitIntent) -> Answer<()> {
     if request.channel_key.as_ref().is_some_and(|key| key.is_empty() || key.len() > NAME_BYTES_MAX) {
         issues.push(Issue::new("/channelKey", format!("1 to {NAME_BYTES_MAX} bytes")));
     }
+    if request.playbook.as_ref().is_some_and(|call| call.key.len() > 2 * NAME_BYTES_MAX) {
+        issues.push(Issue::new("/playbook/key", format!("`skill/playbook`, at most {} bytes", 2 * NAME_BYTES_MAX)));
+    }
     let hex =
         |text: &String| text.len() == 32 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
     if request.trace_id.as_ref().is_some_and(|trace| !hex(trace)) {

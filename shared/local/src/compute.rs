@@ -6,81 +6,67 @@
 use std::{
     collections::HashMap,
     future::Future,
+    hash::Hash,
     sync::{Arc, Mutex, PoisonError},
 };
-use tokio::{runtime::Runtime, sync::Semaphore, task::JoinHandle};
+use tokio::{
+    runtime::Runtime,
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinHandle,
+};
 
 /// Threads for such work, where the machine has so many.
 const THREADS_MAX: usize = 4;
 /// Pieces of one workspace that are worked on at once.
 const AT_ONCE: usize = 2;
-/// Requests of one workspace that are worked on or wait.
+/// Requests of one key that are worked on or wait.
 const WAITING_MAX: usize = 32;
 
 /// The threads, and who uses them.
 pub(crate) struct Compute {
     runtime: Option<Runtime>,
-    owners: Mutex<HashMap<String, Arc<Owner>>>,
+    /// Turns of each workspace.
+    owners: Mutex<HashMap<String, Arc<Semaphore>>>,
+    /// Places of each key.
+    callers: Mutex<HashMap<u64, Arc<Semaphore>>>,
 }
 
-struct Owner {
-    at_once: Semaphore,
-    places: Semaphore,
-}
-
-/// Why a piece of work gave no result.
+/// A piece of work gave no result: it panicked, or the server stops.
 #[derive(Debug)]
-pub(crate) enum Unworked {
-    /// Too much of the same owner waits already.
-    Full,
-    /// It panicked, or the server stops.
-    Ended,
-}
+pub(crate) struct Ended;
 
 impl Compute {
     pub(crate) fn new() -> std::io::Result<Arc<Self>> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         let runtime = builder.worker_threads(threads).thread_name("compute").enable_all().build()?;
-        Ok(Arc::new(Self { runtime: Some(runtime), owners: Mutex::default() }))
+        Ok(Arc::new(Self { runtime: Some(runtime), owners: Mutex::default(), callers: Mutex::default() }))
     }
 
-    /// Does a piece of work when it is its owner's turn; refuses it where too many of his wait.
-    pub(crate) async fn try_run<F>(&self, owner: &str, work: F) -> Result<F::Output, Unworked>
-    where
-        F: Future<Output: Send> + Send + 'static,
-    {
-        let owner = self.owner(owner);
-        let Ok(_place) = owner.places.try_acquire() else { return Err(Unworked::Full) };
-        self.turn(&owner, work).await
+    /// A place for a request of a caller, until it is dropped. `None`: too many of his have one.
+    pub(crate) fn place(&self, caller: u64) -> Option<OwnedSemaphorePermit> {
+        shared(&self.callers, caller, WAITING_MAX).try_acquire_owned().ok()
     }
 
     /// Does a piece of work when it is its owner's turn.
-    pub(crate) async fn run<F>(&self, owner: &str, work: F) -> Result<F::Output, Unworked>
+    pub(crate) async fn run<F>(&self, owner: &str, work: F) -> Result<F::Output, Ended>
     where
         F: Future<Output: Send> + Send + 'static,
     {
-        self.turn(&self.owner(owner), work).await
-    }
-
-    async fn turn<F>(&self, owner: &Owner, work: F) -> Result<F::Output, Unworked>
-    where
-        F: Future<Output: Send> + Send + 'static,
-    {
-        let Ok(_turn) = owner.at_once.acquire().await else { return Err(Unworked::Ended) };
-        let Some(runtime) = &self.runtime else { return Err(Unworked::Ended) };
+        let owner = shared(&self.owners, owner.to_owned(), AT_ONCE);
+        let Ok(_turn) = owner.acquire().await else { return Err(Ended) };
+        let Some(runtime) = &self.runtime else { return Err(Ended) };
         // Ends with who waits for it: nobody wants its result then.
         let mut task = Task(runtime.spawn(work));
-        (&mut task.0).await.map_err(|_| Unworked::Ended)
+        (&mut task.0).await.map_err(|_| Ended)
     }
+}
 
-    fn owner(&self, name: &str) -> Arc<Owner> {
-        let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
-        // Those that nobody uses now are forgotten.
-        owners.retain(|other, owner| other == name || Arc::strong_count(owner) > 1);
-        let new = || Arc::new(Owner { at_once: Semaphore::new(AT_ONCE), places: Semaphore::new(WAITING_MAX) });
-        owners.entry(name.to_owned()).or_insert_with(new).clone()
-    }
+// The semaphore of a name. Those that nobody uses now are forgotten.
+fn shared<N: Eq + Hash>(all: &Mutex<HashMap<N, Arc<Semaphore>>>, name: N, permits: usize) -> Arc<Semaphore> {
+    let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
+    all.retain(|other, semaphore| *other == name || Arc::strong_count(semaphore) > 1);
+    all.entry(name).or_insert_with(|| Arc::new(Semaphore::new(permits))).clone()
 }
 
 impl Drop for Compute {
@@ -105,18 +91,27 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn bounded_work_one_workspaces_queue_is_full_and_anothers_is_empty() {
+    async fn bounded_work_one_callers_places_are_taken_and_anothers_are_free() {
         let compute = Compute::new().unwrap();
-        let endless = |owner: &'static str| {
+        let places: Vec<_> = (0..40).map_while(|_| compute.place(1)).collect();
+        assert_eq!(places.len(), WAITING_MAX);
+        assert!(compute.place(2).is_some());
+        drop(places);
+        assert!(compute.place(1).is_some());
+    }
+
+    #[tokio::test]
+    async fn bounded_work_one_workspaces_turns_are_taken_and_anothers_are_free() {
+        let compute = Compute::new().unwrap();
+        let endless = || {
             let compute = compute.clone();
-            tokio::spawn(async move { compute.try_run(owner, std::future::pending::<()>()).await })
+            tokio::spawn(async move { compute.run("a", std::future::pending::<()>()).await })
         };
-        let many: Vec<_> = (0..40).map(|_| endless("a")).collect();
-        while compute.owner("a").places.available_permits() > 0 {
+        let many: Vec<_> = (0..40).map(|_| endless()).collect();
+        while shared(&compute.owners, "a".into(), AT_ONCE).available_permits() > 0 {
             tokio::task::yield_now().await;
         }
-        assert!(matches!(compute.try_run("a", async {}).await, Err(Unworked::Full)), "its places are taken");
-        assert!(compute.try_run("b", async {}).await.is_ok(), "another waits for nobody");
+        assert!(compute.run("b", async {}).await.is_ok(), "another waits for nobody");
         many.iter().for_each(|task| task.abort());
     }
 }

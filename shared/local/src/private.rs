@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, DirBuilder, Permissions},
-    io::Result,
+    io::{Error, ErrorKind, Result},
     os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::Path,
 };
@@ -15,10 +15,19 @@ pub fn private_files() {
     rustix::process::umask(rustix::fs::Mode::from_bits_truncate(!FOLDER_MODE & 0o777));
 }
 
+/// Entries of which a data folder has one at least, unless it is empty.
+const OWN: [&str; 4] = ["table", "blobs", "warrant.key", "vault.key"];
+
 /// Opens a folder that only its owner may enter, making it if it is not there. One that others could enter is closed to
-/// them, with everything in it.
+/// them, with everything in it. One that holds other things than data is refused: its files are not ours to close.
 pub(crate) fn private_folder(path: &Path) -> Result<()> {
     DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(path)?;
+    if fs::read_dir(path)?.next().is_some() && !OWN.iter().any(|name| path.join(name).exists()) {
+        return Err(Error::new(
+            ErrorKind::InvalidInput,
+            "not a data folder: it holds other files. Take an empty one",
+        ));
+    }
     if fs::metadata(path)?.permissions().mode() & 0o777 == FOLDER_MODE {
         return Ok(());
     }

@@ -315,7 +315,10 @@ impl SimTools {
             // A tool repeats its callback until it is taken, and sometimes after.
             for _ in 0..20 {
                 let Some(engine) = engine.upgrade() else { return };
-                let answer = engine.callback(&id, &step, Some(&warrant), json!({ "output": output })).await;
+                let answer = match engine.callback_claims(&id, &step, Some(&warrant)).await {
+                    Ok(claims) => engine.callback(&id, &step, &claims, json!({ "output": output })).await,
+                    Err(problem) => Err(problem),
+                };
                 let taken = answer.is_ok() || answer.is_err_and(|problem| problem.status < 500);
                 if taken && !shared.one_in(5) {
                     return;

@@ -35,7 +35,17 @@ struct Table {
     /// When each began to be silent, by a count; the least first.
     silent: BTreeMap<u64, u64>,
     clock: u64,
-    peers: HashMap<IpAddr, usize>,
+    peers: HashMap<IpAddr, Peer>,
+    /// Requests of each caller that are being answered.
+    callers: HashMap<u64, usize>,
+}
+
+/// Connections of one address.
+#[derive(Default)]
+struct Peer {
+    open: usize,
+    /// Those whose request is being answered.
+    busy: usize,
 }
 
 struct Open {
@@ -65,6 +75,7 @@ pub(super) struct Ticket(u64);
 /// A request of a connection is being answered.
 pub(super) struct Busy {
     id: u64,
+    caller: u64,
     table: Arc<Mutex<Table>>,
 }
 
@@ -94,14 +105,16 @@ impl Connections {
         if table.open.len() >= self.open_max && !table.evict(None) {
             return None;
         }
-        if table.peers.get(&peer).is_some_and(|count| *count >= PEER_MAX) && !table.evict(Some(peer)) {
+        if table.peers.get(&peer).is_some_and(|peer| peer.open >= PEER_MAX) && !table.evict(Some(peer)) {
             return None;
         }
         table.next += 1;
         let (id, evict) = (table.next, Arc::new(Evict::default()));
-        table.open.insert(id, Open { peer, evict: evict.clone(), since: None });
-        *table.peers.entry(peer).or_default() += 1;
-        table.silence(id);
+        table.clock += 1;
+        let since = table.clock;
+        table.open.insert(id, Open { peer, evict: evict.clone(), since: Some(since) });
+        table.silent.insert(since, id);
+        table.peers.entry(peer).or_default().open += 1;
         Some(Held { id, evict, table: self.table.clone() })
     }
 
@@ -112,25 +125,40 @@ impl Connections {
         table.open.len()
     }
 
-    /// Says that a request of a connection is answered, until what it gives is dropped.
-    pub(super) fn busy(&self, ticket: &Ticket) -> Busy {
-        lock(&self.table).speak(ticket.0);
-        Busy { id: ticket.0, table: self.table.clone() }
+    /// Says that a request of a connection is answered, until what it gives is dropped. `None`: as many of its caller are
+    /// answered as there are places left for everybody else.
+    pub(super) fn busy(&self, ticket: &Ticket, caller: u64) -> Option<Busy> {
+        let mut table = lock(&self.table);
+        let peer = table.open.get(&ticket.0)?.peer;
+        let of_peer = table.peers.get(&peer).map_or(0, |peer| peer.busy);
+        let left = self.open_max.saturating_sub(table.open.len() - table.silent.len());
+        let left = left.min(PEER_MAX.saturating_sub(of_peer));
+        if table.callers.get(&caller).copied().unwrap_or(0) >= left {
+            return None;
+        }
+        *table.callers.entry(caller).or_default() += 1;
+        table.speak(ticket.0);
+        Some(Busy { id: ticket.0, caller, table: self.table.clone() })
     }
 }
 
 impl Table {
     fn silence(&mut self, id: u64) {
+        let Some(open) = self.open.get_mut(&id).filter(|open| open.since.is_none()) else { return };
         self.clock += 1;
-        if let Some(open) = self.open.get_mut(&id) {
-            open.since = Some(self.clock);
-            self.silent.insert(self.clock, id);
+        open.since = Some(self.clock);
+        self.silent.insert(self.clock, id);
+        if let Some(peer) = self.peers.get_mut(&open.peer) {
+            peer.busy -= 1;
         }
     }
 
     fn speak(&mut self, id: u64) {
-        if let Some(since) = self.open.get_mut(&id).and_then(|open| open.since.take()) {
-            self.silent.remove(&since);
+        let Some(open) = self.open.get_mut(&id) else { return };
+        let Some(since) = open.since.take() else { return };
+        self.silent.remove(&since);
+        if let Some(peer) = self.peers.get_mut(&open.peer) {
+            peer.busy += 1;
         }
     }
 
@@ -146,11 +174,14 @@ impl Table {
     }
 
     fn forget(&mut self, id: u64) -> Option<Open> {
-        self.speak(id);
+        self.silence(id);
         let open = self.open.remove(&id)?;
-        if let Some(count) = self.peers.get_mut(&open.peer) {
-            *count -= 1;
-            if *count == 0 {
+        if let Some(since) = open.since {
+            self.silent.remove(&since);
+        }
+        if let Some(peer) = self.peers.get_mut(&open.peer) {
+            peer.open -= 1;
+            if peer.open == 0 {
                 self.peers.remove(&open.peer);
             }
         }
@@ -183,7 +214,14 @@ impl Drop for Held {
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        lock(&self.table).silence(self.id);
+        let mut table = lock(&self.table);
+        table.silence(self.id);
+        if let Some(count) = table.callers.get_mut(&self.caller) {
+            *count -= 1;
+            if *count == 0 {
+                table.callers.remove(&self.caller);
+            }
+        }
     }
 }
 
@@ -197,18 +235,42 @@ mod tests {
         let connections = Connections { open_max: 4, table: Arc::default() };
         let peer = IpAddr::from(Ipv4Addr::LOCALHOST);
         let held: Vec<Held> = (0..4).map(|_| connections.admit(peer).unwrap()).collect();
-        let busy: Vec<Busy> = held[..2].iter().map(|held| connections.busy(&held.ticket())).collect();
+        let busy: Vec<Busy> = held[..2]
+            .iter()
+            .zip(1..)
+            .map(|(held, caller)| connections.busy(&held.ticket(), caller).unwrap())
+            .collect();
         let evicted = |index: usize| held[index].evict.done.load(Ordering::SeqCst);
         let fifth = connections.admit(peer).unwrap();
         assert!(!evicted(0) && !evicted(1) && evicted(2) && !evicted(3));
-        let spoken = connections.busy(&fifth.ticket());
+        let spoken = connections.busy(&fifth.ticket(), 3).unwrap();
         let _sixth = connections.admit(peer).unwrap();
         assert!(evicted(3));
         let seventh = connections.admit(peer).unwrap();
-        let _answering = connections.busy(&seventh.ticket());
+        let _answering = connections.busy(&seventh.ticket(), 4).unwrap();
         assert!(connections.admit(peer).is_none(), "all are busy");
         drop((busy, spoken));
         assert!(connections.admit(peer).is_some());
+    }
+
+    #[test]
+    fn bounded_work_one_caller_leaves_as_many_places_as_it_takes() {
+        let connections = Connections { open_max: 90, table: Arc::default() };
+        let peer = IpAddr::from(Ipv4Addr::LOCALHOST);
+        let mut answered: Vec<(Held, Busy)> = Vec::new();
+        let mut flood = |caller: u64| {
+            let before = answered.len();
+            while let Some(held) = connections.admit(peer) {
+                let Some(busy) = connections.busy(&held.ticket(), caller) else { break };
+                answered.push((held, busy));
+            }
+            answered.len() - before
+        };
+        assert_eq!([flood(1), flood(2), flood(3)], [45, 23, 11], "each takes half of what is left at most");
+        assert_eq!(flood(1), 0);
+        drop(answered);
+        let table = lock(&connections.table);
+        assert!(table.callers.is_empty() && table.open.is_empty() && table.silent.is_empty());
     }
 
     #[test]

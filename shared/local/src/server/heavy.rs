@@ -6,6 +6,8 @@ use hyper::body::Body as _;
 /// Bodies above this size are heavy whatever they are for, in bytes.
 const BODY_BYTES_LIGHT: u64 = 16 * 1024;
 
+/// Kill switches wait for nobody's work.
+const NEVER: &str = "/disable";
 /// Routes whose work grows with what is stored, or with schemas.
 const ROUTES: [&str; 6] = ["/v1/skills", "/v1/policies", "/v1/trust", "/replay", "/plan", "/compile"];
 
@@ -19,7 +21,7 @@ fn of_size(method: &Method, path: &str, headers: &HeaderMap, upper: Option<u64>)
     let stated = headers.get(header::CONTENT_LENGTH).and_then(|size| size.to_str().ok()?.parse().ok());
     let size = upper.or(stated);
     let body = *method == Method::POST && size.is_none_or(|size| size > BODY_BYTES_LIGHT);
-    body || ROUTES.iter().any(|route| path.starts_with(route) || path.ends_with(route))
+    body || !path.ends_with(NEVER) && ROUTES.iter().any(|route| path.starts_with(route) || path.ends_with(route))
 }
 
 #[cfg(test)]
@@ -34,5 +36,9 @@ mod tests {
         assert!(heavy(Method::GET, "/v1/executions/exe_1/replay", Some(0)));
         assert!(!heavy(Method::POST, "/v1/intents", Some(500)) && !heavy(Method::GET, "/healthz", Some(0)));
         assert!(!heavy(Method::GET, "/v1/executions/exe_1", Some(0)));
+        assert!(
+            !heavy(Method::POST, "/v1/skills/crm/disable", Some(20))
+                && heavy(Method::POST, "/v1/skills/crm/enable", None)
+        );
     }
 }

@@ -8,12 +8,12 @@ mod connections;
 mod heavy;
 mod rate;
 
-use crate::compute::{Compute, Unworked};
+use crate::compute::Compute;
 use axum::{Router, body::Body, response::IntoResponse as _};
 use connections::{Connections, Held};
 use contracts::{Code, Problem};
 use engine::Engine;
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rate::Rates;
@@ -91,8 +91,11 @@ impl Server {
         let service = service_fn(move |request: Request<Incoming>| {
             let (server, ticket) = (server.clone(), ticket.clone());
             async move {
-                let _busy = server.connections.busy(&ticket);
-                Ok::<_, Infallible>(server.answer(request, peer.ip()).await)
+                let who = who(request.headers(), peer.ip());
+                let Some(_busy) = server.connections.busy(&ticket, who) else {
+                    return Ok(too_many("too many of your requests are being answered", RETRY_SECONDS));
+                };
+                Ok::<_, Infallible>(server.answer(request, who).await)
             }
         });
         let mut builder = http1::Builder::new();
@@ -113,66 +116,73 @@ impl Server {
         }
     }
 
-    async fn answer(self: &Arc<Self>, request: Request<Incoming>, peer: IpAddr) -> Response<Body> {
+    async fn answer(self: &Arc<Self>, request: Request<Incoming>, who: u64) -> Response<Body> {
         let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
         if target > TARGET_BYTES_MAX {
             let problem =
                 Problem::new(Code::BadRequest, format!("a path and query of at most {TARGET_BYTES_MAX} bytes"));
             return refusal(problem, StatusCode::URI_TOO_LONG, None);
         }
-        let who = who(&request, peer);
         if request.uri().path() != "/healthz"
             && let Err(seconds) = self.rates.take(who)
         {
-            let problem = Problem::new(Code::RateLimited, format!("too many requests; try again in {seconds} s"));
-            return refusal(problem, StatusCode::TOO_MANY_REQUESTS, Some(seconds));
+            return too_many("too many requests", seconds);
         }
+        // A stranger's request is refused before it costs anything.
         let owner = match heavy::is_heavy(&request) {
-            true => Some(self.owner(&request, who).await),
+            true => self.owner(&request).await,
             false => None,
         };
         let request = request.map(|body| Body::new(TimedBody::new(body)));
-        let router = self.router.clone();
-        let work = async move { router.oneshot(request).await.into_response() };
-        let answer = async {
-            match owner {
-                None => Ok(work.await),
-                Some(owner) => self.compute.try_run(&owner, work).await,
-            }
-        };
-        match tokio::time::timeout(REQUEST, answer).await {
-            Ok(Ok(response)) => response,
-            Ok(Err(Unworked::Full)) => {
-                let message = format!("too much of yours is being worked on; try again in {RETRY_SECONDS} s");
-                let problem = Problem::new(Code::RateLimited, message);
-                refusal(problem, StatusCode::TOO_MANY_REQUESTS, Some(RETRY_SECONDS))
-            }
-            Ok(Err(Unworked::Ended)) => {
-                let problem = Problem::new(Code::InternalError, "the request could not be worked on");
-                refusal(problem, StatusCode::INTERNAL_SERVER_ERROR, None)
-            }
+        match tokio::time::timeout(REQUEST, self.work(request, owner, who)).await {
+            Ok(response) => response,
             Err(_) => refusal(Problem::new(Code::Timeout, "it took too long"), StatusCode::GATEWAY_TIMEOUT, None),
         }
     }
 
-    // In whose name a request is worked on: the workspace of its key, else the stranger.
-    async fn owner(&self, request: &Request<Incoming>, who: u64) -> String {
-        let Some(engine) = self.engine.upgrade() else { return format!("stranger {who}") };
-        match edge::authenticated(&engine, request.headers()).await {
-            Ok(caller) => caller.workspace.to_string(),
-            Err(_) => format!("stranger {who}"),
-        }
+    async fn work(&self, request: Request<Body>, owner: Option<String>, who: u64) -> Response<Body> {
+        let router = self.router.clone();
+        let Some(owner) = owner else { return router.oneshot(request).await.into_response() };
+        let Some(_place) = self.compute.place(who) else {
+            return too_many("too much of yours is being worked on", RETRY_SECONDS);
+        };
+        // Nobody's turn passes while a body trickles in.
+        let (parts, body) = request.into_parts();
+        let request = match edge::read_body(body).await {
+            Ok(bytes) => Request::from_parts(parts, Body::from(bytes)),
+            Err(problem) => {
+                let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::BAD_REQUEST);
+                return refusal(problem, status, None);
+            }
+        };
+        let work = async move { router.oneshot(request).await.into_response() };
+        self.compute.run(&owner, work).await.unwrap_or_else(|_| {
+            let problem = Problem::new(Code::InternalError, "the request could not be worked on");
+            refusal(problem, StatusCode::INTERNAL_SERVER_ERROR, None)
+        })
+    }
+
+    // In whose name a request is worked on: the workspace of its key.
+    async fn owner(&self, request: &Request<Incoming>) -> Option<String> {
+        let engine = self.engine.upgrade()?;
+        let caller = edge::authenticated(&engine, request.headers()).await.ok()?;
+        Some(caller.workspace.to_string())
     }
 }
 
-// Whose request it is, for counting: the credential it carries, whatever it is worth, else the peer.
-fn who(request: &Request<Incoming>, peer: IpAddr) -> u64 {
+// Whose request it is, for counting: the key it carries, however it is spelt and whatever it is worth, else the peer.
+fn who(headers: &HeaderMap, peer: IpAddr) -> u64 {
     let mut hasher = DefaultHasher::new();
-    match request.headers().get(header::AUTHORIZATION) {
-        Some(credential) => credential.as_bytes().hash(&mut hasher),
+    match edge::bearer(headers) {
+        Some(key) => key.hash(&mut hasher),
         None => peer.hash(&mut hasher),
     }
     hasher.finish()
+}
+
+fn too_many(what: &str, seconds: u64) -> Response<Body> {
+    let problem = Problem::new(Code::RateLimited, format!("{what}; try again in {seconds} s"));
+    refusal(problem, StatusCode::TOO_MANY_REQUESTS, Some(seconds))
 }
 
 fn refusal(mut problem: Problem, status: StatusCode, retry_after: Option<u64>) -> Response<Body> {
@@ -224,5 +234,25 @@ impl hyper::body::Body for TimedBody {
 
     fn size_hint(&self) -> hyper::body::SizeHint {
         self.inner.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    /// One key in other spellings: more requests, more work at once. Right: one caller.
+    #[test]
+    fn attack_one_key_in_many_spellings_is_one_caller() {
+        let of = |credential: &str| {
+            let headers = HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_str(credential).unwrap())]);
+            who(&headers, IpAddr::from(Ipv4Addr::LOCALHOST))
+        };
+        for spelt in ["bearer csk_1", "BEARER csk_1", "bEaReR   csk_1", "Bearer csk_1\t", "Bearer  \tcsk_1 "] {
+            assert_eq!(of(spelt), of("Bearer csk_1"), "{spelt:?}");
+        }
+        assert_ne!(of("Bearer csk_2"), of("Bearer csk_1"));
+        assert_eq!(of("Basic csk_1"), of("Digest x"), "what is no key is its peer's");
     }
 }

@@ -279,6 +279,11 @@ async fn authority_resolving_and_retrying_what_needed_people_are_decisions_of_pe
     assert_eq!(code(&bot.post(&path, &json!({})).await), (403, "NOT_AN_APPROVER"));
     assert_eq!(code(&house.approver.post(&path, &json!({})).await), (403, "SELF_APPROVAL"), "it made the key");
     assert_eq!(grace.post(&path, &json!({})).await.0, 200);
+    let again = house.until(&id, "blocked").await;
+    assert_eq!(again["steps"][0]["waitsFor"], "approval_required", "its approval was for the call before: {again}");
+    assert!(house.tools.effects("payments/payout.create").is_empty());
+    assert_eq!(approve(&house, &grace, &id).await.0, 200);
+    house.until(&id, "completed").await;
     // What ran on its own is its requester's affair.
     house.tools.behave("crm/customer.find", local::demo_tools::Behaviour::Fail { status: 404 });
     let id = submit(&bot, json!({ "text": "look", "draft": { "steps": [find("c")] } })).await;

@@ -98,7 +98,11 @@ async fn a_large_draft_of_unknown_names_is_answered_in_milliseconds() {
         let body = if path == "/v1/intents" { json!({ "text": "x", "draft": { "steps": steps } }) } else { body };
         let (status, answer) = house.agent.post(path, &body).await;
         assert_eq!(status, 422, "{answer}");
-        assert!(answer["issues"].as_array().unwrap().len() <= 101, "{answer}");
+        let issues = answer["issues"].as_array().unwrap();
+        let suggested = issues.iter().filter(|issue| issue["message"].as_str().unwrap().contains("did you mean"));
+        let suggested = suggested.count();
+        assert!(issues.len() <= 101 && suggested <= contracts::limits::SUGGESTIONS_MAX as usize, "{answer}");
+        assert!(steps.len() > 1_000 || suggested > 0, "a few are given: {answer}");
         soon(begun, path);
     }
     // Fewer steps: received, and rejected with a few suggestions.
@@ -139,7 +143,7 @@ async fn answering(body: String) -> String {
 async fn an_output_of_900_kb_that_does_not_fit_its_schema_makes_a_short_event() {
     let house = House::start().await;
     let url = answering(json!({ "text": "\u{1}ä\"".repeat(100_000) }).to_string()).await;
-    let output = json!({ "type": "object", "required": ["id"], "properties": { "text": { "type": "integer" } } });
+    let output = json!({ "type": "object", "properties": { "text": { "type": "integer" } } });
     house.install(&house.approver, &skill("loud", &url, &json!({ "type": "object" }), &output)).await;
     let id = house.submit(json!([{ "id": "a", "use": "loud/run" }])).await;
     let view = house.until(&id, "failed").await;
@@ -221,4 +225,32 @@ async fn a_head_that_is_too_large_is_refused() {
     let refused = large.send().await.map(|response| response.status().as_u16());
     assert!(refused.is_err() || refused.is_ok_and(|status| status == 431), "a head has at most 32 KiB");
     assert_eq!(house.agent.get("/v1/executions").await.0, 200);
+}
+
+/// What a connection is answered that sends this and nothing more; `None` where nobody ends it.
+async fn answered(address: &str, text: String) -> Option<String> {
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut stream, text.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    let read = tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut answer);
+    // Two or three times as long as a head and a body are waited for.
+    let _ = tokio::time::timeout(Duration::from_secs(100), read).await.ok()?;
+    Some(String::from_utf8_lossy(&answer).into_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_and_a_body_that_do_not_end_are_not_waited_for() {
+    let house = House::start().await;
+    let (address, key) = (house.url().trim_start_matches("http://").to_owned(), &house.identity.agent_key);
+    let head = answered(&address, "GET /healthz HTTP/1.1\r\nhost: x\r\nx-".into());
+    let body = answered(
+        &address,
+        format!(
+            "POST /v1/intents HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\n\
+             content-type: application/json\r\ncontent-length: 100\r\n\r\n{{"
+        ),
+    );
+    let (head, body) = tokio::join!(head, body);
+    assert!(head.is_some(), "a head that does not end");
+    assert!(body.is_some_and(|answer| answer.starts_with("HTTP/1.1 4")), "a body that does not end");
 }

@@ -249,6 +249,11 @@ async fn one_gate_an_assist_compensation_makes_its_step_assist_and_is_approved_w
     let view = house.until(&id, "blocked").await;
     assert_eq!(step(&view, "ship")["verdict"], "assist", "{view}");
     assert!(house.tools.effects(SENT).is_empty());
+    // What undoes it is part of what people are shown and bind, with its amount and the rule that asks.
+    let lines = view["approvals"][0]["lines"].to_string();
+    for says in ["undone by", "shop/takeback", "0.05 EUR (5 minor units)", "people take back"] {
+        assert!(lines.contains(says), "{says}: {lines}");
+    }
     house.approve(&id).await;
     house.until(&id, "failed").await;
     assert_eq!(house.tools.effects(UNDONE).len(), 1, "the approval of the plan covers it");

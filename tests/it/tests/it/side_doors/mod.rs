@@ -7,5 +7,6 @@ mod gate;
 mod liveness;
 mod log;
 mod policy;
+mod switches;
 mod values;
 mod view;

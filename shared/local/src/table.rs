@@ -10,7 +10,7 @@
 use async_trait::async_trait;
 use contracts::limits::TRANSACT_ITEMS_MAX;
 use engine::{
-    memory::{check_form, holds},
+    memory::{check_form, check_key, check_range, holds},
     ports::{Condition, Fault, Item, Key, NotCommitted, Query, Table, Write},
 };
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable as _};
@@ -274,11 +274,13 @@ fn decode_item(bytes: &[u8]) -> Result<Item, Fault> {
 #[async_trait]
 impl Table for EmbeddedTable {
     async fn get(&self, key: &Key) -> Result<Option<Item>, Fault> {
+        check_key(key)?;
         let key = encode_key(key);
         read(self.shelves.of(&key), &key)
     }
 
     async fn query(&self, query: &Query) -> Result<Vec<(Key, Item)>, Fault> {
+        check_range(query)?;
         if query.from >= query.to {
             return Ok(Vec::new());
         }

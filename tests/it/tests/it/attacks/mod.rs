@@ -2,6 +2,11 @@
 
 mod authority;
 mod deliveries;
+mod evidence;
 mod floods;
+mod gate;
+mod kit;
+mod policy;
 mod store;
 mod transport;
+mod values;

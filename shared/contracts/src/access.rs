@@ -55,6 +55,16 @@ pub struct KeyMaker {
     pub actor: Actor,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_id: Option<String>,
+    /// Ids of who made that key, of who made the maker's key, and so on up to the deployment.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub above: BTreeSet<String>,
+}
+
+impl KeyMaker {
+    /// Everybody in whose hands the key was.
+    pub fn ids(&self) -> impl Iterator<Item = &String> {
+        std::iter::once(&self.actor.id).chain(&self.above)
+    }
 }
 
 /// controlPlane.key.list

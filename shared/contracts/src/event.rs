@@ -242,6 +242,9 @@ pub struct IntentReceived {
     /// Who made that key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_made_by: Option<String>,
+    /// Who made the maker's own key, and so on up to the deployment.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub key_makers_above: BTreeSet<String>,
     /// Whom the requester acts for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_behalf_of: Option<String>,
@@ -267,6 +270,9 @@ pub struct PlanCompiled {
     /// Who gave the draft, where it did not come with the intent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drafted_by: Option<String>,
+    /// Who made the key that gave it, and so on up to the deployment.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub drafter_key_makers: BTreeSet<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

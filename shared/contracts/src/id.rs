@@ -257,7 +257,9 @@ impl<K> std::str::FromStr for Name<K> {
     type Err = Malformed;
     fn from_str(text: &str) -> Result<Self, Malformed> {
         let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
-        if (1..=64).contains(&text.len()) && text.bytes().all(plain) {
+        // Names are folders of exports and paths of URLs, too, where dots alone climb.
+        let climbs = matches!(text, "." | "..");
+        if (1..=64).contains(&text.len()) && text.bytes().all(plain) && !climbs {
             Ok(Self(text.into(), PhantomData))
         } else {
             Err(Malformed {
@@ -352,7 +354,7 @@ mod tests {
         {
             assert!(bad.parse::<ExecutionId>().is_err(), "{bad}");
         }
-        for bad in ["", "a b", "a#b", "ü", "a/b"] {
+        for bad in ["", "a b", "a#b", "ü", "a/b", ".", ".."] {
             assert!(bad.parse::<StepId>().is_err(), "{bad}");
         }
     }

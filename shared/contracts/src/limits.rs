@@ -106,6 +106,8 @@ pub const POINTER_BYTES_MAX: usize = 256;
 pub const EVENT_ISSUES_BYTES_MAX: usize = 24 * 1024;
 /// Largest event of a trace or log, as stored, in bytes.
 pub const EVENT_BYTES_MAX: usize = 64 * 1024;
+/// Longest partition or sort key of an item, in bytes (DynamoDB takes 2 KB and 1 KB).
+pub const KEY_BYTES_MAX: usize = 1024;
 /// Largest stored item, in bytes: its key, fields and body (DynamoDB takes 400 KB).
 pub const ITEM_BYTES_MAX: usize = 350 * 1024;
 /// Largest transaction, in bytes (DynamoDB takes 4 MB).
@@ -126,6 +128,8 @@ pub const SCHEMA_PATTERNS_MAX: usize = 200;
 pub const POLICY_INPUT_PLACES_MAX: usize = 500;
 /// Longest id of an actor, in bytes.
 pub const ACTOR_ID_BYTES_MAX: usize = 128;
+/// Actors through whose hands a key comes from the deployment's.
+pub const KEY_MAKERS_MAX: usize = 16;
 /// Grants of one key.
 pub const KEY_GRANTS_MAX: usize = 100;
 /// Services that decide like people.

@@ -2,6 +2,7 @@
 
 use contracts::{event::Actor, limits::ACTOR_ID_BYTES_MAX};
 use unicode_normalization::{UnicodeNormalization as _, char::is_combining_mark};
+use unicode_security::MixedScript as _;
 
 /// Characters that ids hold beside letters and digits.
 const PUNCTUATION: &str = ".-_@:+/=|";
@@ -25,10 +26,12 @@ pub enum ActorIdError {
     Length,
     #[error("an actor's id holds letters, digits and `{PUNCTUATION}`, and neither white space nor `\\u{{{0:04x}}}`")]
     Character(u32),
+    #[error("each word of an actor's id is of one script: with letters of several it looks like another")]
+    Scripts,
 }
 
 /// The canonical form of an actor's id: NFC, lower case, compatibility forms and case variants folded. What people do
-/// not see (white space, control and default-ignorable characters) is refused.
+/// not see (white space, control and default-ignorable characters) is refused, and so are words of several scripts.
 pub fn canonical_id(text: &str) -> Result<String, ActorIdError> {
     if text.is_empty() || text.len() > ACTOR_ID_BYTES_MAX {
         return Err(ActorIdError::Length);
@@ -52,6 +55,11 @@ pub fn canonical_id(text: &str) -> Result<String, ActorIdError> {
     }
     if id.len() > ACTOR_ID_BYTES_MAX {
         return Err(ActorIdError::Length);
+    }
+    // UTS 39, 5.1: one word is of one script, so that no single letter of another makes it look like another's. Words
+    // that look alike as a whole remain.
+    if !id.split(|c: char| PUNCTUATION.contains(c)).all(|word| word.is_single_script()) {
+        return Err(ActorIdError::Scripts);
     }
     Ok(id)
 }
@@ -95,6 +103,7 @@ mod tests {
         ] {
             assert!(canonical_id(bad).is_err(), "{bad:?}");
         }
+        assert_eq!(canonical_id("m\u{430}llory"), Err(ActorIdError::Scripts), "a Cyrillic letter");
         assert_eq!(canonical_id(&"a".repeat(129)), Err(ActorIdError::Length));
     }
 

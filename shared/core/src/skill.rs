@@ -216,6 +216,16 @@ fn compile_operation(
             check_money(money, input, &mut bad);
         }
     }
+    let labels = spec
+        .labels
+        .iter()
+        .flat_map(|labels| labels.output.iter().chain(labels.accepts.iter().flatten()).chain(&labels.refuses));
+    let names = spec.required_grants.iter().map(|name| ("requiredGrants", name));
+    for (place, name) in names.chain(labels.map(|name| ("labels", name))) {
+        if name.is_empty() || name.len() > NAME_BYTES_MAX {
+            bad(place, format!("a name of 1 to {NAME_BYTES_MAX} bytes"));
+        }
+    }
     if !(1..=STEP_TIMEOUT_SECONDS_MAX).contains(&spec.timeout_seconds) {
         bad("timeoutSeconds", format!("1 to {STEP_TIMEOUT_SECONDS_MAX} seconds"));
     }

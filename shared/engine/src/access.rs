@@ -13,12 +13,15 @@ use contracts::{
     access::{ApiKey, CreateKey, KeyCreated, KeyList, KeyMaker, ListKeys, RevokeKey},
     event::{Actor, ActorKind, Event, KeyChanged, WorkspaceCreated},
     grant,
-    limits::{KEY_GRANTS_MAX, SUGGESTION_CANDIDATES_MAX, SUGGESTIONS_MAX},
+    limits::{KEY_GRANTS_MAX, KEY_MAKERS_MAX, NAME_BYTES_MAX, SUGGESTION_CANDIDATES_MAX, SUGGESTIONS_MAX},
     names,
 };
 use cs_core::{
     canonical,
-    execution::{Execution, duty::Requester},
+    execution::{
+        Execution,
+        duty::{Drafter, Requester},
+    },
     trace::Stamp,
 };
 use std::collections::BTreeSet;
@@ -37,7 +40,7 @@ pub struct Caller {
     pub grants: BTreeSet<String>,
     /// The API key that was used, and who made it.
     pub key_id: Option<String>,
-    pub key_made_by: Option<String>,
+    pub key_made_by: Option<KeyMaker>,
     /// How the actor was authenticated, for example `api_key:ab12`.
     pub channel: String,
     /// W3C trace context of the request.
@@ -109,6 +112,12 @@ impl Caller {
         }
     }
 
+    /// The same as who gives a draft.
+    pub(crate) fn drafter(&self) -> Drafter {
+        let key_makers = self.key_made_by.iter().flat_map(KeyMaker::ids).cloned().collect();
+        Drafter { id: self.actor.id.clone(), key_makers }
+    }
+
     /// What the events of this call are stamped with: who, with which key, from which channel.
     pub fn stamp(&self, at: Timestamp) -> Stamp {
         let channel = self.channel.split(':').next().map(str::to_owned);
@@ -153,7 +162,7 @@ impl Engine {
             grants: record.grants,
             channel: format!("api_key:{}", record.id),
             key_id: Some(record.id),
-            key_made_by: record.made_by.map(|maker| maker.actor.id),
+            key_made_by: record.made_by,
             traceparent: None,
             idempotency_key: None,
         })
@@ -208,9 +217,8 @@ impl Engine {
             return Err(invalid(issues));
         }
         let machine = caller.actor.kind != ActorKind::Human;
-        if machine && request.actor.kind == ActorKind::Human {
-            let message = "a key of kind `human` is made by a person: no machine makes people";
-            return Err(Problem::new(Code::Forbidden, message).issue(Issue::new("/actor/kind", message)));
+        if machine {
+            self.check_machine(caller, &actor, request.expires_at).await?;
         }
         let contract = |grant: &str| grant.starts_with(grant::PREFIX);
         // What only a skill asks for is handed out by people; whoever may make keys says who has it.
@@ -226,9 +234,41 @@ impl Engine {
             let message = "a key may do no more than the one that makes it";
             return Err(Problem::new(Code::Forbidden, message).issues(beyond));
         }
-        let made_by = KeyMaker { actor: caller.actor.clone(), key_id: caller.key_id.clone() };
+        let above = caller.key_made_by.iter().flat_map(KeyMaker::ids).cloned().collect::<BTreeSet<_>>();
+        if above.len() >= KEY_MAKERS_MAX {
+            let message = format!("a key is at most {KEY_MAKERS_MAX} makers away from the deployment's");
+            return Err(Problem::new(Code::Forbidden, message));
+        }
+        let made_by = KeyMaker { actor: caller.actor.clone(), key_id: caller.key_id.clone(), above };
         let (grants, expires_at) = (request.grants.clone(), request.expires_at);
         Ok(NewKey { actor, grants, made_by: Some(made_by), expires_at })
+    }
+
+    // What a machine that makes keys would win beyond its grants: a person's voice, a decider's name, the sight of
+    // everybody's executions, or more time than it has.
+    async fn check_machine(&self, caller: &Caller, actor: &Actor, expires_at: Option<Timestamp>) -> Answer<()> {
+        let refuse = |pointer: &str, message: &str| {
+            Err(Problem::new(Code::Forbidden, message).issue(Issue::new(pointer, message)))
+        };
+        if actor.kind == ActorKind::Human {
+            return refuse("/actor/kind", "a key of kind `human` is made by a person: no machine makes people");
+        }
+        if actor.kind == ActorKind::Service {
+            if caller.own_only() {
+                let message = "a service sees everybody's executions: its key is made by who does, too";
+                return refuse("/actor/kind", message);
+            }
+            if self.decides(&caller.workspace, &actor.id).await? {
+                return refuse("/actor/id", "a key of a service that decides is made by a person");
+            }
+        }
+        let own = self.requester_key(&caller.workspace, caller.key_id.as_deref()).await?;
+        match own.expires_at() {
+            Some(end) if expires_at.is_none_or(|at| at > end) => {
+                refuse("/expiresAt", "a machine's key makes none that outlives it: say when it ends, and no later")
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Makes a key on the deployment's own authority. Returns its secret, which is stored nowhere.
@@ -314,7 +354,9 @@ impl Engine {
     pub async fn revoke_key(&self, caller: &Caller, request: RevokeKey) -> Answer<ApiKey> {
         caller.require(GRANT_KEYS)?;
         let key = keys::api_key_of(&caller.workspace, &request.key_id);
-        let Some(item) = self.ports.table.get(&key).await? else {
+        let named = request.key_id.len() <= NAME_BYTES_MAX;
+        let stored = if named { self.ports.table.get(&key).await? } else { None };
+        let Some(item) = stored else {
             let (partition, prefix) = keys::api_keys(&caller.workspace);
             let known = self.ports.table.query(&Query::prefix(partition, prefix, SUGGESTION_CANDIDATES_MAX)).await?;
             let ids = known.iter().map(|(key, _)| key.sort.trim_start_matches(prefix));

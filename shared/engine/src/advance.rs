@@ -330,7 +330,20 @@ impl Turn {
         let now = self.engine.now();
         let left = |at: Timestamp| (at.ms() - now.ms()).max(0);
         let due = state.due_after(self.looked_at).map(left);
-        let held = state.steps.iter().any(|step| step.state == StepState::Held);
+        // A probe or an undoing waits for the same where it is.
+        let held = state.steps.iter().any(|step| {
+            let operators = matches!(
+                step.waits_for,
+                Some(
+                    BlockReason::SkillDisabled
+                        | BlockReason::WorkspaceFrozen
+                        | BlockReason::Frozen
+                        | BlockReason::RequesterRevoked
+                        | BlockReason::UsageExceeded
+                )
+            );
+            step.state == StepState::Held || operators
+        });
         // What could be done is not done, and no time will do it: a probe or an undoing that is frozen.
         let stalled = matches!(state.status, Status::Running | Status::Cancelling) && due.is_none();
         let held = (held || stalled) && matches!(step, Step::Wait | Step::Blocked);

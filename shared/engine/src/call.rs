@@ -201,11 +201,10 @@ impl Engine {
                     return Ok(output);
                 }
                 let issues = ready.operation.output.issues(&output, &BTreeSet::new(), "");
+                // Pointers, and some messages, have names in them that the tool chose.
                 let what = issues.first().map(|issue| format!("{} {}", issue.pointer, issue.message));
-                Err(unusable(
-                    "OUTPUT_INVALID",
-                    format!("the output does not fit its schema: {}", what.unwrap_or_default()),
-                ))
+                let message = ready.words.message("the output does not fit its schema", &[what.as_deref()]);
+                Err(unusable("OUTPUT_INVALID", message))
             }
             ToolAnswer::Answered { status: status @ (408 | 425 | 429), body } => {
                 Err(unknown(&format!("TOOL_{status}"), said(ready.words, status, &body)))

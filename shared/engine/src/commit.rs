@@ -122,6 +122,9 @@ impl Engine {
     pub(crate) async fn load(&self, workspace: &WorkspaceId, id: &ExecutionId) -> Answer<Loaded> {
         let Records { version, head, steps, approvals } = self.load_records(workspace, id).await?;
         let mut state = head.execution;
+        if state.id != *id || state.workspace != *workspace {
+            return Err(Fault::Corrupt(format!("what is stored as {id} is another execution")).into());
+        }
         if let Some(facts) = &state.plan_facts {
             let plan = self.plan(workspace, id, &facts.digest).await?;
             state.attach(plan);

@@ -117,7 +117,7 @@ impl Engine {
         let (mut command, write) = self.compile_command(&workspace, &id, &compiling, request.planner_model).await?;
         writes.extend(write);
         if let Command::Compile { drafted_by, .. } = &mut command {
-            *drafted_by = Some(caller.actor.id.clone()).filter(|_| drafted);
+            *drafted_by = drafted.then(|| caller.drafter());
         }
         let now = self.now();
         let mut transition = Transition::begin(&loaded.state, now);

@@ -35,6 +35,11 @@ impl Engine {
         Ok(Decider { actor: caller.actor.clone(), key_made_by: caller.key_made_by.clone(), standing })
     }
 
+    /// Whether a service of this id decides like people.
+    pub(crate) async fn decides(&self, workspace: &WorkspaceId, id: &str) -> Result<bool, Fault> {
+        Ok(self.stored_deciders(workspace).await?.1.services.contains(id))
+    }
+
     /// The same, refused where it is worth nothing whatever the execution.
     pub(crate) async fn require_decider(&self, caller: &Caller) -> Answer<Decider> {
         let by = self.decider(caller).await?;

@@ -131,8 +131,11 @@ impl Engine {
         Ok(match stream {
             // Chaining puts the log onto the list each time.
             Stream::Log => End { head: bodies::decode(&key, &item.body)?, open: false },
-            Stream::Trace(_) => {
+            Stream::Trace(id) => {
                 let record: HeadRecord = bodies::decode(&key, &item.body)?;
+                if record.execution.id != *id {
+                    return Err(Fault::Corrupt(format!("what is stored as {id} is another execution")));
+                }
                 End { head: record.chain, open: !record.execution.status.ended() }
             }
         })

@@ -1,7 +1,7 @@
 //! The form of a transaction: what every adapter of the table refuses, so that none takes what another would not.
 
-use crate::ports::{Fault, Item, Key, Write};
-use contracts::limits::{ITEM_BYTES_MAX, TRANSACT_BYTES_MAX, TRANSACT_ITEMS_MAX};
+use crate::ports::{Fault, Item, Key, Query, Write};
+use contracts::limits::{ITEM_BYTES_MAX, KEY_BYTES_MAX, TRANSACT_BYTES_MAX, TRANSACT_ITEMS_MAX};
 use std::collections::BTreeSet;
 
 /// Bytes that an adapter adds to an item: names of attributes, a version, a time.
@@ -21,6 +21,7 @@ pub fn check_form(writes: &[Write]) -> Result<(), Fault> {
     }
     let mut total = 0;
     for write in writes {
+        check_key(write.key())?;
         let size = write_bytes(write);
         if size > ITEM_BYTES_MAX {
             let sort = &write.key().sort;
@@ -32,6 +33,23 @@ pub fn check_form(writes: &[Write]) -> Result<(), Fault> {
         return Err(Fault::TooLarge(format!("a transaction of {total} bytes; at most {TRANSACT_BYTES_MAX}")));
     }
     Ok(())
+}
+
+/// Refuses a key that no store takes. Each adapter calls it before it looks one up.
+pub fn check_key(key: &Key) -> Result<(), Fault> {
+    check_parts(&[&key.partition, &key.sort])
+}
+
+/// The same of a range.
+pub fn check_range(query: &Query) -> Result<(), Fault> {
+    check_parts(&[&query.partition, &query.from, &query.to])
+}
+
+fn check_parts(parts: &[&str]) -> Result<(), Fault> {
+    match parts.iter().find(|part| part.len() > KEY_BYTES_MAX) {
+        None => Ok(()),
+        Some(long) => Err(Fault::TooLarge(format!("a key of {} bytes; at most {KEY_BYTES_MAX}", long.len()))),
+    }
 }
 
 fn write_bytes(write: &Write) -> usize {

@@ -215,7 +215,13 @@ impl Engine {
         };
         let issues = operation.input.issues(&input.value, &BTreeSet::new(), "/input");
         if let Some(issue) = issues.first() {
-            return refuse("INPUT_INVALID", format!("{}: {}", issue.pointer, issue.message));
+            // Below a sensitive place that came along a wire not even the names of members are told.
+            let at = issue.pointer.strip_prefix("/input").unwrap_or_default();
+            let message = match input.sensitive.keys().find(|place| within(at, place)) {
+                Some(place) => format!("/input{place}: the sensitive value that came there does not fit"),
+                None => format!("{}: {}", issue.pointer, issue.message),
+            };
+            return refuse("INPUT_INVALID", message);
         }
         let words = self.words_of(state, planned, snapshot);
         let sealed = seal_input(state, (planned, purpose), &operation, &input)?;

@@ -26,6 +26,8 @@ use std::collections::BTreeSet;
 
 /// Transactions that one chaining tries, its own and those that somebody else was faster with.
 const CHAIN_TRIES_MAX: u32 = 200;
+/// A place in the log with as many digits as any.
+const SEQ_LONGEST: u64 = 1 << 52;
 
 /// An event that waits to be chained.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -108,6 +110,9 @@ impl Engine {
         events: Vec<Event>,
     ) -> Result<Vec<Write>, Fault> {
         let at = stamp.at;
+        // What could never be chained is not committed: it would keep all that comes behind it from the log.
+        trace::append(&mut trace::Head { seq: SEQ_LONGEST, ..trace::Head::default() }, stamp, events.clone())
+            .map_err(|error| Fault::TooLarge(error.to_string()))?;
         let commit: String = self.ports.ids.id().iter().map(|byte| format!("{byte:02x}")).collect();
         let put = |key, item| Write::Put { key, item, condition: Condition::NotExists };
         let mut writes =
@@ -154,18 +159,33 @@ impl Engine {
             None => trace::Head::default(),
         };
         let (mut writes, mut first) = (Vec::new(), None);
-        let mut commits = BTreeSet::new();
+        let (mut commits, mut unreadable) = (BTreeSet::new(), BTreeSet::new());
+        let mut chained = 0;
         for (key, item) in &items {
-            let record: InboxRecord = bodies::decode(key, &item.body)?;
-            let (stamp, event) = record.into_parts();
-            let entries = trace::append(&mut head, &stamp, vec![event]);
-            for entry in entries.map_err(|error| Fault::Corrupt(error.to_string()))? {
+            // One that cannot be read stays where it is, and is counted as waiting; it keeps no other from the log.
+            let entries = bodies::decode::<InboxRecord>(key, &item.body).and_then(|record| {
+                let (stamp, event) = record.into_parts();
+                trace::append(&mut head, &stamp, vec![event]).map_err(|error| Fault::Corrupt(error.to_string()))
+            });
+            let entries = match entries {
+                Ok(entries) => entries,
+                Err(fault) => {
+                    tracing::error!(workspace_id = %workspace, %fault, "an event cannot be chained onto the log");
+                    unreadable.extend(keys::inbox_commit(&key.sort));
+                    continue;
+                }
+            };
+            chained += 1;
+            for entry in entries {
                 first = first.or(Some(entry.seq));
                 let (key, item) = (keys::journal(workspace, entry.seq), bodies::item(1, &entry)?);
                 writes.push(Write::Put { key, item, condition: Condition::NotExists });
             }
             writes.push(Write::Delete { key: key.clone(), condition: Condition::Exists });
             commits.extend(keys::inbox_commit(&key.sort).map(str::to_owned));
+        }
+        if chained == 0 {
+            return Err(Fault::Corrupt("the events that wait for the log cannot be read".into()));
         }
         if items.len() == LOG_CHAINED_AT_ONCE_MAX {
             // Of the last commit there may be more.
@@ -183,9 +203,8 @@ impl Engine {
                 writes.push(Write::Put { key, item: bodies::item(1, &record)?, condition: Condition::NotExists });
             }
         }
-        let done = commits.iter().map(|commit| Write::Delete {
-            key: keys::inbox_waiting_of(workspace, commit),
-            condition: Condition::Any,
+        let done = commits.iter().filter(|commit| !unreadable.contains(commit.as_str())).map(|commit| {
+            Write::Delete { key: keys::inbox_waiting_of(workspace, commit), condition: Condition::Any }
         });
         writes.extend(done);
         let condition = if version == 0 { Condition::NotExists } else { Condition::VersionIs(version) };
@@ -193,15 +212,16 @@ impl Engine {
         match self.ports.table.transact(writes).await {
             Ok(()) => {
                 self.ports.notifier.logged(workspace);
-                Ok(Some(items.len() as u64))
+                Ok(Some(chained))
             }
             Err(NotCommitted::Condition(_)) => Ok(None),
             Err(NotCommitted::Fault(fault)) => Err(fault),
         }
     }
 
-    /// Chains what waits in any inbox: the committer died before he came to it.
-    pub(crate) async fn chain_waiting(&self) -> Result<(), Fault> {
+    /// Chains what waits in any inbox: the committer died before he came to it. Gives the count of logs that cannot be.
+    pub(crate) async fn chain_waiting(&self) -> Result<u64, Fault> {
+        let mut failed = 0;
         for shard in 0..keys::WORK_SHARDS {
             let mut next = Some(Query::prefix(keys::inbox_waiting_partition(shard), "", crate::relay::PAGE));
             while let Some(query) = next {
@@ -212,12 +232,13 @@ impl Engine {
                     // One log that cannot be read keeps no other waiting.
                     if let Err(fault) = self.chain_log(&workspace).await {
                         tracing::error!(workspace_id = %workspace, %fault, "the workspace log cannot be chained");
+                        failed += 1;
                     }
                 }
                 next = query.behind(&items);
             }
         }
-        Ok(())
+        Ok(failed)
     }
 
     /// The workspace log, as stored.
@@ -231,7 +252,7 @@ impl Engine {
     /// controlPlane.workspace.log: a page of the log. It changes nothing (INVARIANT get-never-mutates): what waits to be
     /// chained is counted, not chained.
     pub async fn workspace_log(&self, caller: &Caller, request: GetWorkspaceLog) -> Answer<WorkspaceLog> {
-        caller.require("control-plane.audit")?;
+        caller.require_whole("control-plane.audit")?;
         let limit = page(request.limit)?;
         let from = match request.cursor.as_deref().map(str::parse::<u64>) {
             None => 1,

@@ -5,7 +5,7 @@ use crate::ports::{
 };
 use async_trait::async_trait;
 
-pub use crate::form::check_form;
+pub use crate::form::{check_form, check_key, check_range};
 use std::{
     collections::{BTreeMap, HashMap},
     ops::Bound,
@@ -52,10 +52,12 @@ impl MemoryTable {
 #[async_trait]
 impl Table for MemoryTable {
     async fn get(&self, key: &Key) -> Result<Option<Item>, Fault> {
+        check_key(key)?;
         Ok(self.items().get(key).cloned())
     }
 
     async fn query(&self, query: &Query) -> Result<Vec<(Key, Item)>, Fault> {
+        check_range(query)?;
         if query.from >= query.to {
             return Ok(Vec::new());
         }

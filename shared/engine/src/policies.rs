@@ -88,6 +88,7 @@ impl Engine {
         let snapshot = self.snapshot(workspace).await?;
         let governed = self.governed(workspace).await?;
         let meters = &governed.record.budgets.meters;
+        let (phrases, _) = self.stored_phrases(workspace).await?;
         let authority = self.candidate(caller, &request.policies, &snapshot, meters).await?;
         let window = (now.plus_ms(-i64::from(days) * DAY_MS), now.plus_ms(1));
         let tested = self.backtest_with(workspace, &authority, window).await?;
@@ -138,8 +139,12 @@ impl Engine {
             let mut writes = vec![
                 write,
                 self.put_body(keys::policy(workspace, &digest), &record).await?,
-                // It was validated against these meters.
+                // It was validated against these meters and these phrases.
                 Write::Check { key: governance, condition: unchanged },
+                Write::Check {
+                    key: keys::risk_phrases(workspace),
+                    condition: if phrases == 0 { Condition::NotExists } else { Condition::VersionIs(phrases) },
+                },
             ];
             writes.extend(self.once_write(once.as_ref(), &response).await?);
             let event = Event::PolicyActivated(PolicyActivated {

@@ -147,13 +147,14 @@ impl BlobName {
     pub fn digest(&self) -> &Digest {
         &self.digest
     }
-    /// A relative path that no other name has: the words of the partition, escaped, and the digest.
+    /// A relative path that no other name has, even where capitals do not count: the words of the partition, escaped, and
+    /// the digest.
     pub fn path(&self) -> String {
         let mut path = String::new();
         for word in self.partition.split('#') {
             for byte in word.bytes() {
                 match byte {
-                    b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' => path.push(char::from(byte)),
+                    b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' => path.push(char::from(byte)),
                     other => path.push_str(&format!("={other:02x}")),
                 }
             }

@@ -268,6 +268,11 @@ impl Engine {
             for step in loaded.state.steps.iter().filter(|step| step.output.is_some()) {
                 let key = keys::output(&loaded.state.workspace, &loaded.state.id, &step.id);
                 if let Some(output) = self.get_body::<Sealed>(&key).await? {
+                    // What is shown as the trace's is what the trace names.
+                    if output.digest().ok() != step.output {
+                        let message = format!("the stored output of `{}` is not the one in the trace", step.id);
+                        return Err(Problem { retryable: false, ..Problem::new(Code::InternalError, message) });
+                    }
                     payloads.insert(step.id.to_string(), output.value);
                     if !output.seals.is_empty() {
                         seals.insert(step.id.to_string(), output.seals);

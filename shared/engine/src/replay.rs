@@ -7,7 +7,7 @@ use crate::{
     commit::Loaded,
     compile::draft_digest,
     keys,
-    records::{DraftRecord, PolicyRecord},
+    records::{DraftRecord, IntentRecord, PolicyRecord},
     verify::verdict_digest,
 };
 use contracts::{
@@ -17,8 +17,10 @@ use contracts::{
     view::View,
 };
 use cs_core::{
+    canonical,
     execution::Execution,
     plan::{self, Compiled},
+    seal::Sealed,
     skill::Registry,
     trace::{Broken, Verifier},
 };
@@ -31,10 +33,12 @@ impl Engine {
         caller.require("control-plane.audit")?;
         let loaded = self.load_for(caller, &request.execution_id).await?;
         let entries = self.entries(&loaded, 1).await?;
-        let mut checked = vec!["chain".to_owned(), "state".to_owned()];
+        let mut checked: Vec<String> = ["chain", "state", "intent", "outputs"].map(str::to_owned).into();
         let mut differences = Vec::new();
         differences.extend(check_chain(&loaded, &entries));
         differences.extend(check_state(&loaded, &entries));
+        differences.extend(self.check_intent(&loaded.state).await?);
+        differences.extend(self.check_outputs(&loaded.state).await?);
         if let Some(plan) = loaded.state.plan().cloned() {
             checked.push("plan".into());
             let snapshot = self.snapshot(&caller.workspace).await?;
@@ -52,6 +56,29 @@ impl Engine {
         }
         let (execution_id, run_id) = (loaded.state.id.clone(), crate::commit::run_of(&loaded.state));
         Ok(Replay { execution_id, run_id, matches: differences.is_empty(), differences, checked })
+    }
+
+    // The intent as it is stored has the digest that the trace names.
+    async fn check_intent(&self, state: &Execution) -> Answer<Option<Difference>> {
+        let Some(facts) = &state.intent else { return Ok(None) };
+        let stored: Option<IntentRecord> = self.get_body(&keys::body(&state.workspace, &state.id, "intent")).await?;
+        let digest = stored.and_then(|intent| canonical::digest(&intent).ok());
+        let same = digest.as_ref() == Some(&facts.digest);
+        Ok((!same).then(|| difference("intent", "", json!(facts.digest), json!(digest))))
+    }
+
+    // So does each output.
+    async fn check_outputs(&self, state: &Execution) -> Answer<Option<Difference>> {
+        for step in &state.steps {
+            let Some(named) = &step.output else { continue };
+            let stored: Option<Sealed> = self.get_body(&keys::output(&state.workspace, &state.id, &step.id)).await?;
+            let digest = stored.and_then(|output| output.digest().ok());
+            if digest.as_ref() != Some(named) {
+                let path = format!("/steps/{}", step.id);
+                return Ok(Some(difference("outputs", &path, json!(named), json!(digest))));
+            }
+        }
+        Ok(None)
     }
 
     // Recompiles the stored draft against the very skills the plan pinned, disabled or not.

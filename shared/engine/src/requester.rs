@@ -28,6 +28,14 @@ impl RequesterKey {
         }
     }
 
+    /// When it ends.
+    pub(crate) fn expires_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Known { record, .. } => record.expires_at,
+            Self::None | Self::Gone { .. } => None,
+        }
+    }
+
     /// What speaks against acting for it at a moment.
     pub(crate) fn fault(&self, now: Timestamp) -> Option<String> {
         match self {

@@ -25,13 +25,11 @@ impl Engine {
         caller.require("control-plane.policy.activate")?;
         check_text("/reason", request.reason.as_deref())?;
         let phrases = request.phrases.clone().unwrap_or_else(policy::default_phrases);
-        let mut issues = policy::check_phrases(&phrases);
-        if issues.is_empty() {
-            issues = self.named_by_policies(&caller.workspace, &phrases).await?;
-        }
-        if !issues.is_empty() {
-            return Err(Problem::new(Code::ValidationFailed, "the phrases are not valid").issues(issues));
-        }
+        let invalid = |issues: Vec<Issue>| match issues.is_empty() {
+            true => Ok(()),
+            false => Err(Problem::new(Code::ValidationFailed, "the phrases are not valid").issues(issues)),
+        };
+        invalid(policy::check_phrases(&phrases))?;
         let (once, given) = self.once(caller, "signals.set", &request).await?;
         if let Some(given) = given {
             return Ok(given);
@@ -39,6 +37,8 @@ impl Engine {
         let key = keys::risk_phrases(&caller.workspace);
         for _ in 0..TRIES_MAX {
             let (version, current) = self.stored_phrases(&caller.workspace).await?;
+            let (policies, issues) = self.named_by_policies(&caller.workspace, &phrases).await?;
+            invalid(issues)?;
             if request.expected_version.is_some_and(|expected| expected != version) {
                 let message = format!("version {version} is in force");
                 return Err(Problem::new(Code::PreconditionFailed, message)
@@ -53,7 +53,14 @@ impl Engine {
             let record = RiskPhrasesRecord { phrases: phrases.clone() };
             let condition = if version == 0 { Condition::NotExists } else { Condition::VersionIs(version) };
             let item = bodies::item(version + 1, &record)?;
-            let mut writes = vec![Write::Put { key: key.clone(), item, condition }];
+            let mut writes = vec![
+                Write::Put { key: key.clone(), item, condition },
+                // It was checked against this set.
+                Write::Check {
+                    key: keys::policy_active(&caller.workspace),
+                    condition: Condition::VersionIs(policies),
+                },
+            ];
             writes.extend(self.once_write(once.as_ref(), &answer).await?);
             let event = Event::GovernanceChanged(GovernanceChanged {
                 key: "signals".into(),
@@ -76,7 +83,7 @@ impl Engine {
         Ok(SignalsAnswer { version, phrases })
     }
 
-    async fn stored_phrases(&self, workspace: &WorkspaceId) -> Answer<(u64, Vec<RiskPhrase>)> {
+    pub(crate) async fn stored_phrases(&self, workspace: &WorkspaceId) -> Answer<(u64, Vec<RiskPhrase>)> {
         let key = keys::risk_phrases(workspace);
         Ok(match self.ports.table.get(&key).await? {
             Some(item) => {
@@ -105,17 +112,18 @@ impl Engine {
         Ok(self.caches.keep_phrases(workspace, version, Arc::new(phrases)))
     }
 
-    // A phrase that the active policies speak of and that goes away would leave rules that never match.
-    async fn named_by_policies(&self, workspace: &WorkspaceId, phrases: &[RiskPhrase]) -> Answer<Vec<Issue>> {
+    // A phrase that the active policies speak of and that goes away would leave rules that never match. With the version
+    // of the set that was looked at.
+    async fn named_by_policies(&self, workspace: &WorkspaceId, phrases: &[RiskPhrase]) -> Answer<(u64, Vec<Issue>)> {
         let snapshot = self.snapshot(workspace).await?;
         let meters = self.governed(workspace).await?.record.budgets.meters;
-        let (_, digest) = self.active(workspace).await?;
+        let (version, digest) = self.active(workspace).await?;
         let active = self.policy_set(workspace, &digest).await?.text;
         let issues =
             |names: BTreeSet<String>| policy::validate_with(&active, &snapshot.registry, &meters, Some(&names));
         let before = issues(self.risk_phrases(workspace).await?.names());
         let after = issues(RiskPhrases::new(phrases).names());
         let new = after.into_iter().filter(|issue| !before.contains(issue));
-        Ok(new.map(|issue| Issue { pointer: "/phrases".into(), ..issue }).collect())
+        Ok((version, new.map(|issue| Issue { pointer: "/phrases".into(), ..issue }).collect()))
     }
 }

@@ -87,10 +87,25 @@ struct Admission {
     issues: Vec<(Code, Issue)>,
 }
 
+// What keys are made of, before any is.
+fn check_names(request: &InstallSkill) -> Answer<()> {
+    let long = |pointer, name: &str| {
+        let issue = || Issue::coded("MANIFEST_INVALID", pointer, format!("at most {NAME_BYTES_MAX} bytes"));
+        (name.len() > NAME_BYTES_MAX).then(issue)
+    };
+    let issues = [long("/skillKey", &request.skill_key), long("/version", &request.version)];
+    let issues: Vec<Issue> = issues.into_iter().flatten().collect();
+    if issues.is_empty() {
+        return Ok(());
+    }
+    Err(Problem::new(Code::ManifestInvalid, "a name is too long").issues(issues))
+}
+
 impl Engine {
     /// Installs a skill. A refused attempt is recorded and never occupies the version.
     pub async fn install_skill(&self, caller: &Caller, request: InstallSkill) -> Answer<SkillInstalledAnswer> {
         caller.require("control-plane.skill-registry")?;
+        check_names(&request)?;
         let (once, given) = self.once(caller, "skill.install", &request).await?;
         if let Some(given) = given {
             return Ok(given);
@@ -183,6 +198,7 @@ impl Engine {
     /// Looks at a skill as an installation would, and installs nothing.
     pub async fn verify_skill(&self, caller: &Caller, request: InstallSkill) -> Answer<SkillVerified> {
         caller.require("control-plane.skill-registry")?;
+        check_names(&request)?;
         let bytes = self.artifact_bytes(&caller.workspace, &request).await?;
         let (_, trust) = self.trust_policy(&caller.workspace).await?;
         let mut found = self.admit(&request, &bytes, &trust, self.now());

@@ -12,7 +12,7 @@ use contracts::{
     Code, Problem, Timestamp, WorkspaceId,
     command::{DisableSkill, EnableSkill, SkillDisabledAnswer, SkillEnabledAnswer},
     event::{Event, SkillDisabled, SkillEnabled},
-    limits::VOIDED_EXECUTIONS_MAX,
+    limits::{NAME_BYTES_MAX, VOIDED_EXECUTIONS_MAX},
     names,
 };
 use serde::{Deserialize, Serialize};
@@ -72,7 +72,10 @@ impl Engine {
     ) -> Answer<Vec<(Key, Item)>> {
         let (partition, _) = keys::skills(workspace);
         let prefix = format!("s#{skill}@");
-        let mut items = self.ports.table.query(&Query::prefix(partition, &prefix, VERSIONS_MAX)).await?;
+        let mut items = match skill.len() {
+            0..=NAME_BYTES_MAX => self.ports.table.query(&Query::prefix(partition, &prefix, VERSIONS_MAX)).await?,
+            _ => Vec::new(),
+        };
         if items.is_empty() {
             let known = self.skill_keys(workspace).await?;
             let issue = names::unknown("/skillKey", "skill", skill, known.iter().map(String::as_str));

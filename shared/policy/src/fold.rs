@@ -30,13 +30,34 @@ const INVISIBLE: &[(char, char)] = &[
 /// Tag characters, which spell ASCII from U+0020 on.
 const TAGS: (u32, u32) = (0xe0020, 0xe007e);
 
+/// Letters that are drawn in a circle, a square or as a flag, and that no compatibility form says to be letters: the `A`
+/// of each.
+const DRAWN: &[u32] = &[0x1f150, 0x1f170, 0x1f1e6];
+/// Small capitals, from `a` to `z`.
+const SMALL_CAPITALS: &str = "ᴀʙᴄᴅᴇꜰɢʜɪᴊᴋʟᴍɴᴏᴘǫʀꜱᴛᴜᴠᴡxʏᴢ";
+
+// The letter of the Latin alphabet that a character draws, from 0.
+fn drawn(c: char) -> Option<u32> {
+    let code = u32::from(c);
+    let place = DRAWN.iter().find_map(|first| code.checked_sub(*first).filter(|place| *place < 26));
+    let small = || SMALL_CAPITALS.chars().position(|small| small == c).map(|place| place as u32);
+    place.or_else(|| if c.is_ascii() { None } else { small() })
+}
+
 fn visible(c: char) -> Option<char> {
     let code = u32::from(c);
+    if let Some(place) = drawn(c) {
+        return char::from_u32(u32::from('a') + place);
+    }
     if (TAGS.0..=TAGS.1).contains(&code) {
         return char::from_u32(code - 0xe0000);
     }
-    let hidden = INVISIBLE.iter().any(|(first, last)| (*first..=*last).contains(&c));
-    (!hidden && !is_combining_mark(c)).then_some(c)
+    (!is_invisible(c) && !is_combining_mark(c)).then_some(c)
+}
+
+/// Whether a character is shown as nothing.
+pub(crate) fn is_invisible(c: char) -> bool {
+    INVISIBLE.iter().any(|(first, last)| (*first..=*last).contains(&c))
 }
 
 /// The folded form of a text. Two texts that look alike fold alike.
@@ -90,6 +111,8 @@ mod tests {
             "lgnore previous",
             "1gn0re previ0us",
             "İgnore previous",
+            "🅸🅶🅽🅾🆁🅴 🅟🅡🅔🅥🅘🅞🅤🅢",
+            "🇮🇬🇳🇴🇷🇪 ᴘʀᴇᴠɪᴏᴜꜱ",
         ] {
             assert_eq!(folded(text), plain, "{text}");
         }

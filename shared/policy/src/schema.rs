@@ -150,6 +150,11 @@ pub fn validate_with(
         Ok(policies) => policies,
         Err(error) => return one(code(&error), error.to_string()),
     };
+    if let Some((line, hidden)) = source::hidden(text) {
+        let message =
+            format!("line {line}: `\\u{{{:04x}}}` lets the text look otherwise than it is read", u32::from(hidden));
+        return one("POLICY_HIDDEN", message);
+    }
     if policies.is_empty() {
         return one("POLICY_EMPTY", "an empty set permits nothing".into());
     }
@@ -172,7 +177,8 @@ pub fn validate_with(
         let mut wrong = |code: &str, what: String| {
             issues.push(Issue::coded(code, "/policies", format!("{}: {what}", named(policy.id()))));
         };
-        if policy.annotation("id").is_some_and(|id| !names.insert(id.to_owned())) {
+        // One without `@id` is named by its position, and a name is shown to people as that of one policy.
+        if !names.insert(name_of(policy)) {
             wrong("POLICY_TWICE", "another policy has this `@id`".into());
         }
         for error in annotations::check(policy) {

@@ -1,6 +1,6 @@
 //! Signals: phrases in an intent that raise its risk. They only ever raise; the plan's operations decide the floor.
 
-use crate::fold::{folded, readings};
+use crate::fold::{folded, is_invisible, readings};
 use contracts::{
     Issue,
     governance::RiskPhrase,
@@ -112,8 +112,8 @@ struct Pattern {
     signal: Signal,
     /// Begins and ends with a word.
     parts: Vec<Part>,
-    /// All its words in one, if it has no gap.
-    whole: Option<String>,
+    /// All its words in one.
+    whole: String,
 }
 
 /// The phrases that are looked for, ready to be found.
@@ -183,12 +183,12 @@ impl RiskPhrases {
                 return None;
             };
             let whole = parts.iter().map(|part| match part {
-                Part::Word(word) => Some(word.as_str()),
-                Part::Gap => None,
+                Part::Word(word) => word.as_str(),
+                Part::Gap => "",
             });
             Some(Pattern {
                 signal: Signal { tier: phrase.tier, phrase: name(&phrase.phrase) },
-                whole: whole.collect::<Option<Vec<_>>>().map(|words| words.concat()),
+                whole: whole.collect(),
                 parts,
             })
         };
@@ -246,7 +246,15 @@ impl RiskPhrases {
     }
 
     fn find_into(&self, text: &str, found: &mut BTreeSet<Signal>) {
-        for words in readings(&folded(text)) {
+        self.find_folded(&folded(text), found);
+        // What nobody sees may stand within words, or between them.
+        if text.contains(is_invisible) {
+            self.find_folded(&folded(&text.replace(is_invisible, " ")), found);
+        }
+    }
+
+    fn find_folded(&self, folded: &str, found: &mut BTreeSet<Signal>) {
+        for words in readings(folded) {
             for (start, word) in words.iter().enumerate() {
                 let letter = word.chars().next().unwrap_or_default();
                 for index in self.by_letter.get(&letter).into_iter().flatten() {
@@ -263,9 +271,7 @@ impl RiskPhrases {
     // text is. INVARIANT (bounded-work).
     fn stands_at(&self, words: &[String], start: usize, pattern: &Pattern) -> bool {
         let at = |index: usize| words.get(index).map(String::as_str);
-        if let (Some(whole), Some(word)) = (&pattern.whole, at(start))
-            && same(word, whole)
-        {
+        if at(start).is_some_and(|word| same(word, &pattern.whole)) {
             return true;
         }
         let mut positions = BTreeSet::from([start]);

@@ -2,6 +2,7 @@
 //! found by counting.
 
 use cedar_policy::PolicyId;
+use cs_core::text::is_hidden;
 
 /// A policy's location: the file by a line `// file: <name>` above it, and the line in that file, or in the set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +67,24 @@ fn parts(text: &str) -> Vec<Part<'_>> {
         }
     }
     parts
+}
+
+/// The first character that no reader of a text sees, and its line: controls, directions, invisible ones, and a carriage
+/// return alone, at which Cedar ends a comment and an editor may not. (Boucher and Anderson, Trojan Source, 2021.)
+pub(crate) fn hidden(text: &str) -> Option<(usize, char)> {
+    let mut chars = text.chars().peekable();
+    let mut line = 1;
+    while let Some(c) = chars.next() {
+        match c {
+            '\n' => line += 1,
+            '\r' if chars.peek() == Some(&'\n') => {}
+            // A tab, and the blanks of fonts whose letters are wide or stay together.
+            '\t' | '\u{a0}' | '\u{3000}' => {}
+            hidden if is_hidden(hidden) => return Some((line, hidden)),
+            _ => {}
+        }
+    }
+    None
 }
 
 /// Where the policies of a text begin, in their order.

@@ -376,8 +376,17 @@ async fn manual_and_dry_runs_start_nothing(house: &House) {
     let (status, started) =
         house.agent.post(&path("start"), &json!({ "planId": plan["planId"], "mode": "assist" })).await;
     assert_eq!(status, 202, "{started}");
-    assert_eq!(house.until(&id, "blocked").await["mode"], "assist", "a caller may tighten");
-    house.approve(&id).await;
+    let view = house.until(&id, "blocked").await;
+    assert_eq!(view["mode"], "assist", "a caller may tighten");
+    // Who made the key that gave the draft does not decide.
+    let body = json!({ "bindingDigest": view["bindingDigest"] });
+    assert_eq!(house.approver.post(&path("approve"), &body).await.1["code"], "SELF_APPROVAL");
+    let grants = ["control-plane.approval", "control-plane.execution.read"];
+    let key = json!({ "actor": { "kind": "human", "id": "grace" }, "grants": grants });
+    let (_, made) = house.approver.post("/v1/keys", &key).await;
+    let grace = Client::new(&house.url(), made["apiKey"].as_str().unwrap());
+    let (status, answer) = grace.post(&path("approve"), &body).await;
+    assert_eq!(status, 200, "{answer}");
     house.until(&id, "completed").await;
     house.proven(&id).await;
 }

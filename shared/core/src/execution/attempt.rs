@@ -125,6 +125,11 @@ impl Transition {
         if outcome == Resolution::Completed && output.is_none() && !undone {
             return Err(Refusal::new(Code::ValidationFailed, "`completed` needs `evidence`: the step's output"));
         }
+        if output.is_some() && undone {
+            // It would take the place of what the step gave, which is evidence.
+            let message = "what undid the step is no output of it: say `completed` without `evidence`";
+            return Err(Refusal::new(Code::ValidationFailed, message));
+        }
         let run_id = self.run()?;
         by.may_decide(&self.state)?;
         self.emit(Event::StepResolved(StepResolved {

@@ -1,6 +1,6 @@
 //! What a command does to an execution: the events it causes, or why it is refused. Pure.
 
-use super::duty::{Decider, Requester};
+use super::duty::{Decider, Drafter, Requester};
 use super::gate::{Kind, allows};
 use super::{
     About, Approval, ApprovalState, Execution, Ruling, Status, StepInput, StepState, approval::Seen,
@@ -38,7 +38,7 @@ pub enum Command {
         draft_digest: Digest,
         planner_model: Option<String>,
         /// Who gave the draft, where it did not come with the intent.
-        drafted_by: Option<String>,
+        drafted_by: Option<Drafter>,
     },
     Verify {
         ruling: Ruling,
@@ -248,7 +248,8 @@ impl Transition {
                     actor_id: requester.actor.id,
                     actor_kind: Some(requester.actor.kind),
                     key_id: requester.key_id,
-                    key_made_by: requester.key_made_by,
+                    key_made_by: requester.key_made_by.as_ref().map(|maker| maker.actor.id.clone()),
+                    key_makers_above: requester.key_made_by.map(|maker| maker.above).unwrap_or_default(),
                     on_behalf_of: requester.on_behalf_of,
                     channel_key,
                     mode,
@@ -423,7 +424,7 @@ impl Transition {
         &mut self,
         outcome: Result<Arc<Compiled>, Vec<Issue>>,
         draft: Digest,
-        (model, drafted_by): (Option<String>, Option<String>),
+        (model, drafted_by): (Option<String>, Option<Drafter>),
     ) {
         match outcome {
             Ok(plan) => {
@@ -438,7 +439,8 @@ impl Transition {
                     plan_digest,
                     draft_digest: draft,
                     planner_model: model,
-                    drafted_by,
+                    drafted_by: drafted_by.as_ref().map(|drafter| drafter.id.clone()),
+                    drafter_key_makers: drafted_by.map(|drafter| drafter.key_makers).unwrap_or_default(),
                 }));
             }
             Err(issues) => self.emit(Event::PlanRejected(PlanRejected {

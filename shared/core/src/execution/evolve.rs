@@ -34,6 +34,7 @@ impl Execution {
                     actor_kind: data.actor_kind,
                     key_id: data.key_id.clone(),
                     key_made_by: data.key_made_by.clone(),
+                    key_makers_above: data.key_makers_above.clone(),
                     on_behalf_of: data.on_behalf_of.clone(),
                     channel_key: data.channel_key.clone(),
                     mode: data.mode,
@@ -47,6 +48,7 @@ impl Execution {
                     digest: data.plan_digest.clone(),
                     draft_digest: data.draft_digest.clone(),
                     drafted_by: data.drafted_by.clone(),
+                    drafter_key_makers: data.drafter_key_makers.clone(),
                 });
                 if let Some(plan) = self.plan.as_ref().filter(|plan| *plan.digest() == data.plan_digest) {
                     self.steps = plan.plan().steps.iter().map(|step| Step::new(step.id.clone())).collect();

@@ -131,6 +131,9 @@ pub struct IntentFacts {
     /// The API key that asked, and who made that key.
     pub key_id: Option<String>,
     pub key_made_by: Option<String>,
+    /// Who made that one's key, and so on up to the deployment.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub key_makers_above: BTreeSet<String>,
     pub on_behalf_of: Option<String>,
     pub channel_key: Option<String>,
     pub mode: SubmitMode,
@@ -146,6 +149,9 @@ pub struct PlanFacts {
     pub draft_digest: Digest,
     /// Who gave the draft, where it did not come with the intent.
     pub drafted_by: Option<String>,
+    /// Who made the key that gave it, and so on up to the deployment.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub drafter_key_makers: BTreeSet<String>,
 }
 
 /// Facts of the verdict.

@@ -7,6 +7,7 @@
 use crate::currency;
 use contracts::manifest::{Money, MoneyUnit};
 use serde_json::Value;
+use unicode_normalization::UnicodeNormalization as _;
 
 /// Most decimal digits of an amount: what fits in 128 bits.
 const DIGITS_MAX: usize = 38;
@@ -94,7 +95,8 @@ fn plain(text: &str) -> Option<Decimal> {
 }
 
 /// How many addresses a value holds: a text those between `,`, `;` and white space, an array or object those of its
-/// leaves. Where a text has more `@` than such parts, each `@` counts. `None`: unmeasured.
+/// leaves, and those that its keys are. Where a text has more `@` than such parts, each `@` counts. Compatibility forms of
+/// these signs are the same signs. `None`: unmeasured.
 pub(super) fn recipients(value: &Value) -> Option<u64> {
     match value {
         Value::Null => None,
@@ -108,13 +110,28 @@ fn leaves(value: &Value) -> u64 {
     match value {
         Value::String(text) => addresses(text),
         Value::Array(items) => items.iter().fold(0, |sum, item| sum.saturating_add(leaves(item))),
-        Value::Object(map) => map.values().fold(0, |sum, item| sum.saturating_add(leaves(item))),
+        // A list may be written as the keys of an object.
+        Value::Object(map) => map.iter().fold(0, |sum: u64, (key, item)| {
+            let named = if plain_signs(key).contains('@') { addresses(key) } else { 0 };
+            let below = match item {
+                // Beside an address no one more.
+                Value::Null | Value::Bool(_) | Value::Number(_) if named > 0 => 0,
+                other => leaves(other),
+            };
+            sum.saturating_add(named).saturating_add(below)
+        }),
         Value::Null | Value::Bool(_) | Value::Number(_) => 1,
     }
 }
 
+// Full-width and small forms, which a tool may take for the plain ones.
+fn plain_signs(text: &str) -> String {
+    text.nfkc().collect()
+}
+
 fn addresses(text: &str) -> u64 {
-    let between = |c: char| matches!(c, ',' | ';') || c.is_whitespace();
+    let text = plain_signs(text);
+    let between = |c: char| matches!(c, ',' | ';' | '、') || c.is_whitespace();
     let parts = text.split(between).filter(|part| !part.is_empty()).count();
     let signs = text.matches('@').count();
     parts.max(signs).max(1) as u64
@@ -179,6 +196,8 @@ mod tests {
             (json!("a@x\nb@x\u{3000}c@x"), Some(3)),
             (json!("a@x|b@x"), Some(2)),
             (json!("a@x，b@x"), Some(2)),
+            (json!("a＠x，b＠x"), Some(2)),
+            (json!({ "a@x": {}, "b@x": {} }), Some(2)),
             (json!("everyone"), Some(1)),
             (json!(""), Some(1)),
             (json!(["a@x,b@x", { "to": ["c@x"], "cc": "d@x" }, null]), Some(5)),

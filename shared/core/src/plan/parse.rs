@@ -64,6 +64,10 @@ pub struct ParsedStep {
     sensitive: BTreeSet<String>,
 }
 
+/// What is said of a marker that cannot be read in a sensitive place.
+const SENSITIVE_FAULT: &str =
+    "a sensitive value has keys that begin with `$` and are no marker; `$literal` keeps a value as it is";
+
 /// What a playbook is filled with.
 pub(crate) struct Inputs<'i> {
     pub(crate) value: &'i Value,
@@ -177,11 +181,19 @@ impl ParsedDraft {
             self.steps.iter().map(|step| (step.id.clone(), step.operation.clone())).collect();
         let mut secrets = Secrets::new();
         let mut salt = |_: &str| salt();
-        for step in &mut self.steps {
+        for (index, step) in self.steps.iter_mut().enumerate() {
             let mut places = std::mem::take(&mut step.sensitive);
             match operation(&step.operation) {
                 Some(operation) => places.extend(operation.input.sensitive_in(&step.input)),
                 None => places.extend([String::new()]),
+            }
+            // What was wrong there is told without its words, which are the value's.
+            let base = format!("/draft/steps/{index}/with");
+            for fault in &mut step.faults {
+                let at = fault.pointer.strip_prefix(&base).unwrap_or_default();
+                if let Some(place) = places.iter().find(|place| within(at, place)) {
+                    (fault.pointer, fault.message) = (format!("{base}{place}"), SENSITIVE_FAULT.to_owned());
+                }
             }
             let (sealed, hidden) = seal::seal(std::mem::take(&mut step.input), &places, &mut salt)?;
             let base = secrets_base(&step.id, "input");

@@ -6,11 +6,12 @@ use axum::{
     http::StatusCode,
     routing::post,
 };
-use countersign_it::{Client, House, anywhere, install_body};
+use countersign_it::{Client, House, anywhere, install_body, now};
+use cs_core::{artifact, publisher::Publisher};
 use engine::{keys, ports::Table as _};
 use serde_json::{Map, Value, json};
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::{Arc, Mutex},
 };
 
@@ -233,6 +234,34 @@ async fn a_blob_of_another_workspace_is_not_reached_by_its_digest() {
         let (status, refused) = approver.post("/v1/skills", &install).await;
         assert!(status >= 400 && !refused.to_string().contains("S3CRET"), "{refused}");
     }
+}
+
+// The sibling: a file that another workspace uploaded.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_artifact_of_another_workspace_is_not_reached_by_its_digest() {
+    let (house, stub) = (House::start().await, Stub::start().await);
+    let publisher = Publisher::from_secret(&[5; 32]);
+    let trust = json!({ "trust": { "trustedPublishers": [{ "id": "countersign-examples",
+        "keys": [publisher.pinned()], "provenancePrefixes": ["examples/skills"] }] } });
+    let files = BTreeMap::from([("README.md".to_owned(), b"S3CRET of the first workspace".to_vec())]);
+    let manifest = serde_json::from_value(stub.manifest(&[("give", free(), free())])).unwrap();
+    let packed = artifact::pack(&files).unwrap();
+    let signed = publisher.sign(manifest, &packed, now().plus_ms(-1_000), now().plus_ms(86_400_000)).unwrap();
+    let whole = serde_json::to_value(&signed).unwrap();
+    let mut named = whole.clone();
+    named["artifact"] = json!({ "blob": signed.artifact_digest });
+    let other = Client::new(&house.url(), &house.another().await.approver_key);
+    for person in [&house.approver, &other] {
+        assert_eq!(person.post("/v1/trust", &trust).await.0, 200);
+    }
+    let (status, answer) = house.approver.post("/v1/skills", &whole).await;
+    assert_eq!(status, 201, "{answer}");
+    let (status, refused) = other.post("/v1/skills", &named).await;
+    assert!(status >= 400 && refused["code"] == "ARTIFACT_DIGEST_MISMATCH", "{refused}");
+    assert!(refused.to_string().contains("no such blob"), "{refused}");
+    // What it uploaded itself a workspace may name.
+    let (status, answer) = house.approver.post("/v1/skills", &named).await;
+    assert_eq!(status, 201, "{answer}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

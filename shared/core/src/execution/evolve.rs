@@ -132,7 +132,7 @@ impl Execution {
                         // done still counts.
                         (step.approval, step.undo_approval, step.asked) = (None, None, None);
                         let held = if in_doubt { step.hold.take() } else { step.undo_hold.take() };
-                        step.kept.extend(held);
+                        step.keep(held);
                     }
                 });
                 // A step that could not be undone has had its effect.

@@ -449,7 +449,8 @@ pub struct Step {
     /// What asking about it reserved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe_hold: Option<Hold>,
-    /// What earlier calls reserved that people let be made again: they may have had their effect, and it still counts.
+    /// What earlier calls reserved that people let be made again: they may have had their effect, and it still counts. One
+    /// sum, however many they were.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kept: Vec<Hold>,
     /// The call that people are asked about.
@@ -530,6 +531,23 @@ impl Step {
             Purpose::Run => self.hold.as_ref(),
             Purpose::Probe => self.probe_hold.as_ref(),
             Purpose::Compensate => self.undo_hold.as_ref(),
+        }
+    }
+
+    /// Adds what a call reserved that people let be made again.
+    pub(super) fn keep(&mut self, held: Option<Hold>) {
+        let Some(held) = held else { return };
+        let Some(kept) = self.kept.last_mut() else {
+            self.kept.push(held);
+            return;
+        };
+        kept.spend = crate::plan::sum(&kept.spend, &held.spend);
+        kept.at = held.at;
+        for more in held.meters {
+            match kept.meters.iter_mut().find(|one| one.meter == more.meter && one.of == more.of) {
+                Some(one) => one.amount = one.amount.saturating_add(more.amount),
+                None => kept.meters.push(more),
+            }
         }
     }
 

@@ -350,3 +350,45 @@ async fn attack_an_approval_is_carried_to_another_plan() {
     assert_eq!(answer.0, 409, "{}", answer.1);
     assert_eq!(house.tools.effects(PAYOUT).values().sum::<u32>(), 1);
 }
+
+/// An undoing that fails for ever is tried again by people, again and again: what is stored of the step does not grow with it,
+/// and each try is counted.
+#[tokio::test]
+async fn attack_an_undoing_is_tried_again_without_end() {
+    let money = json!({ "effect": "non_idempotent", "inputSchema": { "type": "object", "required": ["amount"],
+        "properties": { "amount": { "type": "integer" } } },
+        "blastRadius": { "writes": 1, "money": { "amount": "/amount", "currency": "EUR" } } });
+    let ship = json!({ "effect": "idempotent", "compensate": { "operation": "undo", "input": { "amount": "/input/amount" } },
+        "inputSchema": { "type": "object", "properties": { "amount": { "type": "integer" } } } });
+    let rig = Rig::new(&[("ship", ship), ("undo", money), ("fail", json!({}))]).await;
+    for (operation, status) in [("undo", 500), ("fail", 422)] {
+        rig.tools.statuses.lock().unwrap().insert(operation.into(), status);
+    }
+    let draft = json!({ "steps": [{ "id": "ship", "use": "kit/ship", "with": { "amount": 7 } },
+        { "id": "fail", "use": "kit/fail", "after": ["ship"] }], "onFailure": "compensate" });
+    let request = serde_json::from_value(json!({ "text": "ship", "draft": draft })).unwrap();
+    let agent = engine::Caller {
+        actor: engine::access::actor(contracts::event::ActorKind::Agent, "bot"),
+        ..rig.caller.clone()
+    };
+    let id = rig.engine.submit(&agent, request).await.unwrap().execution_id;
+    rig.drive(&id).await.unwrap();
+    let workspace = &rig.caller.workspace;
+    let size = || {
+        let key = engine::keys::step(workspace, &id, &"ship".parse().unwrap());
+        rig.table.dump()[&key].body.len()
+    };
+    let mut sizes = Vec::new();
+    for _ in 0..60 {
+        let retry = json!({ "executionId": id, "stepId": "ship", "outcome": "retry" });
+        rig.engine.resolve(&rig.caller, serde_json::from_value(retry).unwrap()).await.unwrap();
+        rig.engine.advance(workspace, &id, 60_000).await.unwrap();
+        sizes.push(size());
+    }
+    assert_eq!(rig.tools.received.lock().unwrap().iter().filter(|(name, _)| name == "undo").count(), 61);
+    assert!(sizes[59] <= sizes[9] + 32, "{sizes:?}");
+    let head = &rig.table.dump()[&engine::keys::head(workspace, &id)];
+    let head: Value = serde_json::from_slice(&head.body).unwrap();
+    assert_eq!(head["execution"]["spent"]["money"]["EUR"], 7 * 61, "{head}");
+    assert_eq!(rig.replay(&id).await["matches"], true);
+}

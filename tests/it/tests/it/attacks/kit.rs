@@ -271,6 +271,8 @@ pub(super) async fn house_with(operations: impl FnOnce(&Stub) -> Vec<Value>) -> 
 #[derive(Default)]
 pub(super) struct Recorder {
     pub(super) answers: Mutex<HashMap<String, Value>>,
+    /// Where it is not 200.
+    pub(super) statuses: Mutex<HashMap<String, u16>>,
     pub(super) received: Mutex<Vec<(String, Value)>>,
 }
 
@@ -282,7 +284,8 @@ impl Tools for Recorder {
         let body = serde_json::from_slice(&call.body).unwrap();
         self.received.lock().unwrap().push((name.clone(), body));
         let answer = self.answers.lock().unwrap().get(&name).cloned().unwrap_or_else(|| json!({}));
-        ToolAnswer::Answered { status: 200, body: answer.to_string().into_bytes() }
+        let status = self.statuses.lock().unwrap().get(&name).copied().unwrap_or(200);
+        ToolAnswer::Answered { status, body: answer.to_string().into_bytes() }
     }
 }
 

@@ -1,6 +1,6 @@
 //! One gate to every effect, and what cannot be measured. Each test is a sample of the side doors, or its sibling.
 
-use contracts::{command::StartExecution, verdict::Verdict};
+use contracts::{command::StartExecution, governance::TrustPolicy, verdict::Verdict};
 use countersign_it::{House, desk::Desk, install_body};
 use engine::{NextStep, memory::MemoryTable};
 use local::demo_tools::{self, Behaviour};
@@ -260,6 +260,36 @@ async fn one_gate_an_assist_compensation_makes_its_step_assist_and_is_approved_w
     house.proven(&id).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn one_gate_a_compensation_is_labelled_as_a_step_is() {
+    let house = house_with(|house| {
+        let said = object(json!({ "n": { "type": "string" } }), &["n"]);
+        let secret = json!({ "effect": "read", "labels": { "output": ["secret"] } });
+        let parcel = object(json!({ "parcel": { "type": "string" } }), &["parcel"]);
+        // The step takes what is secret; what undoes it does not.
+        let undo = json!({ "labels": { "accepts": ["secret"] },
+            "compensate": { "operation": "takeback", "input": { "parcel": "/input/parcel" } } });
+        let says = Operation { key: "says", served: "bench/noop", input: said.clone(), output: said, more: secret };
+        vec![
+            operation(house, says),
+            sends(house, "ship", parcel.clone(), undo),
+            undoes(house, "takeback", parcel, json!({})),
+        ]
+    })
+    .await;
+    let steps = json!([
+        { "id": "says", "use": "shop/says", "with": { "n": "p" } },
+        { "id": "ship", "use": "shop/ship", "with": { "parcel": { "$from": "says", "path": "/n" } } }
+    ]);
+    let id = submit(&house, json!({ "steps": steps })).await;
+    let view = house.settled(&id).await;
+    assert_eq!(view["status"], "rejected", "{view}");
+    let reason = &view["reasons"][0];
+    assert_eq!(reason["pointer"].as_str().unwrap().rsplit('/').next(), Some("compensate"), "{view}");
+    assert!(reason["message"].as_str().unwrap().contains("taint: `secret` reaches this step"), "{view}");
+    assert_eq!(house.tools.calls(), 0);
+}
+
 /// A compensation whose target is the output of the step: nobody knew it when the plan was approved.
 fn undone_by_output(house: &House) -> Vec<Value> {
     let undo = json!({ "compensate": { "operation": "takeback", "input": { "id": "/output/messageId" } } });
@@ -373,6 +403,22 @@ async fn one_gate_a_revoked_key_stops_what_it_asked() {
         tokio::time::sleep(std::time::Duration::from_millis(25)).await;
     }
     panic!("it ran with the grants that the key had: {:?}", house.tools.effects("payments/payout.create"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_gate_withdrawn_trust_stops_what_was_asked() {
+    let house = House::start().await;
+    let pay = json!([{ "id": "pay", "use": "payments/payout.create",
+        "with": { "account": "DE02", "amount": 5, "currency": "EUR" } }]);
+    let id = house.submit(pay).await;
+    let blocked = house.until(&id, "blocked").await;
+    house.trust(&TrustPolicy::default()).await;
+    let body = json!({ "bindingDigest": blocked["bindingDigest"] });
+    let (status, answer) = house.approver.post(&format!("/v1/executions/{id}/approve"), &body).await;
+    assert_eq!(status, 200, "{answer}");
+    let view = waiting(&house, &id, ("pay", "skill_disabled")).await;
+    assert!(step(&view, "pay")["message"].as_str().unwrap().contains("trusted no longer"), "{view}");
+    assert!(house.tools.effects("payments/payout.create").is_empty(), "{view}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,6 +13,12 @@ const WALK_DEPTH_MAX: usize = 32;
 /// Pairs of subschemas that one wire compares.
 const PAIRS_MAX: usize = 10_000;
 
+/// Evaluations of subschemas that checking one value may take.
+const CHECKS_MAX: u64 = 20_000_000;
+/// Evaluations up to which everything that is wrong with a value is told. A place may be wrong in as many ways as there are
+/// evaluations of it, and a validator holds them all at once; beyond, it is only told that something is.
+const CHECKS_TOLD_MAX: u64 = 100_000;
+
 /// Longest part of a schema that a message quotes, in characters.
 const QUOTED_CHARS_MAX: usize = 100;
 
@@ -22,6 +28,8 @@ pub struct Schema {
     digest: Digest,
     validator: jsonschema::Validator,
     marks: Marks,
+    /// Evaluations that each place of a value may take.
+    cost: u64,
 }
 
 impl std::fmt::Debug for Schema {
@@ -47,11 +55,11 @@ impl Schema {
         if !source.is_object() {
             return Err("a schema is a JSON object".into());
         }
-        crate::schema_cost::check(source)?;
+        let cost = crate::schema_cost::check(source)?;
         let validator = options().build(source).map_err(|error| format!("not a valid JSON Schema: {error}"))?;
         let digest = crate::canonical::digest(source).map_err(|error| error.to_string())?;
         let marks = Marks::read(source, validator.draft()).map_err(|error| error.to_string())?;
-        Ok(Self { source: source.clone(), digest, validator, marks })
+        Ok(Self { source: source.clone(), digest, validator, marks, cost })
     }
 
     /// sha256(JCS(schema)).
@@ -79,16 +87,42 @@ impl Schema {
         self.marks.places_below(&self.source, path, value)
     }
 
-    /// Whether the value is valid.
+    /// Whether the value is valid, and not too large for what its schema asks of each place. INVARIANT (bounded-work).
     pub fn accepts(&self, value: &Value) -> bool {
-        self.validator.is_valid(value)
+        self.fits(value, CHECKS_MAX) && self.validator.is_valid(value)
+    }
+
+    // Whether checking the value takes at most so many evaluations.
+    fn fits(&self, value: &Value, checks_max: u64) -> bool {
+        let (mut left, mut open) = (checks_max / self.cost.max(1), vec![value]);
+        while let Some(value) = open.pop() {
+            if left == 0 {
+                return false;
+            }
+            left -= 1;
+            match value {
+                Value::Object(map) => open.extend(map.values()),
+                Value::Array(items) => open.extend(items),
+                Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+            }
+        }
+        true
     }
 
     /// What is wrong with a value, leaving out what concerns the places in `holes` (pointers whose values come
     /// later). `base` is put before each pointer.
     pub fn issues(&self, value: &Value, holes: &BTreeSet<&str>, base: &str) -> Vec<Issue> {
+        let whole = |message: &str| vec![Issue::coded("SCHEMA_MISMATCH", base, message)];
+        if !self.fits(value, CHECKS_MAX) {
+            return whole("the value is too large for what its schema asks of each place");
+        }
         if holes.is_empty() && self.validator.is_valid(value) {
             return Vec::new();
+        }
+        if !self.fits(value, CHECKS_TOLD_MAX) {
+            // What has holes is checked again when they are filled.
+            let told = holes.is_empty().then_some("the value does not fit its schema; it is too large to say where");
+            return told.map(whole).unwrap_or_default();
         }
         let mut issues = Vec::new();
         let mut sensitive = None;
@@ -296,6 +330,27 @@ mod tests {
 
     fn schema(source: Value) -> Schema {
         Schema::compile(&source).unwrap()
+    }
+
+    // Ten million errors would be some gigabytes.
+    #[test]
+    fn bounded_work_of_a_large_value_it_is_told_only_that_it_does_not_fit() {
+        let alternatives: Vec<Value> = (0..1_000).map(|n| json!({ "const": n })).collect();
+        let lists: Vec<Value> = (0..1_000).map(|n| json!({ "items": { "const": n } })).collect();
+        for schema in [
+            schema(json!({ "type": "array", "items": { "anyOf": alternatives } })),
+            schema(json!({ "type": "array", "anyOf": lists })),
+        ] {
+            let told = |value: Value, holes: &[&str]| schema.issues(&value, &holes.iter().copied().collect(), "/in");
+            let issues = told(json!(vec!["a"; 5_000]), &[]);
+            assert_eq!((issues.len(), issues[0].pointer.as_str()), (1, "/in"), "{issues:?}");
+            assert!(issues[0].message.contains("too large to say where"), "{issues:?}");
+            assert!(!told(json!(["a", "b"]), &[]).is_empty(), "of a small one it is told");
+            assert_eq!(told(json!(vec!["a"; 5_000]), &["/0"]), [], "checked when it is whole");
+            assert!(!schema.accepts(&json!(vec![0; 200_000])), "it would take too long");
+            assert!(told(json!(vec![0; 200_000]), &[])[0].message.contains("too large for what"));
+            assert!(schema.accepts(&json!(vec![0; 100])));
+        }
     }
 
     #[test]

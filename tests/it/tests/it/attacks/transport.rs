@@ -302,7 +302,8 @@ async fn attack_bodies_in_other_encodings() {
         gzip.write_all(&vec![b' '; 64 << 20]).unwrap();
         gzip.finish().unwrap()
     };
-    let cases: [(&str, &[(&str, &str)], Vec<u8>); 12] = [
+    type Case<'c> = (&'c str, &'c [(&'c str, &'c str)], Vec<u8>);
+    let cases: [Case<'_>; 12] = [
         ("UTF-16", &[("content-type", "application/json; charset=utf-16")], utf16.clone()),
         ("UTF-16 with a mark", &[("content-type", "application/json")], [vec![0xff, 0xfe], utf16].concat()),
         ("a mark", &[("content-type", "application/json")], [b"\xef\xbb\xbf", own.as_bytes()].concat()),

@@ -79,7 +79,7 @@ pub async fn dev(args: DevArgs, as_json: bool) -> Result<(), Failure> {
         greet(&node, &identities, &args.data.display().to_string());
     }
     tokio::select! {
-        () = node.serve() => return Err(Failure::Local("the server stopped".into())),
+        why = node.serve() => return Err(Failure::Local(why)),
         _ = terminated.recv() => {}
         _ = interrupted.recv() => {}
     }

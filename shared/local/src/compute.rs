@@ -1,7 +1,8 @@
-//! Work that costs processor time, on threads of its own, so that the small requests of everybody are answered meanwhile.
+//! Where work is done: what costs processor time on threads of its own, and everyday work on others, so that the threads
+//! that connections are served by are always free for kill switches.
 //!
-//! INVARIANT (bounded-work): of one workspace only so much is worked on at once, whoever asks and by whatever keys, so that
-//! one workspace's work delays nobody else's.
+//! INVARIANT (bounded-work): of what costs processor time only so much of one workspace is worked on at once, whoever asks
+//! and by whatever keys, so that one workspace's work delays nobody else's.
 
 use std::{
     collections::HashMap,
@@ -10,12 +11,12 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 use tokio::{
-    runtime::Runtime,
+    runtime::{Handle, Runtime},
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinHandle,
 };
 
-/// Threads for such work, where the machine has so many.
+/// Threads of each kind, where the machine has so many.
 const THREADS_MAX: usize = 4;
 /// Pieces of one workspace that are worked on at once.
 const AT_ONCE: usize = 2;
@@ -24,7 +25,9 @@ const WAITING_MAX: usize = 32;
 
 /// The threads, and who uses them.
 pub(crate) struct Compute {
-    runtime: Option<Runtime>,
+    dear: Handle,
+    everyday: Handle,
+    runtimes: Mutex<Option<[Runtime; 2]>>,
     /// Turns of each workspace.
     owners: Mutex<HashMap<String, Arc<Semaphore>>>,
     /// Places of each key.
@@ -38,9 +41,39 @@ pub(crate) struct Ended;
 impl Compute {
     pub(crate) fn new() -> std::io::Result<Arc<Self>> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
-        let mut builder = tokio::runtime::Builder::new_multi_thread();
-        let runtime = builder.worker_threads(threads).thread_name("compute").enable_all().build()?;
-        Ok(Arc::new(Self { runtime: Some(runtime), owners: Mutex::default(), callers: Mutex::default() }))
+        let runtime = |name: &str| {
+            let mut builder = tokio::runtime::Builder::new_multi_thread();
+            builder.worker_threads(threads).thread_name(name).enable_all().build()
+        };
+        let (dear, everyday) = (runtime("dear")?, runtime("everyday")?);
+        Ok(Arc::new(Self {
+            dear: dear.handle().clone(),
+            everyday: everyday.handle().clone(),
+            runtimes: Mutex::new(Some([dear, everyday])),
+            owners: Mutex::default(),
+            callers: Mutex::default(),
+        }))
+    }
+
+    /// Does everyday work, which ends with who waits for it.
+    pub(crate) async fn everyday<F>(&self, work: F) -> Result<F::Output, Ended>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        let mut task = Task(self.everyday.spawn(work));
+        (&mut task.0).await.map_err(|_| Ended)
+    }
+
+    /// Begins everyday work that nobody waits for.
+    pub(crate) fn begin(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.everyday.spawn(work);
+    }
+
+    /// Ends all work where it is.
+    pub(crate) fn end(&self) {
+        let runtimes = self.runtimes.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // A runtime that is dropped waits, which is forbidden within another.
+        runtimes.into_iter().flatten().for_each(Runtime::shutdown_background);
     }
 
     /// A place for a request of a caller, until it is dropped. `None`: too many of his have one.
@@ -55,9 +88,8 @@ impl Compute {
     {
         let owner = shared(&self.owners, owner.to_owned(), AT_ONCE);
         let Ok(_turn) = owner.acquire().await else { return Err(Ended) };
-        let Some(runtime) = &self.runtime else { return Err(Ended) };
         // Ends with who waits for it: nobody wants its result then.
-        let mut task = Task(runtime.spawn(work));
+        let mut task = Task(self.dear.spawn(work));
         (&mut task.0).await.map_err(|_| Ended)
     }
 }
@@ -71,10 +103,7 @@ fn shared<N: Eq + Hash>(all: &Mutex<HashMap<N, Arc<Semaphore>>>, name: N, permit
 
 impl Drop for Compute {
     fn drop(&mut self) {
-        // A runtime that is dropped waits, which is forbidden within another.
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
+        self.end();
     }
 }
 

@@ -59,6 +59,7 @@ pub struct Node {
     engine: Arc<Engine>,
     table: Arc<EmbeddedTable>,
     walker: Arc<Walker>,
+    compute: Arc<Compute>,
     subscriber: Option<String>,
     address: SocketAddr,
     server: Arc<Server>,
@@ -113,9 +114,9 @@ impl Node {
         let engine = Arc::new(Engine::new(ports, config));
         walker.attach(&engine);
         engine.find_subscriptions().await.map_err(Problem::from)?;
-        tokio::spawn(relay::run(Arc::downgrade(&engine), committed));
+        compute.begin(relay::run(Arc::downgrade(&engine), committed));
         let archive = FileArchive::open(&options.data.join("exports")).map_err(folder)?;
-        tokio::spawn(schedule::run(Arc::downgrade(&engine), table.clone(), archive));
+        compute.begin(schedule::run(Arc::downgrade(&engine), Arc::downgrade(&table), archive));
         let open = engine.open_executions().await.map_err(Problem::from)?;
         if !open.is_empty() {
             tracing::info!(count = open.len(), "driving open executions again");
@@ -124,9 +125,9 @@ impl Node {
             walker.start(&workspace, &id, &format!("{id}-restart")).await.map_err(Problem::from)?;
         }
         let router = router().with_state(engine.clone());
-        let server = Server::new(router, compute, &engine);
+        let server = Server::new(router, compute.clone(), &engine);
         let task = tokio::spawn(server.clone().run(listener));
-        Ok(Self { engine, table, walker, address, server, task, subscriber: options.subscriber })
+        Ok(Self { engine, table, walker, compute, address, server, task, subscriber: options.subscriber })
     }
 
     /// Where it listens.
@@ -173,15 +174,21 @@ impl Node {
         self.server.drain(within.saturating_sub(began.elapsed()).max(LAST_ANSWERS)).await;
     }
 
-    /// Serves until the server stops.
-    pub async fn serve(&mut self) {
-        let _ = (&mut self.task).await;
+    /// Serves until the server stops, or the store takes no writes any more. Says why.
+    pub async fn serve(&mut self) -> String {
+        tokio::select! {
+            _ = &mut self.task => "the server stopped".into(),
+            why = self.table.broken() => {
+                format!("the data folder cannot be written: {why}. What was acknowledged is there at the next start")
+            }
+        }
     }
 }
 
 impl Drop for Node {
     fn drop(&mut self) {
         self.task.abort();
+        self.compute.end();
     }
 }
 

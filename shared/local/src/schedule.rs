@@ -2,10 +2,7 @@
 
 use crate::{EmbeddedTable, FileArchive};
 use engine::{Engine, Webhooks, ports::Publisher};
-use std::{
-    sync::{Arc, Weak},
-    time::Duration,
-};
+use std::{sync::Weak, time::Duration};
 
 /// Between two rounds. The first comes after as long: a start drives every open execution itself.
 const ROUND: Duration = Duration::from_secs(60);
@@ -16,7 +13,7 @@ const BUDGET_MS: i64 = 30_000;
 const FORGET_ROUNDS: u32 = 60;
 
 /// Runs until the engine is gone.
-pub(crate) async fn run(engine: Weak<Engine>, table: Arc<EmbeddedTable>, archive: FileArchive) {
+pub(crate) async fn run(engine: Weak<Engine>, table: Weak<EmbeddedTable>, archive: FileArchive) {
     for round in 0_u32.. {
         tokio::time::sleep(ROUND).await;
         let Some(engine) = engine.upgrade() else { return };
@@ -26,6 +23,7 @@ pub(crate) async fn run(engine: Weak<Engine>, table: Arc<EmbeddedTable>, archive
             tracing::warn!(%fault, "the sweep was cut short");
         }
         if round % FORGET_ROUNDS == 0
+            && let Some(table) = table.upgrade()
             && let Err(fault) = table.forget(engine::keys::VAULT, engine.now().ms() / 1_000).await
         {
             tracing::warn!(%fault, "what had its time was not removed");

@@ -23,18 +23,29 @@ use std::{
     },
     thread,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 /// Transactions of one group.
 const GROUP_MAX: usize = 512;
 /// Transactions that may wait; beyond, callers wait to join.
 const QUEUE_MAX: usize = 4_096;
+/// Everyday transactions among those. Urgent ones stand behind so many at the most.
+const EVERYDAY_MAX: usize = 64;
 /// Memory for recent writes of executions, in bytes.
 const EXECUTIONS_MEMTABLE_BYTES_MAX: u64 = 12 * 1024 * 1024;
 /// Memory for recent writes of all else, in bytes.
 const OTHERS_MEMTABLE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Memory for blocks read, in bytes.
 const CACHE_BYTES_MAX: u64 = 8 * 1024 * 1024;
+
+tokio::task_local! {
+    static URGENT: ();
+}
+
+/// What is written meanwhile waits for few others: kill switches. INVARIANT (bounded-work).
+pub(crate) async fn urgently<F: Future>(work: F) -> F::Output {
+    URGENT.scope((), work).await
+}
 
 type Waiting = (Vec<Write>, oneshot::Sender<Result<(), NotCommitted>>);
 
@@ -52,7 +63,9 @@ pub struct EmbeddedTable {
     database: Database,
     shelves: Shelves,
     queue: mpsc::Sender<Waiting>,
+    everyday: Semaphore,
     stats: Arc<Stats>,
+    broken: watch::Receiver<Option<String>>,
 }
 
 impl EmbeddedTable {
@@ -66,12 +79,24 @@ impl EmbeddedTable {
         };
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
         let stats = Arc::new(Stats::default());
-        let writer = Writer { database: database.clone(), shelves: shelves.clone(), stats: stats.clone() };
+        let (breaks, broken) = watch::channel(None);
+        let writer = Writer { database: database.clone(), shelves: shelves.clone(), stats: stats.clone(), breaks };
         thread::Builder::new()
             .name("table-writer".into())
             .spawn(move || writer.run(waiting))
             .map_err(fjall::Error::Io)?;
-        Ok(Self { database, shelves, queue, stats })
+        let everyday = Semaphore::new(EVERYDAY_MAX);
+        Ok(Self { database, shelves, queue, everyday, stats, broken })
+    }
+
+    /// Returns when the store takes no writes any more, with the reason: the disk is full, or fails. Only opening it anew
+    /// helps, when what was committed is there.
+    pub async fn broken(&self) -> String {
+        let mut broken = self.broken.clone();
+        match broken.wait_for(Option::is_some).await {
+            Ok(why) => why.clone().unwrap_or_default(),
+            Err(_) => "the table's writer has stopped".into(),
+        }
     }
 
     /// Removes what had its time from the partitions whose name begins with a prefix, as DynamoDB does on its own.
@@ -125,6 +150,7 @@ struct Writer {
     database: Database,
     shelves: Shelves,
     stats: Arc<Stats>,
+    breaks: watch::Sender<Option<String>>,
 }
 
 impl Writer {
@@ -207,7 +233,11 @@ impl Writer {
             }
         }
         self.stats.syncs.fetch_add(1, Ordering::Relaxed);
-        batch.commit().map_err(unavailable)
+        batch.commit().map_err(|error| {
+            // Half of a batch may lie in the journal: the store takes nothing behind it.
+            self.breaks.send_if_modified(|broken| broken.is_none() && broken.replace(error.to_string()).is_none());
+            unavailable(error)
+        })
     }
 }
 
@@ -305,6 +335,10 @@ impl Table for EmbeddedTable {
     async fn transact(&self, writes: Vec<Write>) -> Result<(), NotCommitted> {
         check_form(&writes)?;
         let gone = || NotCommitted::Fault(Fault::Unavailable("the table's writer has stopped".into()));
+        let _place = match URGENT.try_with(|()| ()) {
+            Ok(()) => None,
+            Err(_) => Some(self.everyday.acquire().await.map_err(|_| gone())?),
+        };
         let (answer, outcome) = oneshot::channel();
         self.queue.send((writes, answer)).await.map_err(|_| gone())?;
         outcome.await.map_err(|_| gone())?

@@ -224,7 +224,8 @@ impl Orchestrator for Walker {
         }
         walks.insert(execution.clone(), started.clone());
         let (workspace, execution) = (workspace.clone(), execution.clone());
-        tokio::spawn(async move { walker.drive(workspace, execution, started).await });
+        let compute = walker.compute.clone();
+        compute.begin(async move { walker.drive(workspace, execution, started).await });
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! Which requests cost processor time: compiling, judging past plans, installing, proving.
+//! Which requests cost processor time (compiling, judging past plans, installing, proving), and which wait for nothing.
 
 use http::{HeaderMap, Method, Request, header};
 use hyper::body::Body as _;
@@ -6,12 +6,21 @@ use hyper::body::Body as _;
 /// Bodies above this size are heavy whatever they are for, in bytes.
 const BODY_BYTES_LIGHT: u64 = 16 * 1024;
 
-/// Kill switches wait for nobody's work.
-const NEVER: &str = "/disable";
+/// Kill switches: a path that ends so.
+const SWITCHES: [&str; 5] = ["/v1/freezes", "/disable", "/revoke", "/cancel", "/abort"];
 /// Routes whose work grows with what is stored, or with schemas.
 const ROUTES: [&str; 6] = ["/v1/skills", "/v1/policies", "/v1/trust", "/replay", "/plan", "/compile"];
 
-/// Whether a request is one.
+/// Whether a request is a kill switch: it waits for nobody's work.
+pub(super) fn is_switch(request: &Request<hyper::body::Incoming>) -> bool {
+    switches(request.method(), request.uri().path())
+}
+
+fn switches(method: &Method, path: &str) -> bool {
+    *method == Method::POST && SWITCHES.iter().any(|switch| path.ends_with(switch))
+}
+
+/// Whether a request costs processor time.
 pub(super) fn is_heavy(request: &Request<hyper::body::Incoming>) -> bool {
     let size = request.body().size_hint().upper();
     of_size(request.method(), request.uri().path(), request.headers(), size)
@@ -21,7 +30,7 @@ fn of_size(method: &Method, path: &str, headers: &HeaderMap, upper: Option<u64>)
     let stated = headers.get(header::CONTENT_LENGTH).and_then(|size| size.to_str().ok()?.parse().ok());
     let size = upper.or(stated);
     let body = *method == Method::POST && size.is_none_or(|size| size > BODY_BYTES_LIGHT);
-    body || !path.ends_with(NEVER) && ROUTES.iter().any(|route| path.starts_with(route) || path.ends_with(route))
+    body || !switches(method, path) && ROUTES.iter().any(|route| path.starts_with(route) || path.ends_with(route))
 }
 
 #[cfg(test)]

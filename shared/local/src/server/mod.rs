@@ -8,7 +8,10 @@ mod connections;
 mod heavy;
 mod rate;
 
-use crate::compute::Compute;
+use crate::{
+    compute::{Compute, Ended},
+    table::urgently,
+};
 use axum::{Router, body::Body, response::IntoResponse as _};
 use connections::{Connections, Held};
 use contracts::{Code, Problem};
@@ -133,18 +136,30 @@ impl Server {
             true => self.owner(&request).await,
             false => None,
         };
+        let (router, at_once) =
+            (self.router.clone(), heavy::is_switch(&request) || request.uri().path() == "/healthz");
         let request = request.map(|body| Body::new(TimedBody::new(body)));
-        match tokio::time::timeout(REQUEST, self.work(request, owner, who)).await {
-            Ok(response) => response,
+        let work = async {
+            match owner {
+                Some(owner) => self.work(request, &owner, who).await,
+                None if at_once => Ok(urgently(routed(router, request)).await),
+                None => self.compute.everyday(routed(router, request)).await,
+            }
+        };
+        match tokio::time::timeout(REQUEST, work).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(Ended)) => {
+                let problem = Problem::new(Code::InternalError, "the request could not be worked on");
+                refusal(problem, StatusCode::INTERNAL_SERVER_ERROR, None)
+            }
             Err(_) => refusal(Problem::new(Code::Timeout, "it took too long"), StatusCode::GATEWAY_TIMEOUT, None),
         }
     }
 
-    async fn work(&self, request: Request<Body>, owner: Option<String>, who: u64) -> Response<Body> {
-        let router = self.router.clone();
-        let Some(owner) = owner else { return router.oneshot(request).await.into_response() };
+    // What costs processor time, when it is its owner's turn.
+    async fn work(&self, request: Request<Body>, owner: &str, who: u64) -> Result<Response<Body>, Ended> {
         let Some(_place) = self.compute.place(who) else {
-            return too_many("too much of yours is being worked on", RETRY_SECONDS);
+            return Ok(too_many("too much of yours is being worked on", RETRY_SECONDS));
         };
         // Nobody's turn passes while a body trickles in.
         let (parts, body) = request.into_parts();
@@ -152,14 +167,10 @@ impl Server {
             Ok(bytes) => Request::from_parts(parts, Body::from(bytes)),
             Err(problem) => {
                 let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::BAD_REQUEST);
-                return refusal(problem, status, None);
+                return Ok(refusal(problem, status, None));
             }
         };
-        let work = async move { router.oneshot(request).await.into_response() };
-        self.compute.run(&owner, work).await.unwrap_or_else(|_| {
-            let problem = Problem::new(Code::InternalError, "the request could not be worked on");
-            refusal(problem, StatusCode::INTERNAL_SERVER_ERROR, None)
-        })
+        self.compute.run(owner, routed(self.router.clone(), request)).await
     }
 
     // In whose name a request is worked on: the workspace of its key.
@@ -168,6 +179,10 @@ impl Server {
         let caller = edge::authenticated(&engine, request.headers()).await.ok()?;
         Some(caller.workspace.to_string())
     }
+}
+
+async fn routed(router: Router, request: Request<Body>) -> Response<Body> {
+    router.oneshot(request).await.into_response()
 }
 
 // Whose request it is, for counting: the key it carries, however it is spelt and whatever it is worth, else the peer.
@@ -188,6 +203,10 @@ fn too_many(what: &str, seconds: u64) -> Response<Body> {
 fn refusal(mut problem: Problem, status: StatusCode, retry_after: Option<u64>) -> Response<Body> {
     problem.status = status.as_u16();
     problem.retryable = retry_after.is_some();
+    problem.trace_id = uuid::Uuid::new_v4().simple().to_string();
+    if status.is_server_error() {
+        tracing::warn!(code = %problem.code, detail = problem.detail, trace_id = problem.trace_id, "failed");
+    }
     let mut response = Response::new(Body::from(serde_json::to_vec(&problem).unwrap_or_default()));
     *response.status_mut() = status;
     let headers = response.headers_mut();

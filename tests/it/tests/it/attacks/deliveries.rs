@@ -377,6 +377,11 @@ async fn attack_an_output_that_is_dear_to_check() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         }
+        let (_, answer) = house.approver.get(&format!("/v1/executions/{}", ids[0])).await;
+        println!(
+            "{key:12} {} {}",
+            answer["execution"]["steps"][0]["code"], answer["execution"]["steps"][0]["message"]
+        );
         println!("{key:12} four checks in {:?}, slowest answer to another meanwhile {slowest:?}", begun.elapsed());
     }
 }

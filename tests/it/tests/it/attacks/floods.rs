@@ -278,6 +278,8 @@ async fn switches(house: &House, victims: &[String], flood: &str, beside: &Atomi
             ("cancel", &cancel, json!({ "reason": "x" })),
             ("abort", &abort, json!({ "reason": "x" })),
         ] {
+            // Each on a connection of its own, as by somebody who comes just now.
+            let person = fresh(house, &house.identity.approver_key);
             let begun = Instant::now();
             let (status, answer) = person.post(path, &body).await;
             times.add(switch, begun);
@@ -425,4 +427,84 @@ async fn attack_kill_switches_in_a_flood_of_heavy_work() {
         }
     })
     .await;
+}
+
+/// Kill switches while one key lists four hundred days, reads whole plans and whole traces, on many connections. Right: each
+/// is done, soon.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn attack_kill_switches_in_a_flood_of_large_readings() {
+    let house = House::start().await;
+    let agent = fresh(&house, &house.identity.agent_key);
+    let count = if cfg!(debug_assertions) { 100 } else { 2_000 };
+    let small = json!({ "text": "listed", "mode": "manual" });
+    for _ in 0..count / 50 {
+        join_all((0..50).map(|_| agent.post("/v1/intents", &small))).await;
+    }
+    let steps: Vec<Value> = (0..800).map(|n| find(&format!("s{n}"))).collect();
+    let (status, answer) =
+        agent.post("/v1/intents", &json!({ "text": "x", "mode": "manual", "draft": { "steps": steps } })).await;
+    assert_eq!(status, 202, "{answer}");
+    let id = answer["executionId"].as_str().unwrap().to_owned();
+    let after = contracts::Timestamp::from_ms(countersign_it::now().ms() - 390 * 86_400_000);
+    flooded(&house, "24 lanes of readings", 24, move |lane| {
+        let agent = agent.clone();
+        let path = match lane % 4 {
+            0 => format!("/v1/executions?limit=200&createdAfter={after}&status=failed"),
+            1 => format!("/v1/executions/{id}?includePlan=true"),
+            2 => format!("/v1/executions/{id}/trace?includePayloads=true"),
+            _ => "/v1/executions?limit=200".to_owned(),
+        };
+        async move {
+            let (status, _) = agent.get(&path).await;
+            assert_eq!(status, 200, "{path}");
+        }
+    })
+    .await;
+}
+
+/// One step's callback comes two hundred times at once, each with another output, among as many of strangers. Right: one
+/// is taken, the others are told so, and the trace has one completion.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn attack_a_flood_of_callbacks_for_one_step() {
+    let house = House::start().await;
+    house.tools.behave("crm/customer.find", Behaviour::Later { ms: 600_000 });
+    let id = house.submit(json!([find("a")])).await;
+    let mut warrant = String::new();
+    for _ in 0..400 {
+        let last: Value = countersign_it::http()
+            .get(format!("{}/last", house.tools.url()))
+            .send()
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap();
+        if let Some(text) = last["warrant"].as_str() {
+            warrant = text.to_owned();
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    house.until(&id, "blocked").await;
+    let path = format!("/v1/executions/{id}/steps/a/callback");
+    let forged = format!("{}x", &warrant[..warrant.len() - 2]);
+    let calls = (0..400).map(|number| {
+        let client = fresh(&house, if number % 2 == 0 { &warrant } else { &forged });
+        let output =
+            json!({ "id": format!("c{number}"), "name": "ada", "email": "a@x.org", "active": true, "notes": "" });
+        let path = path.clone();
+        async move { (number, client.post(&path, &json!({ "output": output })).await.0) }
+    });
+    let mut counts: BTreeMap<u16, u32> = BTreeMap::new();
+    for (number, status) in join_all(calls).await {
+        assert!(number % 2 == 0 || status == 401, "{number}: {status}");
+        *counts.entry(status).or_default() += 1;
+    }
+    println!("callbacks by status: {counts:?}");
+    assert_eq!((counts[&200], counts[&401]), (1, 200), "{counts:?}");
+    assert!(counts.keys().all(|status| *status < 500), "{counts:?}");
+    house.until(&id, "completed").await;
+    let events = house.events(&id).await;
+    assert_eq!(events.iter().filter(|event| *event == "execution.step.completed").count(), 1, "{events:?}");
+    house.proven(&id).await;
 }

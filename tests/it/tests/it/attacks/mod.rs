@@ -2,6 +2,7 @@
 
 mod authority;
 mod deliveries;
+mod documents;
 mod evidence;
 mod floods;
 mod gate;

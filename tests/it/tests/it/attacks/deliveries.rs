@@ -120,17 +120,23 @@ where
     for _ in 0..5 {
         house.submit(json!([find("a")])).await;
     }
-    until("the silent subscriber is called", || counts.lock().unwrap().0 > 0).await;
     let other = house.another().await;
     let (url, got) = taking().await;
     subscribe(&Client::new(&house.url(), &other.approver_key), &url).await;
     let other = Client::new(&house.url(), &other.agent_key);
+    let waited_for = || {
+        let (called, over) = *counts.lock().unwrap();
+        called > over
+    };
+    until("the silent subscriber is waited for", waited_for).await;
     let given_up = counts.lock().unwrap().1;
     let (status, answer) = other.post("/v1/intents", &json!({ "text": "other", "mode": "manual" })).await;
     assert_eq!(status, 202, "{answer}");
-    until("another workspace's subscriber is called", || !got.lock().unwrap().is_empty()).await;
+    let received = |body: &[u8]| String::from_utf8_lossy(body).contains("controlPlane.intent.received");
+    let heard = || got.lock().unwrap().iter().any(|(_, body)| received(body));
+    until("another workspace's subscriber is called", heard).await;
     let (called, over) = *counts.lock().unwrap();
-    assert!(over == given_up && called > over, "it waited for the silent one: {called} calls, {over} over");
+    assert_eq!(over, given_up, "it waited for the silent one: {called} calls, {over} over");
 }
 
 /// A subscriber answers with a redirect to the metadata address, to another port, to a file. Right: nobody is called there.

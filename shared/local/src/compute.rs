@@ -13,7 +13,7 @@ use std::{
 use tokio::{
     runtime::{Handle, Runtime},
     sync::{OwnedSemaphorePermit, Semaphore},
-    task::JoinHandle,
+    task::{JoinError, JoinHandle},
 };
 
 /// Threads of each kind, where the machine has so many.
@@ -34,9 +34,19 @@ pub(crate) struct Compute {
     callers: Mutex<HashMap<u64, Arc<Semaphore>>>,
 }
 
-/// A piece of work gave no result: it panicked, or the server stops.
+/// A piece of work gave no result.
 #[derive(Debug)]
-pub(crate) struct Ended;
+pub(crate) enum Ended {
+    Panicked,
+    /// The server stops.
+    Stopped,
+}
+
+impl From<JoinError> for Ended {
+    fn from(error: JoinError) -> Self {
+        if error.is_panic() { Self::Panicked } else { Self::Stopped }
+    }
+}
 
 impl Compute {
     pub(crate) fn new() -> std::io::Result<Arc<Self>> {
@@ -61,7 +71,7 @@ impl Compute {
         F: Future<Output: Send> + Send + 'static,
     {
         let mut task = Task(self.everyday.spawn(work));
-        (&mut task.0).await.map_err(|_| Ended)
+        Ok((&mut task.0).await?)
     }
 
     /// Begins everyday work that nobody waits for.
@@ -87,10 +97,10 @@ impl Compute {
         F: Future<Output: Send> + Send + 'static,
     {
         let owner = shared(&self.owners, owner.to_owned(), AT_ONCE);
-        let Ok(_turn) = owner.acquire().await else { return Err(Ended) };
+        let Ok(_turn) = owner.acquire().await else { return Err(Ended::Stopped) };
         // Ends with who waits for it: nobody wants its result then.
         let mut task = Task(self.dear.spawn(work));
-        (&mut task.0).await.map_err(|_| Ended)
+        Ok((&mut task.0).await?)
     }
 }
 

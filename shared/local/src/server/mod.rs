@@ -148,9 +148,13 @@ impl Server {
         };
         match tokio::time::timeout(REQUEST, work).await {
             Ok(Ok(response)) => response,
-            Ok(Err(Ended)) => {
+            Ok(Err(Ended::Panicked)) => {
                 let problem = Problem::new(Code::InternalError, "the request could not be worked on");
                 refusal(problem, StatusCode::INTERNAL_SERVER_ERROR, None)
+            }
+            Ok(Err(Ended::Stopped)) => {
+                let problem = Problem::new(Code::InternalError, "the server is stopping; ask again when it is back");
+                refusal(problem, StatusCode::SERVICE_UNAVAILABLE, Some(RETRY_SECONDS))
             }
             Err(_) => refusal(Problem::new(Code::Timeout, "it took too long"), StatusCode::GATEWAY_TIMEOUT, None),
         }

@@ -329,6 +329,10 @@ fn shown_trace(trace: &Value, verify: bool, as_json: bool) -> u8 {
             for (step, output) in shown.get("payloads").and_then(Value::as_object).into_iter().flatten() {
                 render::field(5, step, &output.to_string());
             }
+            let omitted = items(&shown, "payloadsOmitted").len();
+            if omitted > 0 {
+                render::field(5, "left out", &format!("{omitted} more outputs: the answer is full"));
+            }
         }
     }
     if verify && !as_json {

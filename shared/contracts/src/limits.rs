@@ -126,6 +126,8 @@ pub const SCHEMA_PATTERN_BYTES_MAX: usize = 512 * 1024;
 pub const SCHEMA_PATTERNS_MAX: usize = 200;
 /// Places of an input that policies can name, for one operation.
 pub const POLICY_INPUT_PLACES_MAX: usize = 500;
+/// Outputs that an answer about a trace shows, in bytes. A function's whole answer has at most 6 MB.
+pub const TRACE_PAYLOADS_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Longest id of an actor, in bytes.
 pub const ACTOR_ID_BYTES_MAX: usize = 128;
 /// Actors through whose hands a key comes from the deployment's.

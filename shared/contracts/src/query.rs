@@ -266,6 +266,9 @@ pub struct Trace {
     /// Commitments to the sensitive values of those outputs, by JSON pointer; the outputs are null there.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub seals: BTreeMap<String, BTreeMap<String, Digest>>,
+    /// Steps whose outputs are left out, because those before them fill the answer (4 MiB).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub payloads_omitted: Vec<StepId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_id: Option<RunId>,
 }

@@ -94,6 +94,9 @@ impl Next {
 
 type Calls = FuturesUnordered<BoxFuture<'static, Settled>>;
 
+/// One call of a step: attempts of its own effect, of its probe and of its undoing are counted apart.
+type CallId = (StepId, Purpose, u32);
+
 /// One worker's turn.
 struct Turn {
     engine: Arc<Engine>,
@@ -101,8 +104,8 @@ struct Turn {
     fence: u64,
     owner: String,
     calls: Calls,
-    /// Steps whose call is on its way, so that an ambiguous commit sends none twice.
-    sent: BTreeSet<StepId>,
+    /// Calls that are on their way, so that an ambiguous commit sends none twice.
+    sent: BTreeSet<CallId>,
     settled: Vec<Settled>,
     outputs: Outputs,
     /// Sign the calls.
@@ -457,7 +460,7 @@ impl Turn {
                 Err(refusal) => {
                     tracing::warn!(step = %settled.step, %refusal, "an outcome came too late");
                     let late = self.settled.remove(batch.settled);
-                    self.sent.remove(&late.step);
+                    self.sent.remove(&late.id());
                 }
             }
         }
@@ -470,7 +473,7 @@ impl Turn {
         let orphans: Vec<Command> = steps
             .iter()
             .filter_map(|step| Some((step, step.fence?)))
-            .filter(|(step, fence)| *fence != self.fence || !self.sent.contains(&step.id))
+            .filter(|(step, fence)| *fence != self.fence || !self.sent.contains(&call_id(step)))
             .take(BATCH_MAX)
             .map(|(step, fence)| {
                 if fence == self.fence {
@@ -501,6 +504,10 @@ impl Turn {
             let (Some(planned), Some(record)) = (state.planned(place), state.steps.get(place)) else {
                 continue;
             };
+            // What this batch decided before may leave nothing to do here: a step that fails ends the plan.
+            if !due(state, place, purpose, now) {
+                continue;
+            }
             let mut sight = PrepareContext {
                 facts: &self.facts,
                 snapshot: &self.snapshot,
@@ -629,15 +636,15 @@ impl Turn {
             Ok(()) => {
                 self.faults = 0;
                 for settled in self.settled.drain(..batch.settled) {
-                    self.sent.remove(&settled.step);
+                    self.sent.remove(&settled.id());
                     if let Some(output) = settled.output {
                         self.outputs.put(settled.step, output);
                     }
                 }
                 for ready in batch.ready {
-                    self.sent.insert(ready.step.clone());
                     let call = engine.tool_call(&self.loaded, &self.tool_secrets, &self.signer, &ready);
                     let attempt = self.loaded.state.step(&ready.step).map_or(0, |step| step.call_attempt());
+                    self.sent.insert((ready.step.clone(), ready.purpose, attempt));
                     let owner = (self.loaded.state.workspace.clone(), self.loaded.state.id.clone());
                     self.calls.push(engine.clone().send(owner, ready, attempt, call).boxed());
                 }
@@ -678,16 +685,12 @@ impl Turn {
         if self.loaded.epoch >= self.fence && !ours {
             return Ok(Committed::LeaseLost);
         }
-        // An ambiguous commit that did happen: outcomes that are recorded need no recording.
-        let (state, fence) = (&self.loaded.state, self.fence);
-        self.settled.retain(|settled| {
-            state
-                .step(&settled.step)
-                .is_some_and(|step| step.fence == Some(fence) && step.call_attempt() == settled.attempt)
-        });
-        let settled = &self.settled;
-        let live: BTreeSet<StepId> = settled.iter().map(|settled| settled.step.clone()).collect();
-        self.sent.retain(|id| live.contains(id) || state.step(id).is_some_and(|step| step.fence == Some(fence)));
+        // An ambiguous commit that did happen: outcomes that are recorded need no recording. INVARIANT (one-gate): the
+        // outcome of a step's own call is none of the call that undoes it, which may be claimed in the same commit.
+        let ours = self.loaded.state.steps.iter().filter(|step| step.fence == Some(self.fence));
+        let live: BTreeSet<CallId> = ours.map(call_id).collect();
+        self.settled.retain(|settled| live.contains(&settled.id()));
+        self.sent.retain(|call| live.contains(call));
         Ok(Committed::Again)
     }
 
@@ -727,6 +730,30 @@ impl Turn {
             Err(CommitError::Fault(fault)) => Err(fault.into()),
             Err(CommitError::Conflict | CommitError::Repeated | CommitError::Extra(_)) => self.reload().await,
         }
+    }
+}
+
+// The call of a step that is in flight.
+fn call_id(step: &cs_core::execution::Step) -> CallId {
+    (step.id.clone(), step.purpose, step.call_attempt())
+}
+
+impl Settled {
+    fn id(&self) -> CallId {
+        (self.step.clone(), self.purpose, self.attempt)
+    }
+}
+
+// Whether a call that was due is so still.
+fn due(state: &Execution, place: usize, purpose: Purpose, now: Timestamp) -> bool {
+    let step = state.steps.get(place).map(|step| step.state);
+    match purpose {
+        Purpose::Run => {
+            let waits = matches!(step, Some(StepState::Ready | StepState::Held | StepState::Retrying));
+            waits && !state.paused && !state.closing()
+        }
+        Purpose::Probe => step == Some(StepState::InDoubt),
+        Purpose::Compensate => state.next_undo(now) == Some(place),
     }
 }
 

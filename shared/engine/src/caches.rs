@@ -34,7 +34,7 @@ pub struct Snapshot {
     pub registry: Registry,
     /// Every installed version, for plans that pinned it.
     all: HashMap<(String, String), Installed>,
-    /// When it was looked at, and when the first of the signatures ends that held then.
+    /// When it was looked at, and when the first of the signatures begins or ends to hold after that.
     since: Timestamp,
     until: Option<Timestamp>,
 }
@@ -172,9 +172,9 @@ impl Engine {
                 DISABLED => Some("it is disabled".to_owned()),
                 _ => Some("it is trusted no longer".to_owned()),
             };
-            if against.is_none() {
-                until = until.into_iter().chain(manifest.signature.as_ref().map(|s| s.expires_at)).min();
-            }
+            // What is not valid yet will be: each moment at which an answer changes ends what is remembered.
+            let moments = manifest.signature.iter().flat_map(|signature| [signature.issued_at, signature.expires_at]);
+            until = until.into_iter().chain(moments.filter(|at| *at > now)).min();
             let skill = Skill::new(manifest).map_err(|(code, _)| Fault::Corrupt(format!("{}: {code}", key.sort)))?;
             let name = skill.manifest().skill.clone();
             all.insert((name.key, name.version), Installed { skill: Arc::new(skill), against });
@@ -186,7 +186,9 @@ impl Engine {
         Ok(snapshot)
     }
 
-    /// The active policy set. INVARIANT (fail-closed): none means no.
+    /// The active policy set. INVARIANT (fail-closed): none means no. INVARIANT (replayable): it knows the operations of
+    /// every skill that was ever installed, so that what is judged while a skill may not be used is judged as it is when it
+    /// may; that it may not, each claim finds for itself.
     pub(crate) async fn authority(&self, workspace: &WorkspaceId, snapshot: &Snapshot) -> Answer<Arc<Authority>> {
         let (version, digest) = self.active(workspace).await?;
         let key = (workspace.clone(), digest.clone(), snapshot.version);
@@ -195,7 +197,7 @@ impl Engine {
             return Ok(authority);
         }
         let record = self.policy_set(workspace, &digest).await?;
-        let authority = Authority::new(&record.text, version.to_string(), &snapshot.registry)
+        let authority = Authority::new(&record.text, version.to_string(), &snapshot.whole())
             .map_err(|error| Problem::new(Code::PreconditionFailed, error.to_string()))?;
         if *authority.digest() != digest {
             return Err(Fault::Corrupt("the policy set was changed".into()).into());

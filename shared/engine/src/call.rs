@@ -55,6 +55,7 @@ pub(crate) struct Ready {
 /// What a call came to.
 pub(crate) struct Settled {
     pub(crate) step: StepId,
+    pub(crate) purpose: Purpose,
     pub(crate) attempt: u32,
     pub(crate) outcome: Outcome,
     /// Output and secrets.
@@ -72,7 +73,10 @@ impl Engine {
         call: Result<ToolCall, String>,
     ) -> Settled {
         let (step, purpose) = (ready.step.clone(), ready.purpose);
-        let settled = |outcome, writes, output| Settled { step: step.clone(), attempt, outcome, writes, output };
+        let settled = |outcome, writes, output| {
+            let step = step.clone();
+            Settled { step, purpose, attempt, outcome, writes, output }
+        };
         let call = match call {
             Ok(call) => call,
             Err(message) => return settled(Outcome::Failed { code: "CALL_INVALID".into(), message }, vec![], None),

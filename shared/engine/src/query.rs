@@ -13,7 +13,7 @@ use crate::{
 use contracts::{
     Code, ExecutionId, Issue, Problem, Timestamp,
     event::BlockReason,
-    limits::GET_WAIT_SECONDS_MAX,
+    limits::{GET_WAIT_SECONDS_MAX, TRACE_PAYLOADS_BYTES_MAX},
     query::{
         ApprovalView, ExecutionAnswer, ExecutionList, ExecutionSummary, ExecutionView, ExplainPolicy, Explanation,
         GetExecution, GetTrace, ListExecutions, StepExplanation, StepView, Trace, TraceEntry, TraceHead,
@@ -263,9 +263,15 @@ impl Engine {
         caller.require("control-plane.audit")?;
         let loaded = self.load_for(caller, &request.execution_id).await?;
         let entries = self.entries(&loaded, request.from_seq.unwrap_or(1)).await?;
-        let (mut payloads, mut seals) = (Map::new(), BTreeMap::new());
+        let (mut payloads, mut seals, mut payloads_omitted) = (Map::new(), BTreeMap::new(), Vec::new());
         if request.include_payloads {
+            // INVARIANT (bounded-work): an answer has room for so much, and says what it has not.
+            let mut room = TRACE_PAYLOADS_BYTES_MAX;
             for step in loaded.state.steps.iter().filter(|step| step.output.is_some()) {
+                if room == 0 {
+                    payloads_omitted.push(step.id.clone());
+                    continue;
+                }
                 let key = keys::output(&loaded.state.workspace, &loaded.state.id, &step.id);
                 if let Some(output) = self.get_body::<Sealed>(&key).await? {
                     // What is shown as the trace's is what the trace names.
@@ -273,6 +279,13 @@ impl Engine {
                         let message = format!("the stored output of `{}` is not the one in the trace", step.id);
                         return Err(Problem { retryable: false, ..Problem::new(Code::InternalError, message) });
                     }
+                    let size = serde_json::to_vec(&output.value).map_or(usize::MAX, |bytes| bytes.len());
+                    if size > room {
+                        room = 0;
+                        payloads_omitted.push(step.id.clone());
+                        continue;
+                    }
+                    room -= size;
                     payloads.insert(step.id.to_string(), output.value);
                     if !output.seals.is_empty() {
                         seals.insert(step.id.to_string(), output.seals);
@@ -287,6 +300,7 @@ impl Engine {
             head: TraceHead { seq: loaded.chain.seq, hash: loaded.chain.hash.clone(), sealed: loaded.state.sealed() },
             payloads,
             seals,
+            payloads_omitted,
         })
     }
 

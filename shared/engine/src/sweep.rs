@@ -30,7 +30,7 @@ pub struct Swept {
     pub outbox_age_ms: i64,
     /// Age of the oldest approval that is asked for, in milliseconds.
     pub approval_age_ms: i64,
-    /// Executions that could not be read or started; the log names them.
+    /// Executions that could not be read or started, and workspace logs that could not be chained; the log names them.
     pub failed: u64,
     /// The time was over before everything was looked at.
     pub cut: bool,
@@ -60,7 +60,7 @@ impl Engine {
                 }
             }
         }
-        self.chain_waiting().await?;
+        swept.failed += self.chain_waiting().await?;
         if let Err(fault) = self.go_on_waking(self.now().plus_ms(budget_ms / 4)).await {
             tracing::warn!(%fault, "held executions stay to be woken");
             swept.failed += 1;

@@ -461,7 +461,8 @@ impl Transition {
     fn verify(&mut self, ruling: Ruling, reasons: Vec<Issue>) {
         let execution_id = self.state.id.clone();
         let plan_id = self.state.plan_facts.as_ref().map(|facts| facts.plan_id.clone());
-        let blocked = ruling.verdict == Verdict::Blocked;
+        // What is being undone begins no step any more: each call that undoes one is judged by itself.
+        let ends = ruling.verdict == Verdict::Blocked && !self.state.unwinding();
         let (assist, assist_mask) = if ruling.assist.len() <= ASSIST_LISTED_MAX {
             let id = |place: usize| self.state.steps.get(place).map(|step| step.id.clone());
             (ruling.assist.into_iter().filter_map(id).collect(), None)
@@ -470,7 +471,7 @@ impl Transition {
         };
         // INVARIANT (fail-closed): a plan without a view is one that nobody can decide on.
         match (plan_id, ruling.view) {
-            (Some(plan_id), Some(view_digest)) if !blocked => self.emit(Event::PlanVerified(PlanVerified {
+            (Some(plan_id), Some(view_digest)) if !ends => self.emit(Event::PlanVerified(PlanVerified {
                 execution_id,
                 plan_id,
                 verdict: ruling.verdict,

@@ -155,7 +155,8 @@ pub const fn allows(status: Status, kind: Kind) -> bool {
         // What is being undone passes the same gate, and may need people.
         (
             S::Cancelling,
-            K::Approve
+            K::Verify
+            | K::Approve
             | K::Reject
             | K::Expire
             | K::Abort

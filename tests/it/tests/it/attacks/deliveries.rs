@@ -391,3 +391,30 @@ async fn attack_an_output_that_is_dear_to_check() {
         println!("{key:12} four checks in {:?}, slowest answer to another meanwhile {slowest:?}", begun.elapsed());
     }
 }
+
+/// Sixty outputs of a megabyte each, read with the trace at once. Right: an answer has a bound; what is left out is said.
+#[tokio::test(flavor = "multi_thread")]
+async fn attack_a_trace_whose_payloads_are_sixty_megabytes() {
+    let house = House::start().await;
+    let large = format!("{{\"a\":\"{}\"}}", "x".repeat(1_000_000));
+    let url = serve(Router::new().route(
+        "/run",
+        any(move || {
+            let large = large.clone();
+            async move { ([("content-type", "application/json")], large).into_response() }
+        }),
+    ))
+    .await;
+    let object = json!({ "type": "object" });
+    house.install(&house.approver, &skill("large", &format!("{url}/run"), &object, &object)).await;
+    let steps: Vec<Value> = (0..60).map(|n| json!({ "id": format!("s{n}"), "use": "large/run" })).collect();
+    let id = house.submit(json!(steps)).await;
+    house.until(&id, "completed").await;
+    let (status, answer) = house.agent.get(&format!("/v1/executions/{id}/trace?includePayloads=true")).await;
+    let bytes = answer.to_string().len();
+    assert!(status == 200 && bytes < 6 << 20, "{status}: {bytes}");
+    assert_eq!(
+        answer["payloads"].as_object().unwrap().len() + answer["payloadsOmitted"].as_array().unwrap().len(),
+        60
+    );
+}

@@ -40,10 +40,20 @@ struct Running {
     on_end: OnEnd,
 }
 
+/// The clock was set to another time.
+#[derive(Clone, Copy, Debug)]
+struct Jump {
+    at: i64,
+    by: i64,
+}
+
 /// What all jobs share.
 pub struct Shared {
     pub rng: Mutex<SmallRng>,
-    now_ms: Mutex<i64>,
+    /// Time as it passes, which sleeps wait for.
+    passed_ms: Mutex<i64>,
+    /// What the clock was set forward or back by, and when.
+    jumps: Mutex<Vec<Jump>>,
     sleepers: Mutex<Vec<(i64, Waker)>>,
     spawned: Mutex<Vec<Spawned>>,
     /// No more faults or deaths: everything must come to its end.
@@ -54,14 +64,43 @@ impl Shared {
     pub fn new(seed: u64) -> Arc<Self> {
         Arc::new(Self {
             rng: Mutex::new(SmallRng::seed_from_u64(seed)),
-            now_ms: Mutex::new(1_795_000_000_000),
+            passed_ms: Mutex::new(1_795_000_000_000),
+            jumps: Mutex::default(),
             sleepers: Mutex::default(),
             spawned: Mutex::default(),
             calm: AtomicBool::new(false),
         })
     }
+    /// What the clock shows.
     pub fn now(&self) -> Timestamp {
-        Timestamp::from_ms(*self.now_ms.lock().unwrap())
+        let ahead: i64 = self.jumps.lock().unwrap().iter().map(|jump| jump.by).sum();
+        Timestamp::from_ms(self.passed() + ahead)
+    }
+    /// Time as it passes, whatever the clock is set to, in milliseconds.
+    pub fn passed(&self) -> i64 {
+        *self.passed_ms.lock().unwrap()
+    }
+    /// Sets the clock forward or back. Nobody sleeps longer or shorter for it.
+    pub fn jump(&self, by: i64) {
+        let at = self.passed();
+        self.jumps.lock().unwrap().push(Jump { at, by });
+    }
+    /// How often the clock was set.
+    pub fn jumps(&self) -> usize {
+        self.jumps.lock().unwrap().len()
+    }
+    /// Everything that the clock showed within the last `ms` milliseconds: the first and last reading before, between
+    /// and after its jumps.
+    pub fn shown(&self, ms: i64) -> Vec<i64> {
+        let (passed, now) = (self.passed(), self.now().ms());
+        let (mut ahead, mut readings) = (now - passed, vec![now]);
+        for jump in self.jumps.lock().unwrap().iter().rev().take_while(|jump| jump.at >= passed - ms) {
+            readings.push(jump.at + ahead);
+            ahead -= jump.by;
+            readings.push(jump.at + ahead);
+        }
+        readings.push(passed - ms + ahead);
+        readings
     }
     /// True once in `n`, never when calm.
     pub fn one_in(&self, n: u32) -> bool {
@@ -69,6 +108,10 @@ impl Shared {
     }
     pub fn is_calm(&self) -> bool {
         self.calm.load(Ordering::SeqCst)
+    }
+    /// True once in `n`, calm or not: for what is decided before the storm.
+    pub fn draw(&self, n: u32) -> bool {
+        self.rng.lock().unwrap().random_ratio(1, n)
     }
     pub fn pick(&self, n: usize) -> usize {
         self.rng.lock().unwrap().random_range(0..n)
@@ -92,9 +135,9 @@ impl Shared {
         }
     }
     pub async fn sleep(&self, ms: u64) {
-        let until = self.now().ms() + ms.max(1) as i64;
+        let until = self.passed() + ms.max(1) as i64;
         std::future::poll_fn(|context| {
-            if self.now().ms() >= until {
+            if self.passed() >= until {
                 return Poll::Ready(());
             }
             self.sleepers.lock().unwrap().push((until, context.waker().clone()));
@@ -104,15 +147,15 @@ impl Shared {
     }
 
     // Everybody waits: time passes until the first of them may go on.
-    fn pass_time(&self) -> bool {
+    pub(crate) fn pass_time(&self) -> bool {
         let mut sleepers = self.sleepers.lock().unwrap();
         let Some(next) = sleepers.iter().map(|(until, _)| *until).min() else { return false };
-        let mut now = self.now_ms.lock().unwrap();
-        *now = (*now).max(next);
-        let due = *now;
+        let mut passed = self.passed_ms.lock().unwrap();
+        *passed = (*passed).max(next);
+        let due = *passed;
         let (ready, later): (Vec<_>, Vec<_>) = sleepers.drain(..).partition(|(until, _)| *until <= due);
         *sleepers = later;
-        drop((now, sleepers));
+        drop((passed, sleepers));
         ready.into_iter().for_each(|(_, waker)| waker.wake());
         true
     }

@@ -2,11 +2,19 @@
 //! runs next, who dies, which commit fails or is in doubt, and what the tools do. Then every invariant of the design is
 //! checked by its name.
 
+mod amounts;
+mod book;
 mod check;
 mod exec;
+mod operators;
+mod people;
+mod plans;
 mod ports;
 mod run;
+mod tools;
+mod watch;
 
+pub use book::{INVARIANTS, STORMS};
 pub use exec::Shared;
 pub use ports::{SimClock, SimIds, Store};
 pub use run::{Outcome, run, run_on};

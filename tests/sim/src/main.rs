@@ -1,7 +1,9 @@
-//! `cargo run --release -p countersign-sim -- [FIRST] [COUNT]`: runs seeds and tells what broke.
+//! `cargo run --release -p countersign-sim -- [FIRST] [COUNT]`: runs seeds and tells what broke, how often each invariant
+//! was looked at and how often each storm blew.
 
-use countersign_sim::run;
+use countersign_sim::{INVARIANTS, STORMS, run};
 use std::{
+    collections::BTreeMap,
     process::ExitCode,
     sync::{
         Mutex,
@@ -10,6 +12,29 @@ use std::{
     time::Instant,
 };
 
+/// What all seeds came to.
+#[derive(Default)]
+struct Totals {
+    executions: u64,
+    commits: u64,
+    calls: u64,
+    statuses: BTreeMap<String, u64>,
+    looks: BTreeMap<&'static str, u64>,
+    storms: BTreeMap<&'static str, u64>,
+    broken: Vec<u64>,
+}
+
+fn add(totals: &mut BTreeMap<&'static str, u64>, more: BTreeMap<&'static str, u64>) {
+    more.into_iter().for_each(|(name, count)| *totals.entry(name).or_default() += count);
+}
+
+fn table(title: &str, names: &[&'static str], counts: &BTreeMap<&'static str, u64>) {
+    println!("{title}:");
+    for name in names {
+        println!("  {:>10}  {name}", counts.get(name).copied().unwrap_or(0));
+    }
+}
+
 fn main() -> ExitCode {
     let number = |index: usize, default: u64| {
         std::env::args().nth(index).map_or(default, |text| text.parse().expect("a whole number"))
@@ -17,7 +42,7 @@ fn main() -> ExitCode {
     let (first, count) = (number(1, 0), number(2, 2_000));
     let started = Instant::now();
     let next = AtomicU64::new(first);
-    let totals = Mutex::new((0_u64, 0_u64, 0_u64, std::collections::BTreeMap::<String, u64>::new(), Vec::new()));
+    let totals = Mutex::new(Totals::default());
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..threads {
@@ -29,22 +54,26 @@ fn main() -> ExitCode {
                     }
                     let outcome = run(seed);
                     let mut totals = totals.lock().unwrap();
-                    totals.0 += outcome.executions as u64;
-                    totals.1 += outcome.commits;
-                    totals.2 += outcome.calls;
+                    totals.executions += outcome.executions as u64;
+                    totals.commits += outcome.commits;
+                    totals.calls += outcome.calls;
+                    add(&mut totals.looks, outcome.looks);
+                    add(&mut totals.storms, outcome.storms);
                     for status in outcome.statuses {
-                        *totals.3.entry(status).or_default() += 1;
+                        *totals.statuses.entry(status).or_default() += 1;
                     }
                     if !outcome.violations.is_empty() {
                         println!("seed {seed}:");
                         outcome.violations.iter().for_each(|violation| println!("  {violation}"));
-                        totals.4.push(seed);
+                        totals.broken.push(seed);
                     }
                 }
             });
         }
     });
-    let (executions, commits, calls, statuses, broken) = totals.into_inner().unwrap();
+    let Totals { executions, commits, calls, statuses, looks, storms, broken } = totals.into_inner().unwrap();
+    table("storms", &STORMS, &storms);
+    table("looks at invariants", &INVARIANTS, &looks);
     println!(
         "{count} seeds from {first}: {executions} executions, {commits} commits, {calls} tool calls, {statuses:?}, {:.1} s",
         started.elapsed().as_secs_f64()

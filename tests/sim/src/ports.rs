@@ -1,22 +1,23 @@
 //! The world, with faults.
 
-use crate::exec::{Mortal, Shared};
+use crate::{
+    exec::{Mortal, Shared},
+    plans::SKILL,
+    run::person,
+    watch::{Sight, Watch},
+};
 use async_trait::async_trait;
 use contracts::{
     Digest, ExecutionId, Timestamp, WorkspaceId,
     event::{Entry, Event, Purpose},
-    manifest::Binding,
+    governance::{FreezeScope, SetFreeze},
 };
-use cs_core::warrant::{self, Expected, Ring, verify};
-use engine::{
-    Engine, keys,
-    memory::{MemoryBlobs, MemoryTable},
-    ports::*,
-};
+use cs_core::warrant::{self, Ring};
+use engine::{Engine, memory::MemoryTable, ports::*};
+use futures_util::FutureExt as _;
 use rand::RngCore as _;
-use serde_json::{Value, json};
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, OnceLock, Weak},
     task::{Poll, Waker},
 };
@@ -26,22 +27,13 @@ pub(crate) fn ring() -> Ring {
     Ring::new(warrant::Key::new(&[9; 32]))
 }
 
-/// Violations found while running.
-#[derive(Default)]
-pub struct Findings(Mutex<BTreeSet<String>>);
-
-impl Findings {
-    pub fn add(&self, invariant: &str, what: impl std::fmt::Display) {
-        self.0.lock().unwrap().insert(format!("{invariant}: {what}"));
-    }
-    pub fn take(&self) -> Vec<String> {
-        self.0.lock().unwrap().iter().cloned().collect()
-    }
-}
-
 /// A table that shows everything it holds.
 pub trait Store: Table {
     fn dump(&self) -> BTreeMap<Key, Item>;
+    /// One item, where that is cheaper than everything.
+    fn peek(&self, _: &Key) -> Option<Option<Item>> {
+        None
+    }
     /// It fails on its own; no faults are added.
     fn fails(&self) -> bool {
         false
@@ -52,16 +44,35 @@ impl Store for MemoryTable {
     fn dump(&self) -> BTreeMap<Key, Item> {
         self.dump()
     }
+    fn peek(&self, key: &Key) -> Option<Option<Item>> {
+        self.get(key).now_or_never().and_then(Result::ok)
+    }
+}
+
+/// Items of a partition whose sort keys have a prefix.
+pub(crate) fn range(store: &dyn Store, partition: String, prefix: &str) -> Vec<(Key, Item)> {
+    let query = Query::prefix(partition, prefix, usize::MAX);
+    // What answers at once is asked for the range alone.
+    if let (Some(_), Some(Ok(found))) =
+        (store.peek(&Key { partition: String::new(), sort: String::new() }), store.query(&query).now_or_never())
+    {
+        return found;
+    }
+    let here = |key: &Key| key.partition == query.partition && key.sort >= query.from && key.sort < query.to;
+    store.dump().into_iter().filter(|(key, _)| here(key)).collect()
 }
 
 /// A store behind a network that fails.
 pub struct FaultTable {
     pub inner: Arc<dyn Store>,
     pub shared: Arc<Shared>,
-    pub findings: Arc<Findings>,
     pub commits: Mutex<u64>,
     /// What the transactions that are being applied will replace: a query may see some of it still, as DynamoDB's do.
     pub applying: Mutex<Vec<Replaced>>,
+    pub(crate) watch: Arc<Watch>,
+    pub engine: OnceLock<Weak<Engine>>,
+    /// Of the next claim for this purpose, nobody hears that it committed.
+    pub(crate) unheard: Mutex<Option<Purpose>>,
 }
 
 /// Items before a transaction.
@@ -89,17 +100,33 @@ impl Table for FaultTable {
         if self.fails(60) {
             return Err(Fault::Unavailable("simulated: not committed".into()).into());
         }
-        self.inspect(&writes).await;
-        let dump = self.inner.dump();
-        let changed = writes.iter().filter(|write| !matches!(write, Write::Check { .. }));
-        let before: Replaced = changed.map(|write| (write.key().clone(), dump.get(write.key()).cloned())).collect();
+        let claims = self.watch.claims_of(&writes);
+        let claimed = claims.first().map(|(id, entry)| (id.clone(), entry.clone()));
+        if let Some((id, entry)) = &claimed {
+            self.freeze_before(id, entry).await;
+        }
+        let (before, seen) = {
+            let sight = Sight::new(self.inner.as_ref());
+            let changed = writes.iter().filter(|write| !matches!(write, Write::Check { .. }));
+            let before: Replaced = changed.map(|write| (write.key().clone(), sight.get(write.key()))).collect();
+            (before, self.watch.before(&writes, &claims, &sight))
+        };
         let outcome = self.inner.transact(writes).await;
         if outcome.is_ok() {
+            self.watch.committed(seen);
             *self.commits.lock().unwrap() += 1;
             let applied = Applying { table: self, first: before.keys().next().cloned() };
             self.applying.lock().unwrap().push(before);
             self.shared.yield_some().await;
             drop(applied);
+            if let Some((id, entry)) = claimed {
+                if self.is_unheard(&claims) {
+                    return Err(Fault::Unavailable("simulated: committed".into()).into());
+                }
+                if self.shared.one_in(25) {
+                    self.freeze(&id, &entry, "freeze: right after a claim").await;
+                }
+            }
         }
         self.shared.yield_some().await;
         if self.fails(60) {
@@ -142,40 +169,75 @@ impl FaultTable {
         seen.into_iter().take(query.limit).collect()
     }
 
+    fn is_unheard(&self, claims: &[(ExecutionId, Entry)]) -> bool {
+        let mut unheard = self.unheard.lock().unwrap();
+        let named = claims.iter().any(|(_, entry)| match &entry.event {
+            Event::StepStarted(data) => Some(data.purpose) == *unheard,
+            _ => false,
+        });
+        if named {
+            *unheard = None;
+        }
+        named
+    }
+
     fn fails(&self, one_in: u32) -> bool {
         !self.inner.fails() && self.shared.one_in(one_in)
     }
 
-    // What must hold of every transaction that would commit.
-    async fn inspect(&self, writes: &[Write]) {
-        let dump = self.inner.dump();
-        if !writes.iter().all(|write| engine::memory::holds(write.condition(), dump.get(write.key()))) {
-            return;
-        }
-        let workspaces: BTreeSet<&str> =
-            writes.iter().filter_map(|write| write.key().partition.strip_prefix("ws#")?.split('#').next()).collect();
-        if workspaces.len() > 1 {
-            self.findings.add("tenant-walls", format!("one transaction writes to {workspaces:?}"));
-        }
-        for write in writes {
-            let key = write.key();
-            let event = key.sort.starts_with("e#");
-            if event && (dump.contains_key(key) || !matches!(write, Write::Put { .. })) {
-                self.findings.add("append-only", format!("{} is written again", key.sort));
-            }
-            let Write::Put { item, .. } = write else { continue };
-            let Some(entry) = event.then(|| serde_json::from_slice::<Entry>(&item.body).ok()).flatten() else {
-                continue;
-            };
-            if let Event::StepStarted(data) = entry.event {
-                let workspace: WorkspaceId = workspaces.iter().next().unwrap().parse().unwrap();
-                let frozen =
-                    dump.get(&keys::settings(&workspace)).and_then(|item| item.fields.get("frozen")) == Some(&1);
-                if frozen && data.purpose == Purpose::Run {
-                    self.findings
-                        .add("claim-is-one-transaction", format!("{} begins in a frozen workspace", data.step_id));
+    // A claim was decided and is about to commit: now and then it is frozen, or something is thawed, just then.
+    async fn freeze_before(&self, id: &ExecutionId, entry: &Entry) {
+        let Event::StepStarted(data) = &entry.event else { return };
+        let (storm, one_in) = match data.purpose {
+            Purpose::Run => ("freeze: right before the claim of a run", 25),
+            Purpose::Probe => ("freeze: right before the claim of a probe", 6),
+            Purpose::Compensate => ("freeze: right before the claim of an undo", 6),
+        };
+        if self.shared.one_in(one_in) {
+            self.freeze(id, entry, storm).await;
+        } else if self.shared.one_in(10) {
+            let frozen = self.watch.freezes(&Sight::new(self.inner.as_ref())).into_iter().next();
+            if let Some((engine, freeze)) = self.engine().zip(frozen) {
+                let lift =
+                    SetFreeze { scope: freeze.scope, key: freeze.key, frozen: false, force: true, reason: None };
+                if engine.set_freeze(&person(&self.watch.workspace, "operator"), lift).await.is_ok() {
+                    self.watch.book.storm("freeze: lifted right before a claim");
                 }
             }
+        }
+    }
+
+    fn engine(&self) -> Option<Arc<Engine>> {
+        self.engine.get().and_then(Weak::upgrade)
+    }
+
+    // Freezes what a claim is about, and thaws it in time, whoever dies meanwhile.
+    async fn freeze(&self, id: &ExecutionId, entry: &Entry, storm: &'static str) {
+        let Event::StepStarted(data) = &entry.event else { return };
+        let Some(operation) = self.watch.called(id, data.step_id.as_str(), data.purpose) else { return };
+        let (scope, key) = match self.shared.pick(4) {
+            0 => (FreezeScope::Workspace, None),
+            1 => (FreezeScope::Skill, Some(SKILL.to_owned())),
+            2 => (FreezeScope::Operation, Some(format!("{SKILL}/{}", operation.name))),
+            _ => (FreezeScope::Actor, Some("agent".to_owned())),
+        };
+        let request = SetFreeze { scope, key, frozen: true, force: true, reason: None };
+        let Some(engine) = self.engine() else { return };
+        let (shared, operator) = (self.shared.clone(), person(&self.watch.workspace, "operator"));
+        let (thaw, thawing) = (SetFreeze { frozen: false, ..request.clone() }, Arc::downgrade(&engine));
+        let by = operator.clone();
+        let job = async move {
+            shared.sleep(1 + shared.pick(60_000) as u64).await;
+            while let Some(engine) = thawing.upgrade() {
+                if engine.set_freeze(&by, thaw.clone()).await.is_ok() {
+                    return;
+                }
+                shared.sleep(1_000).await;
+            }
+        };
+        self.shared.spawn(Box::pin(job), Mortal::No, None);
+        if engine.set_freeze(&operator, request).await.is_ok() {
+            self.watch.book.storm(storm);
         }
     }
 }
@@ -214,148 +276,13 @@ impl Notifier for SimNotifier {
     }
 }
 
-/// What a tool was asked and did.
-#[derive(Default)]
-pub struct Done {
-    /// By operation and idempotency key: how often it took effect.
-    pub effects: BTreeMap<(String, String), u32>,
-    /// Keys whose tool refused with 4xx: known to have had no effect.
-    pub refused: BTreeSet<String>,
-    answers: HashMap<String, Value>,
-    pub calls: u64,
-}
-
-/// Tools that are slow, fail, and lose answers.
-pub struct SimTools {
-    pub shared: Arc<Shared>,
-    pub done: Arc<Mutex<Done>>,
-    pub findings: Arc<Findings>,
-    pub table: Arc<FaultTable>,
-    pub engine: OnceLock<Weak<Engine>>,
-}
-
-#[async_trait]
-impl Tools for SimTools {
-    async fn call(&self, call: ToolCall) -> ToolAnswer {
-        let header = |name: &str| {
-            call.headers.iter().find(|(key, _)| *key == name).map(|(_, value)| value.clone()).unwrap_or_default()
-        };
-        let Binding::Http { url, .. } = &call.binding else { return ToolAnswer::Forbidden("binding".into()) };
-        let operation = url.trim_start_matches("http://tool/").to_owned();
-        let (key, warrant) = (header("idempotency-key"), header("countersign-warrant"));
-        self.done.lock().unwrap().calls += 1;
-        self.claimed(&operation, &warrant, &call.body);
-        let input: Value = serde_json::from_slice(&call.body).unwrap();
-        self.shared.yield_some().await;
-        if self.shared.one_in(25) {
-            return ToolAnswer::Unreached("simulated: refused connection".into());
-        }
-        if self.shared.one_in(25) {
-            return ToolAnswer::Lost("simulated: lost on the way there".into());
-        }
-        if self.shared.one_in(8) {
-            self.shared.sleep(1 + self.shared.pick(20_000) as u64).await;
-        }
-        if self.shared.one_in(40) {
-            self.done.lock().unwrap().refused.insert(key);
-            return ToolAnswer::Answered { status: 422, body: b"{}".to_vec() };
-        }
-        if self.shared.one_in(20) && operation != "probe" {
-            self.call_back(operation, key, input, header("countersign-callback"), warrant);
-            return ToolAnswer::Answered { status: 202, body: Vec::new() };
-        }
-        let output = perform(&self.done, &operation, &key, &input);
-        self.shared.yield_some().await;
-        if self.shared.one_in(15) {
-            return ToolAnswer::Lost("simulated: lost on the way back".into());
-        }
-        if self.shared.one_in(40) {
-            return ToolAnswer::Answered { status: 503, body: Vec::new() };
-        }
-        ToolAnswer::Answered { status: 200, body: output.to_string().into_bytes() }
-    }
-}
-
-impl SimTools {
-    // INVARIANT no-effect-without-plan: the claim that this call belongs to is in the table before the call.
-    fn claimed(&self, operation: &str, carried: &str, input: &[u8]) {
-        let now = self.shared.now().ms() / 1_000;
-        // Skill and operations have one name here.
-        let name = format!("tool/{operation}");
-        let expected = Expected { audience: "http://tool", operation: &name, input, now };
-        let claims = match verify(carried, &ring().key_set(), &expected) {
-            Ok(claims) => claims,
-            Err(error) => return self.findings.add("no-effect-without-plan", format!("{operation}: {error}")),
-        };
-        let partition = keys::execution(&claims.ws.parse().unwrap(), &claims.exe.parse().unwrap());
-        let started = self.table.inner.dump().into_iter().any(|(key, item)| {
-            key.partition == partition
-                && key.sort.starts_with("e#")
-                && serde_json::from_slice::<Entry>(&item.body).is_ok_and(|entry| match entry.event {
-                    Event::StepStarted(data) => {
-                        data.step_id.as_str() == claims.step
-                            && data.attempt == claims.att
-                            && data.input_digest.as_str() == claims.inp
-                    }
-                    _ => false,
-                })
-        });
-        if !started {
-            self.findings.add("no-effect-without-plan", format!("{operation} of {} was not claimed", claims.step));
-        }
-    }
-
-    fn call_back(&self, operation: String, key: String, input: Value, callback: String, warrant: String) {
-        let (shared, done, engine) = (self.shared.clone(), self.done.clone(), self.engine.get().unwrap().clone());
-        let job = async move {
-            shared.sleep(1 + shared.pick(200_000) as u64).await;
-            let output = perform(&done, &operation, &key, &input);
-            let parts: Vec<&str> = callback.split('/').collect();
-            let (id, step) = (parts[parts.len() - 4].parse().unwrap(), parts[parts.len() - 2].parse().unwrap());
-            // A tool repeats its callback until it is taken, and sometimes after.
-            for _ in 0..20 {
-                let Some(engine) = engine.upgrade() else { return };
-                let answer = match engine.callback_claims(&id, &step, Some(&warrant)).await {
-                    Ok(claims) => engine.callback(&id, &step, &claims, json!({ "output": output })).await,
-                    Err(problem) => Err(problem),
-                };
-                let taken = answer.is_ok() || answer.is_err_and(|problem| problem.status < 500);
-                if taken && !shared.one_in(5) {
-                    return;
-                }
-                shared.sleep(1_000).await;
-            }
-        };
-        self.shared.spawn(Box::pin(job), Mortal::No, None);
-    }
-}
-
-fn perform(done: &Mutex<Done>, operation: &str, key: &str, input: &Value) -> Value {
-    let mut done = done.lock().unwrap();
-    if operation == "probe" {
-        let wanted = input["idempotencyKey"].as_str().unwrap_or_default().trim_start_matches("sha256:").to_owned();
-        return match done.answers.get(&format!("paid {wanted}")) {
-            Some(output) => json!({ "found": true, "output": output }),
-            None => json!({ "found": false }),
-        };
-    }
-    if operation == "read" {
-        return json!({ "id": format!("c-{}", input["n"]), "secret": "S3CRET-OUT" });
-    }
-    let stored = format!("{operation} {key}");
-    let honours = operation != "pay" && operation != "paid";
-    if honours && let Some(answer) = done.answers.get(&stored) {
-        return answer.clone();
-    }
-    *done.effects.entry((operation.to_owned(), key.to_owned())).or_default() += 1;
-    let output = json!({ "id": format!("{operation}-{}", &key[..8]) });
-    done.answers.insert(stored, output.clone());
-    output
-}
+/// Failures to advance after the storm that are its echo; more are nobody's but the engine's.
+const FAILURES_MAX: u32 = 50;
 
 /// The state machine: drivers as jobs, tokens as flags.
 pub struct SimSignals {
     pub shared: Arc<Shared>,
+    watch: Arc<Watch>,
     pub engine: OnceLock<Weak<Engine>>,
     tokens: Mutex<HashMap<String, (bool, Option<Waker>)>>,
     live: Arc<Mutex<HashMap<ExecutionId, u32>>>,
@@ -363,9 +290,10 @@ pub struct SimSignals {
 }
 
 impl SimSignals {
-    pub fn new(shared: Arc<Shared>) -> Arc<Self> {
+    pub(crate) fn new(shared: Arc<Shared>, watch: Arc<Watch>) -> Arc<Self> {
         let signals = Arc::new(Self {
             shared,
+            watch,
             engine: OnceLock::new(),
             tokens: Mutex::default(),
             live: Arc::default(),
@@ -412,7 +340,10 @@ impl SimSignals {
             let budget = 1_000 + self.shared.pick(60_000) as i64;
             let next = match engine().advance(&workspace, &id, budget).await {
                 Ok(next) => next,
-                Err(_) => {
+                Err(problem) => {
+                    if self.shared.is_calm() && self.watch.failed() > FAILURES_MAX {
+                        self.watch.book.stalled(format!("{id}: when all is calm: {problem:?}"));
+                    }
                     self.shared.sleep(1_000).await;
                     continue;
                 }
@@ -471,10 +402,6 @@ impl Orchestrator for SimSignals {
         entry.1.take().into_iter().for_each(Waker::wake);
         Ok(Signalled::Delivered)
     }
-}
-
-pub fn blobs() -> Arc<dyn Blobs> {
-    Arc::new(MemoryBlobs::default())
 }
 
 /// The digest of zeros, for approvals of nothing.

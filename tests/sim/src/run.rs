@@ -1,36 +1,39 @@
-//! One run: a workspace, a few executions, people who decide, and the end of it all.
+//! One run: a workspace, a few executions, people who decide and operators who govern, and the end of it all.
 
 use crate::{
+    book::Book,
     check,
     exec::{Mortal, Shared, execute},
+    operators, people, plans,
+    plans::SKILL,
     ports::*,
+    tools::{Done, Limits, SimTools},
+    watch::{Asked, Watch},
 };
 use contracts::{
-    ExecutionId, WorkspaceId,
+    Digest, ExecutionId, Problem, Timestamp, WorkspaceId,
+    access::{CreateKey, RevokeKey},
     command::*,
-    draft::Draft,
-    event::{ActorKind, Resolution},
+    draft::{Budget, Draft},
+    event::{ActorKind, SubmitMode},
     governance::*,
     manifest::Manifest,
-    query::{ApprovalView, ExecutionView, GetExecution},
 };
 use cs_core::publisher::Publisher;
 use engine::{
-    Caller, Config, Engine, Ports, Steer,
+    Caller, Config, Engine, HeadRecord, Ports,
     access::{actor, agent_grants, approver_grants},
     keys,
-    memory::{FixedVaultKey, MemoryTable},
-    ports::{Condition, Item, Table as _, Write},
+    memory::{FixedVaultKey, MemoryBlobs, MemoryTable},
 };
-use serde_json::{Value, json};
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, atomic::Ordering},
 };
 
 /// Simulated time after which no more faults happen.
 const STORMY_MS: i64 = 20 * 60_000;
-const POLLS_MAX: usize = 400_000;
+const POLLS_MAX: usize = 600_000;
 const DEATH_ONE_IN: u32 = 400;
 /// Writes that the workspace may make within a window.
 pub(crate) const METER_LIMIT: u64 = 6;
@@ -45,19 +48,42 @@ pub struct Outcome {
     pub commits: u64,
     pub calls: u64,
     pub statuses: Vec<String>,
+    /// How often each invariant was looked at.
+    pub looks: BTreeMap<&'static str, u64>,
+    /// How often each storm blew.
+    pub storms: BTreeMap<&'static str, u64>,
+}
+
+/// A key that the run made.
+#[derive(Clone)]
+pub(crate) struct MadeKey {
+    pub(crate) id: String,
+    pub(crate) secret: String,
+    pub(crate) expires_at: Option<Timestamp>,
 }
 
 pub(crate) struct World {
     pub(crate) shared: Arc<Shared>,
     pub(crate) table: Arc<FaultTable>,
+    pub(crate) blobs: Arc<MemoryBlobs>,
     pub(crate) engine: Arc<Engine>,
     pub(crate) signals: Arc<SimSignals>,
     pub(crate) done: Arc<Mutex<Done>>,
-    pub(crate) findings: Arc<Findings>,
+    pub(crate) book: Arc<Book>,
+    pub(crate) watch: Arc<Watch>,
+    pub(crate) limits: Limits,
     pub(crate) workspace: WorkspaceId,
     pub(crate) executions: Mutex<BTreeSet<ExecutionId>>,
-    /// Steps that a person said to try again although their outcome was not known.
+    /// Dry runs of the draft of another execution.
+    pub(crate) twins: Mutex<Vec<(ExecutionId, ExecutionId)>>,
+    pub(crate) keys: Mutex<Vec<MadeKey>>,
+    /// Digests and commitments that could be read.
+    pub(crate) known: Arc<Mutex<Vec<String>>>,
+    /// What people were shown: of an execution, a view by its digest.
+    pub(crate) shown: Mutex<BTreeSet<(ExecutionId, Digest)>>,
+    /// Steps that a person said to try again although their outcome was not known; likewise of undoing.
     pub(crate) retried: Mutex<BTreeSet<(ExecutionId, String)>>,
+    pub(crate) undone_again: Mutex<BTreeMap<(ExecutionId, String), u32>>,
     submitted: Mutex<usize>,
 }
 
@@ -68,27 +94,70 @@ pub fn run(seed: u64) -> Outcome {
 
 /// Runs one seed on a store.
 pub fn run_on(seed: u64, store: impl FnOnce(&Arc<Shared>) -> Arc<dyn Store>) -> Outcome {
+    let world = make(seed, store);
+    let shared = world.shared.clone();
+    let count = 1 + shared.pick(3);
+    spawn(&world, setup(world.clone(), count));
+    let start = shared.passed();
+    let (watched, all) = (world.clone(), count);
+    let polls = execute(&shared, POLLS_MAX, DEATH_ONE_IN, move || {
+        if watched.shared.passed() - start > STORMY_MS {
+            watched.shared.calm.store(true, Ordering::SeqCst);
+        }
+        watched.finished(all)
+    });
+    shared.calm.store(true, Ordering::SeqCst);
+    if !world.finished(count) {
+        let why = if polls == POLLS_MAX { "it never ends" } else { "nobody goes on" };
+        let minutes = (shared.passed() - start) / 60_000;
+        world.book.stalled(format!("{why} in {minutes} minutes: {:?}", world.statuses()));
+    }
+    check::all(&world);
+    let executions = world.executions.lock().unwrap().len();
+    let commits = *world.table.commits.lock().unwrap();
+    let calls = world.done.lock().unwrap().calls;
+    Outcome {
+        seed,
+        violations: world.book.violations(),
+        executions,
+        commits,
+        calls,
+        statuses: world.statuses(),
+        looks: world.book.looks(),
+        storms: world.book.storms(),
+    }
+}
+
+fn make(seed: u64, store: impl FnOnce(&Arc<Shared>) -> Arc<dyn Store>) -> Arc<World> {
     let shared = Shared::new(seed);
-    let findings = Arc::new(Findings::default());
+    let book = Arc::new(Book::default());
+    let workspace: WorkspaceId = "acme".parse().unwrap();
+    let watch = Watch::new(book.clone(), shared.clone(), workspace.clone());
     let table = Arc::new(FaultTable {
         inner: store(&shared),
         shared: shared.clone(),
-        findings: findings.clone(),
         commits: Mutex::default(),
         applying: Mutex::default(),
+        watch: watch.clone(),
+        engine: Default::default(),
+        unheard: Mutex::default(),
     });
-    let done: Arc<Mutex<Done>> = Arc::default();
+    let (done, known): (Arc<Mutex<Done>>, Arc<Mutex<Vec<String>>>) = Default::default();
+    let limits = limits(&shared);
     let tools = Arc::new(SimTools {
         shared: shared.clone(),
         done: done.clone(),
-        findings: findings.clone(),
+        watch: watch.clone(),
         table: table.clone(),
         engine: Default::default(),
+        limits: limits.into(),
+        known: known.clone(),
     });
-    let signals = SimSignals::new(shared.clone());
+    let signals = SimSignals::new(shared.clone(), watch.clone());
+    let blobs = Arc::new(MemoryBlobs::default());
     let ports = Ports {
         table: table.clone(),
-        blobs: blobs(),
+        blobs: blobs.clone(),
         tools: tools.clone(),
         orchestrator: signals.clone(),
         notifier: Arc::new(SimNotifier(shared.clone())),
@@ -100,76 +169,104 @@ pub fn run_on(seed: u64, store: impl FnOnce(&Arc<Shared>) -> Arc<dyn Store>) -> 
     let config = Config { allow_private_targets: true, ..Config::default() };
     let engine = Arc::new(Engine::new(ports, config));
     let _ = tools.engine.set(Arc::downgrade(&engine));
+    let _ = table.engine.set(Arc::downgrade(&engine));
     let _ = signals.engine.set(Arc::downgrade(&engine));
-    let workspace: WorkspaceId = "acme".parse().unwrap();
-    let world = Arc::new(World {
+    Arc::new(World {
         shared: shared.clone(),
         table,
+        blobs,
         engine,
         signals,
         done,
-        findings,
+        book,
+        watch,
+        limits,
         workspace,
         executions: Mutex::default(),
+        twins: Mutex::default(),
+        keys: Mutex::default(),
+        known,
+        shown: Mutex::default(),
         retried: Mutex::default(),
+        undone_again: Mutex::default(),
         submitted: Mutex::default(),
-    });
-    let count = 1 + shared.pick(3);
-    spawn(&world, setup(world.clone(), count));
-    let start = shared.now().ms();
-    let (watch, all) = (world.clone(), count);
-    let polls = execute(&shared, POLLS_MAX, DEATH_ONE_IN, move || {
-        if watch.shared.now().ms() - start > STORMY_MS {
-            watch.shared.calm.store(true, Ordering::SeqCst);
-        }
-        watch.finished(all)
-    });
-    shared.calm.store(true, Ordering::SeqCst);
-    if !world.finished(count) {
-        let why = if polls == POLLS_MAX { "it never ends" } else { "nobody goes on" };
-        world.findings.add("progress", format!("{why}: {:?}", check::statuses(&world)));
-    }
-    check::all(&world);
-    let executions = world.executions.lock().unwrap().len();
-    let commits = *world.table.commits.lock().unwrap();
-    let calls = world.done.lock().unwrap().calls;
-    Outcome { seed, violations: world.findings.take(), executions, commits, calls, statuses: check::statuses(&world) }
+    })
 }
 
-fn spawn(world: &World, job: impl Future<Output = ()> + Send + 'static) {
+// A third of the seeds limits money over time, a third by plan, a third not at all.
+fn limits(shared: &Shared) -> Limits {
+    match shared.pick(3) {
+        0 => Limits { meter_money: Some(5_000), meter_recipients: Some(6), plan_money: None },
+        1 => Limits { plan_money: Some(8_000), ..Limits::default() },
+        _ => Limits::default(),
+    }
+}
+
+pub(crate) fn spawn(world: &World, job: impl Future<Output = ()> + Send + 'static) {
     world.shared.spawn(Box::pin(job), Mortal::No, None);
 }
 
-pub(crate) fn caller(world: &World, kind: ActorKind, id: &str, key: Option<String>) -> Caller {
-    let grants = if kind == ActorKind::Human { approver_grants() } else { agent_grants() };
-    let mut grants = grants;
-    grants.extend(agent_grants());
+/// A person with every grant.
+pub(crate) fn person(workspace: &WorkspaceId, id: &str) -> Caller {
     Caller {
-        workspace: world.workspace.clone(),
-        actor: actor(kind, id),
-        grants,
+        workspace: workspace.clone(),
+        actor: actor(ActorKind::Human, id),
+        grants: approver_grants(),
         key_id: None,
         key_made_by: None,
         channel: "sim".into(),
         traceparent: None,
-        idempotency_key: key,
+        idempotency_key: None,
     }
 }
 
+/// Whether a problem is the weather's: trying again may help.
+pub(crate) fn passing(problem: &Problem) -> bool {
+    problem.status >= 500 || problem.retryable
+}
+
 impl World {
+    pub(crate) fn person(&self, id: &str) -> Caller {
+        person(&self.workspace, id)
+    }
+
+    /// Statuses of all executions, straight from the table.
+    pub(crate) fn statuses(&self) -> Vec<String> {
+        let sight = crate::watch::Sight::new(self.table.inner.as_ref());
+        let executions = self.executions.lock().unwrap();
+        executions
+            .iter()
+            .map(|id| {
+                let item = sight.get(&keys::head(&self.workspace, id)).unwrap();
+                let head: HeadRecord = serde_json::from_slice(&item.body).unwrap();
+                head.execution.status.as_str().to_owned()
+            })
+            .collect()
+    }
+
     fn finished(&self, count: usize) -> bool {
         *self.submitted.lock().unwrap() == count
-            && check::statuses(self)
+            && self
+                .statuses()
                 .iter()
                 .all(|status| matches!(status.as_str(), "completed" | "failed" | "cancelled" | "rejected"))
     }
 }
 
 async fn setup(world: Arc<World>, count: usize) {
+    found(&world).await;
+    for index in 0..count {
+        spawn(&world, submit(world.clone(), index));
+    }
+    spawn(&world, sweep(world.clone()));
+    operators::begin(&world);
+}
+
+// A workspace that trusts the skill, has installed it, and limits what may be used.
+async fn found(world: &World) {
     while world.engine.create_workspace(&world.workspace).await.is_err() {}
-    hurry(&world).await;
     let publisher = Publisher::from_secret(&[9; 32]);
-    let person = caller(&world, ActorKind::Human, "person", Some("trust".into()));
+    let person = Caller { idempotency_key: Some("trust".into()), ..world.person("person") };
     let trusted = TrustedPublisher {
         id: "sim".into(),
         keys: vec![publisher.pinned()],
@@ -178,89 +275,149 @@ async fn setup(world: Arc<World>, count: usize) {
     let trust = TrustPolicy { trusted_publishers: vec![trusted], ..TrustPolicy::default() };
     let trust = SetTrust { trust, expected_version: None, reason: None };
     while let Err(problem) = world.engine.set_trust(&person, trust.clone()).await {
-        assert!(problem.status >= 500 || problem.retryable, "{problem:?}");
+        assert!(passing(&problem), "{problem:?}");
     }
-    let manifest: Manifest = serde_json::from_value(manifest()).unwrap();
+    let manifest: Manifest = serde_json::from_value(plans::manifest()).unwrap();
     let now = world.engine.now();
     let request = publisher.sign(manifest, b"", now.plus_ms(-1_000), now.plus_ms(400 * 86_400_000)).unwrap();
     while let Err(problem) = world.engine.install_skill(&person, request.clone()).await {
-        assert!(problem.status >= 500 || problem.retryable, "{problem:?}");
+        assert!(passing(&problem), "{problem:?}");
     }
-    let meter = Meter {
-        id: "writes".into(),
-        scope: MeterScope::Workspace,
-        measure: Measure::Writes,
-        window_seconds: METER_SECONDS,
-        limit: Some(METER_LIMIT),
-        only: Vec::new(),
-    };
-    let budgets = SetBudgets { budgets: Budgets { plan: None, meters: vec![meter] }, force: false, reason: None };
+    let budgets = SetBudgets { budgets: budgets(&world.limits), force: false, reason: None };
     while let Err(problem) = world.engine.set_budgets(&person, budgets.clone()).await {
-        assert!(problem.status >= 500 || problem.retryable, "{problem:?}");
+        assert!(passing(&problem), "{problem:?}");
     }
-    for index in 0..count {
-        spawn(&world, submit(world.clone(), index));
-    }
-    spawn(&world, sweep(world.clone()));
-    spawn(&world, freezer(world.clone()));
+    operators::activate(world, &person, operators::hasty()).await;
 }
 
-// The baseline with approvals that live so shortly that some expire.
-async fn hurry(world: &World) {
-    let text = policy::BASELINE.replace("@id(\"baseline.assist\")", "@id(\"baseline.assist\") @expires(\"40s\")");
-    let record = engine::PolicyRecord {
-        digest: cs_core::canonical::digest_bytes(text.as_bytes()),
-        text,
-        activated_at: world.shared.now(),
-        actor_id: "sim".into(),
-        note: None,
+fn budgets(limits: &Limits) -> Budgets {
+    let meter = |id: &str, measure: Measure, limit: u64| Meter {
+        id: id.into(),
+        scope: MeterScope::Workspace,
+        measure,
+        window_seconds: METER_SECONDS,
+        limit: Some(limit),
+        only: Vec::new(),
     };
-    let put =
-        |key, body| Write::Put { key, item: Item { version: 1, body, ..Item::default() }, condition: Condition::Any };
-    let active = engine::ActivePolicy { digest: record.digest.clone() };
-    let writes = vec![
-        put(keys::policy_active(&world.workspace), serde_json::to_vec(&active).unwrap()),
-        put(keys::policy(&world.workspace, &record.digest), serde_json::to_vec(&record).unwrap()),
-    ];
-    while world.table.transact(writes.clone()).await.is_err() {}
+    let mut meters = vec![meter("writes", Measure::Writes, METER_LIMIT)];
+    meters.extend(limits.meter_money.map(|limit| meter("money", Measure::Money { currency: "EUR".into() }, limit)));
+    meters.extend(limits.meter_recipients.map(|limit| meter("recipients", Measure::Recipients, limit)));
+    let money = limits.plan_money.map(|limit| [("EUR".to_owned(), limit), ("USD".to_owned(), limit)].into());
+    let plan = money.map(|money| Budget { money: Some(money), ..Budget::default() });
+    Budgets { plan, meters }
+}
+
+// A key of the agent's own, as it comes with it: it may be short-lived, and it may be taken away.
+async fn agent(world: &Arc<World>) -> Caller {
+    loop {
+        let now = world.shared.now();
+        let expires_at = match world.shared.pick(7) {
+            0 => Some(now.plus_ms(2_000 + world.shared.pick(20_000) as i64)),
+            1 | 2 => Some(now.plus_ms(20_000 + world.shared.pick(300_000) as i64)),
+            _ => None,
+        };
+        let request = CreateKey { actor: actor(ActorKind::Agent, "agent"), grants: agent_grants(), expires_at };
+        let made = match world.engine.create_key(&world.person("person"), request).await {
+            Ok(made) => made,
+            Err(problem) => {
+                assert!(passing(&problem) || problem.status == 422, "{problem:?}");
+                continue;
+            }
+        };
+        let secret = made.api_key.unwrap();
+        world.keys.lock().unwrap().push(MadeKey { id: made.key.id.clone(), secret: secret.clone(), expires_at });
+        loop {
+            match world.engine.authenticate(Some(&secret)).await {
+                Ok(caller) => {
+                    let agent =
+                        caller.actor == actor(ActorKind::Agent, "agent") && caller.workspace == world.workspace;
+                    world.book.hold("identity-from-transport", agent, || format!("a key of the agent is {caller:?}"));
+                    if world.shared.draw(5) {
+                        spawn(world, revoke(world.clone(), made.key.id.clone()));
+                    }
+                    return caller;
+                }
+                // It expired, or the clock was set on, before it came to that.
+                Err(problem) if problem.status == 401 => break,
+                Err(problem) => assert!(passing(&problem), "{problem:?}"),
+            }
+        }
+    }
+}
+
+async fn revoke(world: Arc<World>, key_id: String) {
+    world.shared.sleep(1 + world.shared.pick(120_000) as u64).await;
+    let request = RevokeKey { key_id };
+    while world.engine.revoke_key(&world.person("operator"), request.clone()).await.is_err() {
+        world.shared.sleep(500).await;
+    }
+    world.book.storm("key: revoked");
 }
 
 async fn submit(world: Arc<World>, index: usize) {
-    let agent = caller(&world, ActorKind::Agent, "agent", Some(format!("submit-{index}")));
-    let draft: Draft = serde_json::from_value(draft(&world.shared)).unwrap();
+    let agent = agent(&world).await;
+    let (draft, open) = plans::draft(&world.shared, &world.book);
+    let id = ask(&world, &agent, (format!("work {index}"), &draft), false).await;
+    world.executions.lock().unwrap().insert(id.clone());
+    *world.submitted.lock().unwrap() += 1;
+    spawn(&world, people::watch_over(world.clone(), id.clone()));
+    if open {
+        let twin = ask(&world, &agent, (format!("twin {index}"), &draft), true).await;
+        world.twins.lock().unwrap().push((id, twin));
+    }
+}
+
+// INVARIANT same-command-twice: repeated until it answers, and once more.
+async fn ask(
+    world: &Arc<World>,
+    agent: &Caller,
+    (words, draft): (String, &serde_json::Value),
+    dry: bool,
+) -> ExecutionId {
+    let key = agent.key_id.clone().unwrap();
+    world.watch.asked.lock().unwrap().insert(words.clone(), Asked { draft: draft.clone(), key, dry });
+    let agent = Caller { idempotency_key: Some(words.clone()), ..agent.clone() };
+    let typed: Draft = serde_json::from_value(draft.clone()).unwrap();
     let request = SubmitIntent {
-        text: "do the work".into(),
-        draft: Some(draft),
+        text: words,
+        draft: Some(typed),
         playbook: None,
-        mode: Default::default(),
+        mode: if dry { SubmitMode::DryRun } else { SubmitMode::Auto },
         channel_key: None,
         metadata: None,
         trace_id: None,
         workspace_id: None,
         on_behalf_of: None,
     };
-    // INVARIANT same-command-twice: repeated until it answers, and once more.
     let mut answers = Vec::new();
     while answers.len() < 2 {
         match world.engine.submit(&agent, request.clone()).await {
             Ok(answer) => answers.push(answer),
-            Err(problem) => assert!(problem.status >= 500 || problem.retryable, "{problem:?}"),
+            Err(problem) => assert!(passing(&problem), "{problem:?}"),
         }
         world.shared.sleep(100).await;
     }
-    if answers[0] != answers[1] {
-        world.findings.add("same-command-twice", "a repeated submit answered otherwise");
-    }
-    let id = answers[0].execution_id.clone();
-    world.executions.lock().unwrap().insert(id.clone());
-    *world.submitted.lock().unwrap() += 1;
-    spawn(&world, people(world.clone(), id));
+    world.book.hold("same-command-twice", answers[0] == answers[1], || "a repeated submit answered otherwise".into());
+    let other = SubmitIntent { text: "something else".into(), ..request.clone() };
+    let outcome = world.engine.submit(&agent, other).await;
+    world.book.hold("same-command-twice", outcome.is_err(), || "another request went under a used key".into());
+    let elsewhere = SubmitIntent { workspace_id: Some("other".into()), ..request };
+    let unkeyed = Caller { idempotency_key: None, ..agent };
+    let outcome = world.engine.submit(&unkeyed, elsewhere).await.map_err(|problem| problem.status);
+    world.book.hold("identity-from-transport", outcome.as_ref().err() == Some(&403), || {
+        format!("a body named the workspace: {outcome:?}")
+    });
+    answers.swap_remove(0).execution_id
 }
 
 // Executions whose driver died are driven again; now and then one that has a driver, too.
 async fn sweep(world: Arc<World>) {
+    let mut pause = 20_000;
     loop {
-        world.shared.sleep(20_000).await;
+        world.shared.sleep(pause).await;
+        if world.shared.is_calm() {
+            pause = (pause * 2).min(20 * 60_000);
+        }
         if let Ok(open) = world.engine.open_executions().await {
             for (workspace, id) in open {
                 if world.signals.live(&id) == 0 || world.shared.one_in(20) {
@@ -268,229 +425,131 @@ async fn sweep(world: Arc<World>) {
                 }
             }
         }
+        if world.shared.pick(3) == 0 {
+            let _ = world.engine.sweep(None, 10_000).await;
+        }
     }
 }
 
-async fn freezer(world: Arc<World>) {
-    loop {
-        world.shared.sleep(1 + world.shared.pick(200_000) as u64).await;
-        let (scope, key) = match world.shared.pick(4) {
-            0 => (FreezeScope::Workspace, None),
-            1 => (FreezeScope::Skill, Some("tool".to_owned())),
-            2 => (FreezeScope::Operation, Some("tool/put".to_owned())),
-            _ => (FreezeScope::Actor, Some("agent".to_owned())),
-        };
-        let person = caller(&world, ActorKind::Human, "operator", None);
-        // Whatever is frozen is thawed in time.
-        for frozen in [true, false] {
-            let request = SetFreeze { scope, key: key.clone(), frozen, force: true, reason: None };
-            while world.engine.set_freeze(&person, request.clone()).await.is_err() {
-                world.shared.sleep(1_000).await;
+/// The skill by its name, for what names it.
+pub(crate) fn skill() -> String {
+    SKILL.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use contracts::{event::Purpose, query::ReplayTrace};
+    use futures_util::FutureExt as _;
+
+    const HOUR_MS: i64 = 3_600_000;
+
+    fn calm() -> Arc<World> {
+        let world = make(0, |_| Arc::new(MemoryTable::default()));
+        world.shared.calm.store(true, Ordering::SeqCst);
+        soon(&world, found(&world));
+        world
+    }
+
+    // Polls until it is done, and lets time pass where it waits.
+    fn soon<T>(world: &World, future: impl Future<Output = T>) -> T {
+        let mut future = std::pin::pin!(future);
+        for _ in 0..1_000 {
+            for _ in 0..100 {
+                if let Some(value) = future.as_mut().now_or_never() {
+                    return value;
+                }
             }
-            world.shared.sleep(1 + world.shared.pick(60_000) as u64).await;
+            world.shared.pass_time();
         }
+        panic!("it does not end");
     }
-}
 
-async fn people(world: Arc<World>, id: ExecutionId) {
-    loop {
-        let pause = if world.shared.is_calm() { 5_000 } else { 1 + world.shared.pick(60_000) as u64 };
-        world.shared.sleep(pause).await;
-        let person = caller(&world, ActorKind::Human, "grace", None);
-        let request =
-            GetExecution { execution_id: id.clone(), wait_seconds: None, include_plan: false, include_view: None };
-        let Ok(answer) = world.engine.get(&person, request).await else { continue };
-        let view = answer.execution;
-        if matches!(view.status.as_str(), "completed" | "rejected" | "cancelled") {
-            return;
-        }
-        if view.status == "failed" {
-            if !world.shared.one_in(2) {
-                return;
-            }
-            let request = RetryExecution { execution_id: id.clone(), reason: None, step_id: None };
-            let _ = world.engine.retry(&person, request).await;
-            continue;
-        }
-        act(&world, &person, &id, &view).await;
+    fn usable(world: &World) -> bool {
+        soon(world, world.engine.snapshot(&world.workspace)).unwrap().registry.exact(SKILL, plans::VERSION).is_some()
     }
-}
 
-async fn act(world: &World, person: &Caller, id: &ExecutionId, view: &ExecutionView) {
-    let engine = &world.engine;
-    let steer = || SteerExecution { execution_id: id.clone(), reason: None };
-    if view.status == "paused" {
-        let _ = engine.steer(person, steer(), Steer::Resume).await;
-        return;
+    // INVARIANT context-is-fresh: found with seed 80, where a clock that was set back once disabled the skill for good.
+    #[test]
+    fn a_skill_that_is_not_valid_yet_is_usable_once_it_is() {
+        let world = calm();
+        assert!(usable(&world));
+        world.shared.jump(-HOUR_MS);
+        assert!(!usable(&world), "its signature begins in an hour");
+        world.shared.jump(HOUR_MS);
+        assert!(usable(&world), "nothing but time has passed");
     }
-    if world.shared.one_in(25) {
-        let _ = engine.steer(person, steer(), Steer::Pause).await;
-        return;
-    }
-    if world.shared.one_in(40) {
-        let compensate = world.shared.one_in(2);
-        let _ = engine.cancel(person, CancelExecution { execution_id: id.clone(), reason: None, compensate }).await;
-        return;
-    }
-    if world.shared.one_in(80) {
-        let _ = engine.steer(person, steer(), Steer::Abort).await;
-        return;
-    }
-    for step in view.steps.iter().filter(|step| matches!(step.status.as_str(), "in_doubt" | "stuck")) {
-        resolve(world, person, id, step.step_id.as_str(), view).await;
-    }
-    let open: Vec<_> = view.approvals.iter().filter(|approval| approval.status == "requested").collect();
-    if !open.is_empty() && !world.shared.one_in(4) {
-        for approval in open {
-            if approval.view.is_none() {
-                world.findings.add("seen-is-signed", "an open approval shows nothing");
-            }
-            decide(world, person, id, approval).await;
-        }
-    } else if view.status == "blocked" {
-        let expired = view.steps.iter().any(|step| {
-            step.waits_for.is_some_and(|reason| reason == contracts::event::BlockReason::ApprovalExpired)
-        });
-        let over = view
-            .steps
-            .iter()
-            .any(|step| step.waits_for.is_some_and(|reason| reason == contracts::event::BlockReason::BudgetExceeded));
-        if expired {
-            let request = RetryExecution { execution_id: id.clone(), reason: None, step_id: None };
-            let _ = engine.retry(person, request).await;
-        } else if over {
-            let request = CancelExecution { execution_id: id.clone(), reason: None, compensate: false };
-            let _ = engine.cancel(person, request).await;
-        }
-    }
-}
 
-// A person decides on one open request, mostly on what is shown.
-async fn decide(world: &World, person: &Caller, id: &ExecutionId, approval: &ApprovalView) {
-    let engine = &world.engine;
-    if world.shared.one_in(15) {
-        let request = RejectExecution {
-            execution_id: id.clone(),
-            step_id: approval.step_id.clone(),
-            view_digest: Some(approval.view_digest.clone()),
-            reason: "no".into(),
-        };
-        let _ = engine.reject(person, request).await;
-        return;
+    // INVARIANT replayable: found with seeds 1 and 4. What is judged while its skill may not be used is judged like any
+    // other, and each claim finds that it may not be.
+    #[test]
+    fn a_plan_judged_while_its_skill_is_disabled_replays() {
+        let world = calm();
+        let agent = soon(&world, agent(&world));
+        let draft = serde_json::json!({ "steps": [{ "id": "s0", "use": "tool/put", "with": {} }] });
+        let asked = soon(&world, ask(&world, &agent, ("work".into(), &draft), false));
+        let off = DisableSkill { skill_key: SKILL.into(), version: None, reason: None };
+        soon(&world, world.engine.disable_skill(&world.person("operator"), off)).unwrap();
+        assert_eq!(soon(&world, world.engine.verify_task(&world.workspace, &asked)).unwrap(), "advance");
+        let replay = ReplayTrace { execution_id: asked };
+        let replayed = soon(&world, world.engine.replay(&world.person("auditor"), replay)).unwrap();
+        assert!(replayed.matches, "{:?}", replayed.differences);
     }
-    let stale = world.shared.one_in(10);
-    let binding_digest = if stale { zero() } else { approval.binding_digest.clone() };
-    let unseen = world.shared.one_in(10);
-    let view_digest = if unseen { zero() } else { approval.view_digest.clone() };
-    let wrong = stale || unseen;
-    {
-        let own = caller(world, ActorKind::Service, "agent", None);
-        let request = ApproveExecution {
-            execution_id: id.clone(),
-            step_id: approval.step_id.clone(),
-            binding_digest,
-            view_digest: Some(view_digest),
-            note: None,
-        };
-        if engine.approve(&own, request.clone()).await.is_ok() {
-            world.findings.add("approval-binds-digest", "the requester approved");
-        }
-        if engine.approve(person, request.clone()).await.is_ok() && wrong {
-            world.findings.add("approval-binds-digest", "a wrong digest was approved");
-        }
-        if engine.approve(person, request).await.is_ok() && !wrong && world.shared.is_calm() {
-            world.findings.add("same-command-twice", "approved twice");
-        }
-    }
-}
 
-// A person looks at the tool's own books and says what became of the call.
-async fn resolve(world: &World, person: &Caller, id: &ExecutionId, step: &str, view: &ExecutionView) {
-    let state = view.steps.iter().find(|view| view.step_id.as_str() == step).unwrap();
-    let key = cs_core::canonical::digest_parts(&[
-        id.as_str().as_bytes(),
-        view.plan_digest.as_ref().unwrap().as_str().as_bytes(),
-        step.as_bytes(),
-    ]);
-    let happened = world.done.lock().unwrap().effects.iter().any(|((_, effect), _)| effect == key.hex());
-    let stuck = state.status == "stuck";
-    // What would undo it exceeds the plan's budget, and will each time.
-    let over = state.waits_for == Some(contracts::event::BlockReason::BudgetExceeded);
-    let (outcome, evidence) = match (stuck, happened) {
-        (true, _) if over => (Resolution::Failed, None),
-        (true, _) => (Resolution::Retry, None),
-        (false, true) => (Resolution::Completed, Some(json!({ "id": "by hand" }))),
-        (false, false) if world.shared.one_in(2) => (Resolution::Retry, None),
-        (false, false) => (Resolution::Failed, None),
-    };
-    if outcome == Resolution::Retry && !stuck {
-        world.retried.lock().unwrap().insert((id.clone(), step.to_owned()));
+    // What a draft led to after one turn of its driver.
+    fn turned(world: &Arc<World>, draft: serde_json::Value) -> ExecutionId {
+        let agent = soon(world, agent(world));
+        let asked = soon(world, ask(world, &agent, ("work".into(), &draft), false));
+        assert_eq!(soon(world, world.engine.verify_task(&world.workspace, &asked)).unwrap(), "advance");
+        soon(world, world.engine.advance(&world.workspace, &asked, 60_000)).unwrap();
+        world.executions.lock().unwrap().insert(asked.clone());
+        asked
     }
-    let request = ResolveStep { execution_id: id.clone(), step_id: step.parse().unwrap(), outcome, evidence };
-    let _ = world.engine.resolve(person, request).await;
-}
 
-fn manifest() -> Value {
-    let object = |properties: Value, required: Value| json!({ "type": "object", "properties": properties, "required": required });
-    let any = object(json!({ "n": {}, "from": {}, "card": { "type": "string", "x-sensitive": true } }), json!([]));
-    let out = object(json!({ "id": { "type": "string" } }), json!(["id"]));
-    let operation = |key: &str, effect: &str, tier: &str, output: &Value| {
-        json!({ "key": key, "title": key, "inputSchema": any, "outputSchema": output, "effect": effect,
-            "riskTier": tier, "timeoutSeconds": 30, "binding": { "kind": "http", "url": format!("http://tool/{key}") },
-            "labels": { "accepts": [] }, "retry": { "maxAttempts": if effect == "non_idempotent" { 1 } else { 6 },
-            "backoffSeconds": 1, "maxBackoffSeconds": 8 } })
-    };
-    let secret = object(
-        json!({ "id": { "type": "string" }, "secret": { "type": "string", "x-sensitive": true } }),
-        json!(["id"]),
-    );
-    let mut put = operation("put", "idempotent", "low", &out);
-    put["compensate"] = json!({ "operation": "unput", "input": { "from": "/output/id" } });
-    let mut paid = operation("paid", "non_idempotent", "low", &out);
-    paid["probe"] = "probe".into();
-    let mut probe = operation(
-        "probe",
-        "read",
-        "low",
-        &object(json!({ "found": { "type": "boolean" }, "output": {} }), json!(["found"])),
-    );
-    probe["inputSchema"] = object(json!({ "idempotencyKey": { "type": "string" } }), json!(["idempotencyKey"]));
-    json!({ "schemaVersion": "1.0.0", "skill": { "key": "tool", "version": "1.0.0" },
-        "publisher": { "id": "sim", "provenance": "sim" }, "artifact": { "digest": zero() },
-        "operations": [
-            operation("read", "read", "low", &secret), put, operation("unput", "idempotent", "low", &out),
-            operation("pay", "non_idempotent", "low", &out), paid, probe,
-            operation("grave", "idempotent", "high", &out), operation("medium", "idempotent", "medium", &out),
-        ] })
-}
+    // Found with seed 291: a claim that undoes had to be judged again, and what is being cancelled could not be.
+    #[test]
+    fn undoing_goes_on_under_another_policy_set() {
+        let world = calm();
+        let steps = serde_json::json!([{ "id": "s0", "use": "tool/put", "with": { "n": 1 } },
+            { "id": "s1", "use": "tool/pay", "with": {}, "after": ["s0"] },
+            { "id": "s2", "use": "tool/grave", "with": {}, "after": ["s1"] }]);
+        let asked = turned(&world, serde_json::json!({ "steps": steps }));
+        assert_eq!(world.statuses(), ["blocked"], "the last step waits for people");
+        let cancel = CancelExecution { execution_id: asked.clone(), reason: None, compensate: true };
+        soon(&world, world.engine.cancel(&world.person("grace"), cancel)).unwrap();
+        // Under it the plan as a whole may not run any more; what undoes its steps may.
+        assert!(soon(&world, operators::activate(&world, &world.person("operator"), operators::strict())));
+        soon(&world, world.engine.advance(&world.workspace, &asked, 60_000)).unwrap();
+        assert_eq!(world.statuses(), ["cancelled"]);
+        let undone = world.done.lock().unwrap().effects.keys().any(|(operation, _)| operation == "unput");
+        assert!(undone, "the first step is undone");
+    }
 
-fn draft(shared: &Shared) -> Value {
-    let count = 1 + shared.pick(9);
-    let mut steps: Vec<Value> = Vec::new();
-    for index in 0..count {
-        let operation = ["read", "read", "put", "put", "pay", "paid", "grave", "medium"][shared.pick(8)];
-        let mut with = json!({ "n": index, "card": format!("S3CRET-{index}") });
-        let mut step = json!({ "id": format!("s{index}"), "use": format!("tool/{operation}") });
-        if index > 0 && shared.pick(3) > 0 {
-            let from = format!("s{}", shared.pick(index));
-            if shared.pick(2) == 0 {
-                with["from"] = json!({ "$from": from, "path": "/id" });
-            } else {
-                step["after"] = json!([from]);
-            }
-            if shared.pick(6) == 0 {
-                step["when"] = json!({ "$from": from, "path": "/id", "exists": shared.pick(3) > 0 });
-            }
-        }
-        step["with"] = with;
-        steps.push(step);
+    // Found with seed 246: of two steps that became ready at once, the first could not be called, which ended the other.
+    #[test]
+    fn a_step_that_fails_leaves_nothing_to_do_for_those_beside_it() {
+        let world = calm();
+        let missing = serde_json::json!({ "$from": "s0", "path": "/body/none/none" });
+        let steps = serde_json::json!([{ "id": "s0", "use": "tool/read", "with": { "n": 1 } },
+            { "id": "s1", "use": "tool/put", "with": { "from": missing } },
+            { "id": "s2", "use": "tool/grave", "with": {}, "after": ["s0"] },
+            { "id": "s3", "use": "tool/put", "with": {}, "after": ["s0"] }]);
+        turned(&world, serde_json::json!({ "steps": steps, "onFailure": "compensate" }));
+        assert_eq!(world.statuses(), ["failed"]);
     }
-    let mut draft = json!({ "steps": steps });
-    if shared.pick(3) == 0 {
-        draft["onFailure"] = "compensate".into();
+
+    // Found with seed 148: a step's own outcome and the claim that undoes it are one commit; where nobody heard that it
+    // committed, the outcome was recorded again, as that of the undoing.
+    #[test]
+    fn the_outcome_of_a_step_is_not_that_of_its_undoing() {
+        let world = calm();
+        *world.table.unheard.lock().unwrap() = Some(Purpose::Compensate);
+        let steps = serde_json::json!([{ "id": "s0", "use": "tool/put", "with": { "n": 1 } },
+            { "id": "s1", "use": "tool/doom", "with": {} }]);
+        turned(&world, serde_json::json!({ "steps": steps, "onFailure": "compensate" }));
+        let lost = world.table.unheard.lock().unwrap().is_none();
+        assert!(lost, "the claim that undoes was heard of: {:?}", world.statuses());
+        let undone = world.done.lock().unwrap().effects.keys().any(|(operation, _)| operation == "unput");
+        assert!(undone || world.statuses() != ["failed"], "compensated, and nothing undid it");
     }
-    if shared.pick(4) == 0 {
-        draft["budget"] = json!({ "writes": count });
-    }
-    draft
 }

@@ -1,0 +1,254 @@
+//! Who governs while work goes on: freezes, disables, replaces policy sets, rotates secrets, sets the clock, and now and
+//! then mistypes a name.
+
+use crate::{
+    plans::SKILL,
+    run::{World, passing, skill, spawn},
+};
+use contracts::{
+    Problem,
+    access::{CreateKey, RevokeKey, SetDeciders},
+    command::*,
+    draft::Draft,
+    event::ActorKind,
+    governance::*,
+    query::{GetExecution, ListExecutions},
+};
+use cs_core::canonical;
+use engine::{Caller, access::actor};
+use serde_json::json;
+use std::{collections::BTreeSet, sync::Arc};
+
+/// The baseline with approvals that live so shortly that some expire.
+pub(crate) fn hasty() -> String {
+    policy::BASELINE.replace("@id(\"baseline.assist\")", "@id(\"baseline.assist\") @expires(\"40s\")")
+}
+
+// The same, and nobody pays.
+pub(crate) fn strict() -> String {
+    let rule =
+        "@id(\"own.no-pay\") @reason(\"nobody pays\") forbid (principal, action == Action::\"tool/pay\", resource);";
+    format!("{}\n{rule}\n", hasty())
+}
+
+/// False where the set names what may not be used just then: such a set is refused.
+pub(crate) async fn activate(world: &World, person: &Caller, policies: String) -> bool {
+    let request = ActivatePolicy { policies, note: None, dry_run: false, backtest_days: Some(0) };
+    while let Err(problem) = world.engine.activate_policy(person, request.clone()).await {
+        if problem.status == 422 {
+            return false;
+        }
+        assert!(passing(&problem), "{problem:?}");
+        world.shared.sleep(200).await;
+    }
+    true
+}
+
+pub(crate) fn begin(world: &Arc<World>) {
+    *world.watch.strict.lock().unwrap() = Some(canonical::digest_bytes(strict().as_bytes()));
+    spawn(world, freezer(world.clone()));
+    spawn(world, governor(world.clone()));
+    spawn(world, restorer(world.clone()));
+    if world.shared.draw(3) {
+        spawn(world, clock(world.clone()));
+    }
+    if world.shared.draw(3) {
+        spawn(world, mistyper(world.clone()));
+    }
+}
+
+// Whatever is frozen is thawed in time.
+async fn freezer(world: Arc<World>) {
+    while !world.shared.is_calm() {
+        world.shared.sleep(1 + world.shared.pick(200_000) as u64).await;
+        let (scope, key) = match world.shared.pick(5) {
+            0 => (FreezeScope::Workspace, None),
+            1 => (FreezeScope::Skill, Some(skill())),
+            2 => (FreezeScope::Operation, Some("tool/put".to_owned())),
+            3 => (FreezeScope::Operation, Some("tool/probe".to_owned())),
+            _ => (FreezeScope::Actor, Some("agent".to_owned())),
+        };
+        for frozen in [true, false] {
+            let request = SetFreeze { scope, key: key.clone(), frozen, force: true, reason: None };
+            while world.engine.set_freeze(&world.person("operator"), request.clone()).await.is_err() {
+                world.shared.sleep(1_000).await;
+            }
+            world.shared.sleep(1 + world.shared.pick(60_000) as u64).await;
+        }
+    }
+}
+
+async fn governor(world: Arc<World>) {
+    while !world.shared.is_calm() {
+        world.shared.sleep(1 + world.shared.pick(200_000) as u64).await;
+        let person = world.person("operator");
+        match world.shared.pick(4) {
+            0 | 1 => {
+                if activate(&world, &person, strict()).await {
+                    world.book.storm("policy: replaced");
+                    world.shared.sleep(1 + world.shared.pick(40_000) as u64).await;
+                    activate(&world, &person, hasty()).await;
+                }
+            }
+            2 => {
+                let off = DisableSkill { skill_key: skill(), version: None, reason: None };
+                while world.engine.disable_skill(&person, off.clone()).await.is_err() {
+                    world.shared.sleep(200).await;
+                }
+                world.book.storm("skill: disabled");
+                world.shared.sleep(1 + world.shared.pick(40_000) as u64).await;
+                let on = EnableSkill { skill_key: skill(), version: None, reason: None };
+                while let Err(problem) = world.engine.enable_skill(&person, on.clone()).await {
+                    // Enabled by an answer that was lost.
+                    if !passing(&problem) {
+                        break;
+                    }
+                    world.shared.sleep(200).await;
+                }
+            }
+            _ => {
+                if world
+                    .engine
+                    .rotate_tool_secret(&person, contracts::subscription::RotateToolSecret {})
+                    .await
+                    .is_ok()
+                {
+                    world.book.storm("secret: rotated");
+                }
+            }
+        }
+    }
+}
+
+// After the storm nothing stays frozen: a freeze may have come after its thaw.
+async fn restorer(world: Arc<World>) {
+    let mut pause = 60_000;
+    loop {
+        world.shared.sleep(pause).await;
+        if !world.shared.is_calm() {
+            continue;
+        }
+        pause = (pause * 2).min(20 * 60_000);
+        let person = world.person("operator");
+        let Ok(frozen) = world.engine.freezes(&person, Look {}).await else { continue };
+        for freeze in frozen.items {
+            let lift = SetFreeze { scope: freeze.scope, key: freeze.key, frozen: false, force: true, reason: None };
+            let _ = world.engine.set_freeze(&person, lift).await;
+        }
+    }
+}
+
+// Minutes to a day, forward and back.
+async fn clock(world: Arc<World>) {
+    for _ in 0..1 + world.shared.pick(3) {
+        world.shared.sleep(1 + world.shared.pick(240_000) as u64).await;
+        if world.shared.is_calm() {
+            return;
+        }
+        let most = [5 * 60_000, 3_600_000, 24 * 3_600_000][world.shared.pick(3)];
+        let by = 60_000 + world.shared.pick(most - 60_000) as i64;
+        if world.shared.one_in(2) {
+            world.book.storm("clock: set forward");
+            world.shared.jump(by);
+        } else {
+            world.book.storm("clock: set back");
+            world.shared.jump(-by);
+        }
+    }
+}
+
+async fn mistyper(world: Arc<World>) {
+    for _ in 0..4 {
+        world.shared.sleep(1 + world.shared.pick(200_000) as u64).await;
+        let one = world.shared.pick(10);
+        mistype(&world, one).await;
+    }
+}
+
+// A name that does not exist is refused with the nearest, whoever says it and wherever.
+async fn mistype(world: &World, which: usize) {
+    let (engine, person) = (&world.engine, world.person("person"));
+    let freeze =
+        |scope, key: &str| SetFreeze { scope, key: Some(key.into()), frozen: true, force: false, reason: None };
+    match which {
+        0 => refused(world, "put", engine.set_freeze(&person, freeze(FreezeScope::Operation, "tool/putt")).await),
+        1 => refused(world, SKILL, engine.set_freeze(&person, freeze(FreezeScope::Skill, "tol")).await),
+        2 => refused(world, "agent", engine.set_freeze(&person, freeze(FreezeScope::Actor, "agemt")).await),
+        3 => {
+            let off = DisableSkill { skill_key: "tol".into(), version: None, reason: None };
+            refused(world, SKILL, engine.disable_skill(&person, off).await);
+        }
+        4 => {
+            let grants = BTreeSet::from(["control-plane.execution.reed".to_owned()]);
+            let key = CreateKey { actor: actor(ActorKind::Agent, "other"), grants, expires_at: None };
+            refused(world, "control-plane.execution.read", engine.create_key(&person, key).await);
+        }
+        5 => {
+            let meter = Meter {
+                id: "m".into(),
+                scope: MeterScope::Workspace,
+                measure: Measure::Steps,
+                window_seconds: 60,
+                limit: Some(0),
+                only: vec!["tool/pai".into()],
+            };
+            let budgets = Budgets { plan: None, meters: vec![meter] };
+            let budgets = SetBudgets { budgets, force: false, reason: None };
+            refused(world, "pai", engine.set_budgets(&person, budgets).await);
+        }
+        6 => {
+            let policies = hasty() + "@id(\"x\") forbid (principal, action == Action::\"tool/paye\", resource);";
+            let policy = ActivatePolicy { policies, note: None, dry_run: false, backtest_days: Some(0) };
+            refused(world, "paye", engine.activate_policy(&person, policy).await);
+        }
+        7 => {
+            let deciders = SetDeciders { services: BTreeSet::from(["agemt".to_owned()]), reason: None };
+            refused(world, "agent", engine.set_deciders(&person, deciders).await);
+        }
+        8 => {
+            let list = ListExecutions { actor_id: Some("agemt".into()), ..ListExecutions::default() };
+            refused(world, "agent", engine.list(&person, list).await);
+            let key = RevokeKey { key_id: "0123456789ab".into() };
+            refused(world, "0123456789ab", engine.revoke_key(&person, key).await);
+        }
+        _ => {
+            let draft = json!({ "steps": [{ "id": "a", "use": "tool/putt", "with": {} }] });
+            let draft: Draft = serde_json::from_value(draft).unwrap();
+            let request = SubmitIntent {
+                text: "a name mistyped".into(),
+                draft: Some(draft),
+                playbook: None,
+                mode: Default::default(),
+                channel_key: None,
+                metadata: None,
+                trace_id: None,
+                workspace_id: None,
+                on_behalf_of: None,
+            };
+            let Ok(answer) = engine.submit(&person, request).await else { return };
+            let get = GetExecution {
+                execution_id: answer.execution_id,
+                wait_seconds: None,
+                include_plan: false,
+                include_view: None,
+            };
+            let Ok(found) = engine.get(&person, get).await else { return };
+            let said = format!("{:?}", found.execution.reasons);
+            let named = found.execution.status == "rejected" && (said.contains("put") || said.contains(SKILL));
+            world.book.storm("name: unknown");
+            world.book.hold("unknown-names-are-refused", named, || format!("{}: {said}", found.execution.status));
+        }
+    }
+}
+
+fn refused<T: std::fmt::Debug>(world: &World, near: &str, outcome: Result<T, Problem>) {
+    if outcome.as_ref().is_err_and(passing) {
+        return;
+    }
+    world.book.storm("name: unknown");
+    let named = outcome.as_ref().err().is_some_and(|problem| {
+        let issues = problem.issues.iter().map(|issue| issue.message.as_str());
+        [problem.detail.as_str()].into_iter().chain(issues).any(|text| text.contains(near))
+    });
+    world.book.hold("unknown-names-are-refused", named, || format!("near `{near}`: {outcome:?}"));
+}

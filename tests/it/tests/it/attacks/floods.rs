@@ -356,7 +356,8 @@ async fn attack_kill_switches_in_a_flood_of_refused_attempts() {
         async move {
             let body = json!({ "scope": "skill", "key": "mail", "frozen": true });
             let (status, _) = client.post("/v1/freezes", &body).await;
-            assert!(status == 401 || status == 403);
+            // Beyond its rate a key is told so.
+            assert!(matches!(status, 401 | 403 | 429), "{status}");
             client.post("/v1/skills/mail/disable", &json!({})).await;
             client.post("/v1/keys/000000000000/revoke", &json!({})).await;
         }

@@ -294,9 +294,11 @@ async fn switches(house: &House, victims: &[String], flood: &str, beside: &Atomi
     times.print(flood, beside.load(Ordering::SeqCst));
 }
 
-// Executions that are stopped one by one. Each waits for a person, in the middle of its run.
+// Executions that are stopped one by one: two for each round, of which there are `SWITCHES`, else eight. Each waits for a
+// person, in the middle of its run.
 async fn victims(house: &House) -> Vec<String> {
-    let (count, steps) = (if cfg!(debug_assertions) { 16 } else { 200 }, json!([payout("a")]));
+    let rounds = std::env::var("SWITCHES").ok().and_then(|count| count.parse().ok()).unwrap_or(8);
+    let (count, steps) = (2 * rounds, json!([payout("a")]));
     let victims = join_all((0..count).map(|_| house.submit(steps.clone()))).await;
     for id in &victims {
         house.until(id, "blocked").await;

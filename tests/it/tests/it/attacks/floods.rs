@@ -314,10 +314,12 @@ where
 {
     let victims = victims(house).await;
     let (stop, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    // On threads of its own: what is measured is the server, not what the clients make of its answers.
+    let clients = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let jobs: Vec<_> = (0..lanes)
         .map(|lane| {
             let (attack, stop, count) = (attack.clone(), stop.clone(), count.clone());
-            tokio::spawn(async move {
+            clients.spawn(async move {
                 while !stop.load(Ordering::SeqCst) {
                     attack(lane).await;
                     count.fetch_add(1, Ordering::SeqCst);
@@ -331,6 +333,7 @@ where
     switches(house, &victims, name, &count).await;
     stop.store(true, Ordering::SeqCst);
     jobs.iter().for_each(|job| job.abort());
+    clients.shutdown_background();
 }
 
 /// Kill switches while one key floods submits of plans that run. Right: each is done, soon.

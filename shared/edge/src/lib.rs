@@ -4,7 +4,7 @@
 
 use axum::{
     Router,
-    body::{Body, Bytes, HttpBody as _, to_bytes},
+    body::{Body, Bytes, HttpBody as _},
     extract::{Path, RawQuery, State},
     response::Response,
     routing::{MethodFilter, on},
@@ -21,6 +21,9 @@ use serde_json::{Map, Value};
 use std::{collections::HashMap, future::Future, sync::Arc};
 
 mod identity;
+
+/// A body that is too large is read up to so many bytes.
+const BODY_DISCARDED_BYTES_MAX: usize = 8 * REQUEST_BYTES_MAX;
 
 /// Routes of a function over the engine.
 pub type Routes = Router<Arc<Engine>>;
@@ -180,25 +183,41 @@ pub async fn from_body(headers: &HeaderMap, body: Body) -> Answer<Map<String, Va
     }
 }
 
-/// Reads a request's body, which is limited in size.
+/// Reads a request's body, which is limited in size. One that is somewhat too large is read to its end, and nothing kept of
+/// it: who is still sending when the connection ends reads no answer.
 pub async fn read_body(body: Body) -> Answer<Bytes> {
     let too_large = || {
         let mut problem = Problem::new(Code::BadRequest, format!("a body of at most {REQUEST_BYTES_MAX} bytes"));
         problem.status = StatusCode::PAYLOAD_TOO_LARGE.as_u16();
         problem
     };
-    // What is announced and too large is not asked for.
-    if body.size_hint().lower() > REQUEST_BYTES_MAX as u64 {
+    // What is announced and far too large is not asked for.
+    if body.size_hint().lower() > BODY_DISCARDED_BYTES_MAX as u64 {
         return Err(too_large());
     }
-    to_bytes(body, REQUEST_BYTES_MAX).await.map_err(|error| {
-        if timed_out(&error) {
-            let mut problem = Problem::new(Code::Timeout, "the body did not come in time");
-            problem.status = StatusCode::REQUEST_TIMEOUT.as_u16();
-            return problem;
+    let mut body = std::pin::pin!(body);
+    let (mut bytes, mut read) = (Vec::new(), 0_usize);
+    while let Some(frame) = std::future::poll_fn(|context| body.as_mut().poll_frame(context)).await {
+        let frame = frame.map_err(|error| {
+            if timed_out(&error) {
+                let mut problem = Problem::new(Code::Timeout, "the body did not come in time");
+                problem.status = StatusCode::REQUEST_TIMEOUT.as_u16();
+                return problem;
+            }
+            Problem::new(Code::BadRequest, "the body did not come to its end")
+        })?;
+        let Ok(data) = frame.into_data() else { continue };
+        read = read.saturating_add(data.len());
+        if read > BODY_DISCARDED_BYTES_MAX {
+            return Err(too_large());
         }
-        too_large()
-    })
+        if read <= REQUEST_BYTES_MAX {
+            bytes.extend_from_slice(&data);
+        } else {
+            bytes = Vec::new();
+        }
+    }
+    if read > REQUEST_BYTES_MAX { Err(too_large()) } else { Ok(bytes.into()) }
 }
 
 fn timed_out(error: &axum::Error) -> bool {
@@ -346,7 +365,8 @@ mod tests {
         let response = respond(Ok(unwritable), 200, &trace, "test");
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
         assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
-        let problem: Problem = serde_json::from_slice(&to_bytes(response.into_body(), 4_096).await.unwrap()).unwrap();
+        let problem: Problem =
+            serde_json::from_slice(&axum::body::to_bytes(response.into_body(), 4_096).await.unwrap()).unwrap();
         assert_eq!((problem.code, problem.trace_id.as_str()), (Code::InternalError, trace.id()));
     }
 }

@@ -206,7 +206,7 @@ pub(crate) fn quote(shared: &Shared, book: &Book) -> Value {
         } else {
             quote[*field] = value.clone();
         }
-        storm.into_iter().for_each(|storm| book.storm(storm));
+        storm.iter().for_each(|storm| book.storm(storm));
     }
     quote
 }

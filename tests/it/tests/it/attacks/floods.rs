@@ -341,9 +341,14 @@ where
 async fn attack_kill_switches_in_a_flood_of_submits() {
     let house = House::start().await;
     let agent = fresh(&house, &house.identity.agent_key);
+    let sent = Arc::new(AtomicU64::new(0));
     flooded(&house, "16 lanes of submits", 16, move |_| {
-        let agent = agent.clone();
+        let (agent, sent) = (agent.clone(), sent.clone());
         async move {
+            // What piles up is worked off: everyday requests, of which each round has some, wait behind it.
+            if sent.fetch_add(1, Ordering::SeqCst) > 1_000 {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
             let body = json!({ "text": "flood", "draft": { "steps": [find("a"), find("b"), find("c")] } });
             agent.post("/v1/intents", &body).await;
         }

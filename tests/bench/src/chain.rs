@@ -98,7 +98,8 @@ pub async fn run(rows: &mut Vec<Row>, quick: bool) {
     let trust = http.post(format!("{}/v1/trust", bench.url)).bearer_auth(&identity.approver_key).json(&trust);
     assert!(trust.send().await.unwrap().status().is_success());
     let install = local::demo_tools::signed(&manifest, node.engine().now()).unwrap();
-    bench.send(http.post(format!("{}/v1/skills", bench.url)).json(&install)).await;
+    let install = http.post(format!("{}/v1/skills", bench.url)).bearer_auth(&identity.approver_key).json(&install);
+    assert!(install.send().await.unwrap().status().is_success());
     let steps: Vec<Value> = (0..STEPS)
         .map(|n| {
             let after: Vec<String> = if n == 0 { vec![] } else { vec![format!("s{}", n - 1)] };

@@ -330,6 +330,11 @@ pub fn respond<R: Serialize>(answer: Answer<R>, success: u16, trace: &Trace, ope
     response(status, kind, body, trace)
 }
 
+/// Answers with a problem before any operation is known.
+pub fn refuse(engine: &Engine, problem: Problem) -> Response {
+    respond::<()>(Err(problem), 200, &Trace::of(&HeaderMap::new(), engine), "server")
+}
+
 fn refusal(mut problem: Problem, trace: &Trace, operation: &str) -> (u16, &'static str, Vec<u8>) {
     problem.trace_id = trace.id().to_owned();
     if problem.status >= 500 {

@@ -1,5 +1,5 @@
-//! Where work is done: what costs processor time on threads of its own, and everyday work on others, so that the threads
-//! that connections are served by are always free for kill switches.
+//! Where work is done: connections, and kill switches, on threads that do nothing else; what costs processor time on threads
+//! of its own; everyday work on those of whoever started the node, beside the calls of tools, which it waits for most.
 //!
 //! INVARIANT (bounded-work): of what costs processor time only so much of one workspace is worked on at once, whoever asks
 //! and by whatever keys, so that one workspace's work delays nobody else's.
@@ -13,7 +13,7 @@ use std::{
 use tokio::{
     runtime::{Handle, Runtime},
     sync::{OwnedSemaphorePermit, Semaphore},
-    task::{JoinError, JoinHandle},
+    task::{JoinError, JoinHandle, JoinSet},
 };
 
 /// Threads of each kind, where the machine has so many.
@@ -25,9 +25,12 @@ const WAITING_MAX: usize = 32;
 
 /// The threads, and who uses them.
 pub(crate) struct Compute {
+    front: Handle,
     dear: Handle,
     everyday: Handle,
     runtimes: Mutex<Option<[Runtime; 2]>>,
+    /// Everyday work that nobody waits for.
+    begun: Mutex<JoinSet<()>>,
     /// Turns of each workspace.
     owners: Mutex<HashMap<String, Arc<Semaphore>>>,
     /// Places of each key.
@@ -49,20 +52,28 @@ impl From<JoinError> for Ended {
 }
 
 impl Compute {
+    /// Everyday work is done where this is called: within a runtime.
     pub(crate) fn new() -> std::io::Result<Arc<Self>> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
         let runtime = |name: &str| {
             let mut builder = tokio::runtime::Builder::new_multi_thread();
             builder.worker_threads(threads).thread_name(name).enable_all().build()
         };
-        let (dear, everyday) = (runtime("dear")?, runtime("everyday")?);
+        let (front, dear) = (runtime("front")?, runtime("dear")?);
         Ok(Arc::new(Self {
+            front: front.handle().clone(),
             dear: dear.handle().clone(),
-            everyday: everyday.handle().clone(),
-            runtimes: Mutex::new(Some([dear, everyday])),
+            everyday: Handle::current(),
+            runtimes: Mutex::new(Some([front, dear])),
+            begun: Mutex::default(),
             owners: Mutex::default(),
             callers: Mutex::default(),
         }))
+    }
+
+    /// The threads that connections are served by.
+    pub(crate) fn front(&self) -> &Handle {
+        &self.front
     }
 
     /// Does everyday work, which ends with who waits for it.
@@ -76,7 +87,9 @@ impl Compute {
 
     /// Begins everyday work that nobody waits for.
     pub(crate) fn begin(&self, work: impl Future<Output = ()> + Send + 'static) {
-        self.everyday.spawn(work);
+        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        while begun.try_join_next().is_some() {}
+        begun.spawn_on(work, &self.everyday);
     }
 
     /// Ends all work where it is.
@@ -84,6 +97,7 @@ impl Compute {
         let runtimes = self.runtimes.lock().unwrap_or_else(PoisonError::into_inner).take();
         // A runtime that is dropped waits, which is forbidden within another.
         runtimes.into_iter().flatten().for_each(Runtime::shutdown_background);
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
     }
 
     /// A place for a request of a caller, until it is dropped. `None`: too many of his have one.

@@ -14,7 +14,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, runtime::Handle};
 
 /// What was asked for is answered within so long, even where calls took all the time.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
@@ -87,11 +87,11 @@ impl Node {
         let blobs = FileBlobs::open(&options.data.join("blobs")).map_err(folder)?;
         let signer = KeyFiles::open(&options.data, options.new_warrant_key).map_err(folder)?;
         let vault_keys = FileVaultKey::open(&options.data).map_err(folder)?;
+        let compute = Compute::new().map_err(StartError::Threads)?;
         let listener =
-            TcpListener::bind(options.listen).await.map_err(|error| StartError::Listen(options.listen, error))?;
+            listen(options.listen, compute.front()).map_err(|error| StartError::Listen(options.listen, error))?;
         let address = listener.local_addr().map_err(|error| StartError::Listen(options.listen, error))?;
         let (notifier, committed) = LocalNotifier::new();
-        let compute = Compute::new().map_err(StartError::Threads)?;
         let walker = Walker::new(Machine::parse(MACHINE)?, compute.clone());
         let ports = Ports {
             table: table.clone(),
@@ -126,7 +126,7 @@ impl Node {
         }
         let router = router().with_state(engine.clone());
         let server = Server::new(router, compute.clone(), &engine);
-        let task = tokio::spawn(server.clone().run(listener));
+        let task = compute.front().spawn(server.clone().run(listener));
         Ok(Self { engine, table, walker, compute, address, server, task, subscriber: options.subscriber })
     }
 
@@ -190,6 +190,14 @@ impl Drop for Node {
         self.task.abort();
         self.compute.end();
     }
+}
+
+// A listener whose connections are served by these threads.
+fn listen(address: SocketAddr, threads: &Handle) -> std::io::Result<TcpListener> {
+    let listener = std::net::TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    let _entered = threads.enter();
+    TcpListener::from_std(listener)
 }
 
 /// Every function's routes.

@@ -96,7 +96,7 @@ impl Server {
             async move {
                 let who = who(request.headers(), peer.ip());
                 let Some(_busy) = server.connections.busy(&ticket, who) else {
-                    return Ok(too_many("too many of your requests are being answered", RETRY_SECONDS));
+                    return Ok(server.too_many("too many of your requests are being answered", RETRY_SECONDS));
                 };
                 Ok::<_, Infallible>(server.answer(request, who).await)
             }
@@ -124,12 +124,12 @@ impl Server {
         if target > TARGET_BYTES_MAX {
             let problem =
                 Problem::new(Code::BadRequest, format!("a path and query of at most {TARGET_BYTES_MAX} bytes"));
-            return refusal(problem, StatusCode::URI_TOO_LONG, None);
+            return self.refusal(problem, StatusCode::URI_TOO_LONG, None);
         }
         if request.uri().path() != "/healthz"
             && let Err(seconds) = self.rates.take(who)
         {
-            return too_many("too many requests", seconds);
+            return self.too_many("too many requests", seconds);
         }
         // A stranger's request is refused before it costs anything.
         let owner = match heavy::is_heavy(&request) {
@@ -150,20 +150,22 @@ impl Server {
             Ok(Ok(response)) => response,
             Ok(Err(Ended::Panicked)) => {
                 let problem = Problem::new(Code::InternalError, "the request could not be worked on");
-                refusal(problem, StatusCode::INTERNAL_SERVER_ERROR, None)
+                self.refusal(problem, StatusCode::INTERNAL_SERVER_ERROR, None)
             }
             Ok(Err(Ended::Stopped)) => {
                 let problem = Problem::new(Code::InternalError, "the server is stopping; ask again when it is back");
-                refusal(problem, StatusCode::SERVICE_UNAVAILABLE, Some(RETRY_SECONDS))
+                self.refusal(problem, StatusCode::SERVICE_UNAVAILABLE, Some(RETRY_SECONDS))
             }
-            Err(_) => refusal(Problem::new(Code::Timeout, "it took too long"), StatusCode::GATEWAY_TIMEOUT, None),
+            Err(_) => {
+                self.refusal(Problem::new(Code::Timeout, "it took too long"), StatusCode::GATEWAY_TIMEOUT, None)
+            }
         }
     }
 
     // What costs processor time, when it is its owner's turn.
     async fn work(&self, request: Request<Body>, owner: &str, who: u64) -> Result<Response<Body>, Ended> {
         let Some(_place) = self.compute.place(who) else {
-            return Ok(too_many("too much of yours is being worked on", RETRY_SECONDS));
+            return Ok(self.too_many("too much of yours is being worked on", RETRY_SECONDS));
         };
         // Nobody's turn passes while a body trickles in.
         let (parts, body) = request.into_parts();
@@ -171,7 +173,7 @@ impl Server {
             Ok(bytes) => Request::from_parts(parts, Body::from(bytes)),
             Err(problem) => {
                 let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::BAD_REQUEST);
-                return Ok(refusal(problem, status, None));
+                return Ok(self.refusal(problem, status, None));
             }
         };
         self.compute.run(owner, routed(self.router.clone(), request)).await
@@ -182,6 +184,22 @@ impl Server {
         let engine = self.engine.upgrade()?;
         let caller = edge::authenticated(&engine, request.headers()).await.ok()?;
         Some(caller.workspace.to_string())
+    }
+
+    fn too_many(&self, what: &str, seconds: u64) -> Response<Body> {
+        let problem = Problem::new(Code::RateLimited, format!("{what}; try again in {seconds} s"));
+        self.refusal(problem, StatusCode::TOO_MANY_REQUESTS, Some(seconds))
+    }
+
+    fn refusal(&self, mut problem: Problem, status: StatusCode, retry_after: Option<u64>) -> Response<Body> {
+        problem.status = status.as_u16();
+        problem.retryable = retry_after.is_some();
+        let Some(engine) = self.engine.upgrade() else { return StatusCode::SERVICE_UNAVAILABLE.into_response() };
+        let mut response = edge::refuse(&engine, problem);
+        if let Some(seconds) = retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
     }
 }
 
@@ -197,29 +215,6 @@ fn who(headers: &HeaderMap, peer: IpAddr) -> u64 {
         None => peer.hash(&mut hasher),
     }
     hasher.finish()
-}
-
-fn too_many(what: &str, seconds: u64) -> Response<Body> {
-    let problem = Problem::new(Code::RateLimited, format!("{what}; try again in {seconds} s"));
-    refusal(problem, StatusCode::TOO_MANY_REQUESTS, Some(seconds))
-}
-
-fn refusal(mut problem: Problem, status: StatusCode, retry_after: Option<u64>) -> Response<Body> {
-    problem.status = status.as_u16();
-    problem.retryable = retry_after.is_some();
-    problem.trace_id = uuid::Uuid::new_v4().simple().to_string();
-    if status.is_server_error() {
-        tracing::warn!(code = %problem.code, detail = problem.detail, trace_id = problem.trace_id, "failed");
-    }
-    let mut response = Response::new(Body::from(serde_json::to_vec(&problem).unwrap_or_default()));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Some(seconds) = retry_after {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-    }
-    response
 }
 
 /// A body that ends with an error where it does not come in time.

@@ -1,6 +1,7 @@
 //! Integration tests on the embedded default: one binary, one link.
 
 mod attacks;
+mod common;
 mod fuzz;
 mod generated;
 mod golden_traces;

@@ -1,6 +1,7 @@
 //! What the attacks share: keys, submissions, a tool server that answers what it is told to, and an engine by hand whose
 //! store can be changed behind its back.
 
+pub(super) use crate::common::*;
 use async_trait::async_trait;
 use axum::{
     Json, Router,
@@ -35,23 +36,6 @@ use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
-
-/// What must be found nowhere in evidence.
-pub(super) const CARD: &str = "4111-1111-S3CRET";
-/// Grants of the narrow key of an agent.
-pub(super) const AGENT: [&str; 7] = [
-    "intent.submit",
-    "execution.read",
-    "execution.start",
-    "execution.cancel",
-    "execution.autonomous",
-    "approval.request",
-    "audit",
-];
-
-pub(super) fn grants(names: &[&str]) -> Value {
-    names.iter().map(|name| json!(format!("control-plane.{name}"))).collect()
-}
 
 pub(super) fn pay(id: &str) -> Value {
     json!({ "id": id, "use": "payments/payout.create", "with": { "account": "DE02", "amount": 5, "currency": "EUR" } })
@@ -122,26 +106,6 @@ pub(super) async fn waiting(house: &House, id: &str, (of, reason): (&str, &str))
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
     panic!("{of} never waited for {reason}: {}", house.settled(id).await);
-}
-
-/// Everything that anybody can read of an execution, as text.
-pub(super) async fn evidence(house: &House, id: &str) -> String {
-    let mut text = String::new();
-    for path in [
-        format!("/v1/executions/{id}?includePlan=true"),
-        format!("/v1/executions/{id}/trace?includePayloads=true"),
-        format!("/v1/executions/{id}/replay"),
-        "/v1/executions".to_owned(),
-    ] {
-        text += &house.approver.get(&path).await.1.to_string();
-    }
-    let (_, explained) = house.approver.post("/v1/policies/explain", &json!({ "executionId": id })).await;
-    text + &explained.to_string()
-}
-
-#[track_caller]
-pub(super) fn told_nothing(evidence: &str) {
-    assert!(!evidence.contains("S3CRET"), "{evidence}");
 }
 
 pub(super) async fn activate(house: &House, rules: &str) -> (u16, Value) {

@@ -1,5 +1,6 @@
 //! Who may decide, and what stops everything.
 
+use crate::common::{AGENT, grants};
 use countersign_it::{Client, House, install_body};
 use serde_json::{Value, json};
 use std::{
@@ -9,20 +10,6 @@ use std::{
     },
     time::{Duration, Instant},
 };
-
-const AGENT: [&str; 7] = [
-    "intent.submit",
-    "execution.read",
-    "execution.start",
-    "execution.cancel",
-    "execution.autonomous",
-    "approval.request",
-    "audit",
-];
-
-fn grants(names: &[&str]) -> Value {
-    names.iter().map(|name| json!(format!("control-plane.{name}"))).collect()
-}
 
 fn pay(id: &str) -> Value {
     json!({ "id": id, "use": "payments/payout.create", "with": { "account": "DE02", "amount": 5, "currency": "EUR" } })

@@ -1,5 +1,6 @@
 //! Data is never control, and secrets stay out of evidence.
 
+use crate::common::{CARD, evidence, told_nothing};
 use axum::{
     Json, Router,
     extract::{Path, State},
@@ -14,9 +15,6 @@ use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     sync::{Arc, Mutex},
 };
-
-/// A value that must be found nowhere in evidence.
-const CARD: &str = "4111-1111-S3CRET";
 
 #[derive(Default)]
 struct Book {
@@ -104,26 +102,6 @@ fn free() -> Value {
 
 fn card() -> Value {
     json!({ "type": "object", "properties": { "card": { "x-sensitive": true } } })
-}
-
-/// Everything that anybody can read of an execution, as text.
-async fn evidence(house: &House, id: &str) -> String {
-    let mut text = String::new();
-    for path in [
-        format!("/v1/executions/{id}?includePlan=true"),
-        format!("/v1/executions/{id}/trace?includePayloads=true"),
-        format!("/v1/executions/{id}/replay"),
-        "/v1/executions".to_owned(),
-    ] {
-        text += &house.agent.get(&path).await.1.to_string();
-    }
-    let (_, explained) = house.approver.post("/v1/policies/explain", &json!({ "executionId": id })).await;
-    text + &explained.to_string()
-}
-
-#[track_caller]
-fn told_nothing(evidence: &str) {
-    assert!(!evidence.contains("S3CRET"), "{evidence}");
 }
 
 async fn completed(house: &House, steps: Value) -> String {

@@ -487,6 +487,9 @@ pub struct StepChanged {
     /// The call had no effect: what its claim reserved is given back.
     #[serde(default, skip_serializing_if = "crate::is_false")]
     pub released: bool,
+    /// A call of it may have had its effect: nobody learnt what became of it.
+    #[serde(default, skip_serializing_if = "crate::is_false")]
+    pub unanswered: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -507,6 +510,9 @@ pub struct StepRetried {
     /// Set where a person asked for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actor_id: Option<String>,
+    /// The attempt may have had its effect: nobody learnt what became of it.
+    #[serde(default, skip_serializing_if = "crate::is_false")]
+    pub unanswered: bool,
 }
 
 /// What a person says about a call whose outcome is not known.

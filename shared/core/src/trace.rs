@@ -205,6 +205,7 @@ mod tests {
             code: Some(loud.clone()),
             message: Some(loud.clone()),
             released: false,
+            unanswered: false,
         });
         let issues =
             vec![contracts::Issue { pointer: loud.clone(), message: loud.clone(), code: Some(loud.clone()) }; 20];

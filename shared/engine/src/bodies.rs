@@ -6,14 +6,16 @@
 
 use crate::{
     Engine,
-    ports::{BlobName, Condition, Fault, Item, Key, Write},
+    ports::{BlobName, Condition, Fault, Item, Key, Query, Write},
 };
-use contracts::limits::INLINE_BODY_BYTES_MAX;
+use contracts::{Problem, limits::INLINE_BODY_BYTES_MAX};
 use cs_core::canonical;
 use serde::{Serialize, de::DeserializeOwned};
 
 /// The field of an item whose body is the digest of a blob.
 const BLOB: &str = "blob";
+/// Items of a kind that are read at once.
+const AT_ONCE: usize = 100;
 
 /// An item with a JSON body.
 pub(crate) fn item<T: Serialize>(version: u64, value: &T) -> Result<Item, Fault> {
@@ -57,6 +59,28 @@ impl Engine {
             Some(item) => self.body_of(key, &item).await.map(Some),
             None => Ok(None),
         }
+    }
+
+    /// Visits the bodies whose sort keys have a prefix, in order and with what follows it, until `visit` says no. By the
+    /// page: a thousand requests, one after another, would take their time.
+    pub(crate) async fn each_body<T: DeserializeOwned>(
+        &self,
+        partition: String,
+        prefix: &str,
+        mut visit: impl FnMut(&str, T) -> Result<bool, Problem> + Send,
+    ) -> Result<(), Problem> {
+        let mut next = Some(Query::prefix(partition, prefix, AT_ONCE));
+        while let Some(query) = next {
+            let items = self.ports.table.query(&query).await?;
+            for (key, item) in &items {
+                let body = self.body_of(key, item).await?;
+                if !visit(key.sort.strip_prefix(prefix).unwrap_or_default(), body)? {
+                    return Ok(());
+                }
+            }
+            next = query.behind(&items);
+        }
+        Ok(())
     }
 
     /// The body of an item that is at hand.

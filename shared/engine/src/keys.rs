@@ -50,9 +50,11 @@ pub fn body(workspace: &WorkspaceId, id: &ExecutionId, name: &str) -> Key {
 pub fn verdict(workspace: &WorkspaceId, id: &ExecutionId, digest: &Digest) -> Key {
     body(workspace, id, &format!("verdict#{}", digest.hex()))
 }
+/// Prefix of the outputs of an execution's steps.
+pub const OUTPUT: &str = "b#out#";
 /// The output of a step.
 pub fn output(workspace: &WorkspaceId, id: &ExecutionId, step: &StepId) -> Key {
-    key(execution(workspace, id), format!("b#out#{step}"))
+    key(execution(workspace, id), format!("{OUTPUT}{step}"))
 }
 /// Prefix of the partitions of the vault.
 pub const VAULT: &str = "vault#";
@@ -65,9 +67,11 @@ pub fn vault(workspace: &WorkspaceId, id: &ExecutionId, document: &str) -> Key {
 pub fn artifacts(workspace: &WorkspaceId) -> Key {
     key(format!("ws#{workspace}#artifact"), "")
 }
+/// Prefix of what people were shown of an execution.
+pub const VIEW: &str = "b#view#";
 /// A view that a step's question is about, by its digest.
 pub fn view(workspace: &WorkspaceId, id: &ExecutionId, digest: &Digest) -> Key {
-    key(execution(workspace, id), format!("b#view#{}", digest.hex()))
+    key(execution(workspace, id), format!("{VIEW}{}", digest.hex()))
 }
 
 fn shard(text: &str, shards: u8) -> u8 {

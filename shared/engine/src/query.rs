@@ -265,33 +265,31 @@ impl Engine {
         let entries = self.entries(&loaded, request.from_seq.unwrap_or(1)).await?;
         let (mut payloads, mut seals, mut payloads_omitted) = (Map::new(), BTreeMap::new(), Vec::new());
         if request.include_payloads {
+            let state = &loaded.state;
             // INVARIANT (bounded-work): an answer has room for so much, and says what it has not.
             let mut room = TRACE_PAYLOADS_BYTES_MAX;
-            for step in loaded.state.steps.iter().filter(|step| step.output.is_some()) {
-                if room == 0 {
-                    payloads_omitted.push(step.id.clone());
-                    continue;
+            let partition = keys::execution(&state.workspace, &state.id);
+            let shown = self.each_body(partition, keys::OUTPUT, |name, output: Sealed| {
+                let step = name.parse().ok().and_then(|id| state.step(&id)).filter(|step| step.output.is_some());
+                let Some(step) = step else { return Ok(true) };
+                // What is shown as the trace's is what the trace names.
+                if output.digest().ok() != step.output {
+                    let message = format!("the stored output of `{name}` is not the one in the trace");
+                    return Err(Problem { retryable: false, ..Problem::new(Code::InternalError, message) });
                 }
-                let key = keys::output(&loaded.state.workspace, &loaded.state.id, &step.id);
-                if let Some(output) = self.get_body::<Sealed>(&key).await? {
-                    // What is shown as the trace's is what the trace names.
-                    if output.digest().ok() != step.output {
-                        let message = format!("the stored output of `{}` is not the one in the trace", step.id);
-                        return Err(Problem { retryable: false, ..Problem::new(Code::InternalError, message) });
-                    }
-                    let size = serde_json::to_vec(&output.value).map_or(usize::MAX, |bytes| bytes.len());
-                    if size > room {
-                        room = 0;
-                        payloads_omitted.push(step.id.clone());
-                        continue;
-                    }
-                    room -= size;
-                    payloads.insert(step.id.to_string(), output.value);
-                    if !output.seals.is_empty() {
-                        seals.insert(step.id.to_string(), output.seals);
-                    }
+                let size = serde_json::to_vec(&output.value).map_or(usize::MAX, |bytes| bytes.len());
+                let Some(left) = room.checked_sub(size) else { return Ok(false) };
+                room = left;
+                payloads.insert(name.to_owned(), output.value);
+                if !output.seals.is_empty() {
+                    seals.insert(name.to_owned(), output.seals);
                 }
-            }
+                Ok(true)
+            });
+            shown.await?;
+            let given = state.steps.iter().filter(|step| step.output.is_some());
+            payloads_omitted =
+                given.map(|step| step.id.clone()).filter(|id| !payloads.contains_key(id.as_str())).collect();
         }
         Ok(Trace {
             execution_id: loaded.state.id.clone(),

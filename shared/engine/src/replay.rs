@@ -18,14 +18,17 @@ use contracts::{
 };
 use cs_core::{
     canonical,
-    execution::Execution,
+    execution::{Execution, Step},
     plan::{self, Compiled},
     seal::Sealed,
     skill::Registry,
     trace::{Broken, Verifier},
 };
 use serde_json::{Value, json};
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 impl Engine {
     /// Replays a trace.
@@ -69,16 +72,19 @@ impl Engine {
 
     // So does each output.
     async fn check_outputs(&self, state: &Execution) -> Answer<Option<Difference>> {
-        for step in &state.steps {
-            let Some(named) = &step.output else { continue };
-            let stored: Option<Sealed> = self.get_body(&keys::output(&state.workspace, &state.id, &step.id)).await?;
-            let digest = stored.and_then(|output| output.digest().ok());
-            if digest.as_ref() != Some(named) {
-                let path = format!("/steps/{}", step.id);
-                return Ok(Some(difference("outputs", &path, json!(named), json!(digest))));
-            }
-        }
-        Ok(None)
+        let mut stored = BTreeMap::new();
+        let partition = keys::execution(&state.workspace, &state.id);
+        let read = self.each_body(partition, keys::OUTPUT, |step, output: Sealed| {
+            stored.insert(step.to_owned(), output.digest().ok());
+            Ok(true)
+        });
+        read.await?;
+        let differs =
+            |step: &&Step| step.output.is_some() && stored.get(step.id.as_str()).cloned().flatten() != step.output;
+        Ok(state.steps.iter().find(differs).map(|step| {
+            let digest = stored.get(step.id.as_str());
+            difference("outputs", &format!("/steps/{}", step.id), json!(step.output), json!(digest))
+        }))
     }
 
     // Recompiles the stored draft against the very skills the plan pinned, disabled or not.
@@ -121,18 +127,21 @@ impl Engine {
         if again.as_ref() != state.view_digest(None) {
             return Ok(Some(difference("view", "", json!(state.view_digest(None)), json!(again))));
         }
-        for step in &state.steps {
-            let Some(asked) = &step.asked else { continue };
-            let stored: Option<View> =
-                self.get_body(&keys::view(&state.workspace, &state.id, &asked.about.view)).await?;
-            let input = stored.as_ref().and_then(|view| view.input_digest.clone());
-            let again = stored.and_then(|view| cs_core::view::digest(&view).ok());
-            if again.as_ref() != Some(&asked.about.view) || input.as_ref() != Some(&asked.about.input) {
-                let path = format!("/steps/{}", step.id);
-                return Ok(Some(difference("view", &path, json!(asked), json!({ "input": input, "view": again }))));
-            }
-        }
-        Ok(None)
+        let mut stored = BTreeMap::new();
+        let partition = keys::execution(&state.workspace, &state.id);
+        let read = self.each_body(partition, keys::VIEW, |name, view: View| {
+            let again = cs_core::view::digest(&view).ok();
+            stored.insert(name.to_owned(), again.zip(view.input_digest));
+            Ok(true)
+        });
+        read.await?;
+        Ok(state.steps.iter().find_map(|step| {
+            let asked = step.asked.as_ref()?;
+            let found = stored.get(asked.about.view.hex()).and_then(Option::as_ref);
+            let same = found.is_some_and(|(view, input)| (view, input) == (&asked.about.view, &asked.about.input));
+            let what = || json!(found.map(|(view, input)| json!({ "input": input, "view": view })));
+            (!same).then(|| difference("view", &format!("/steps/{}", step.id), json!(asked), what()))
+        }))
     }
 
     // Re-evaluates the policy set that a verdict pins, on the facts stored with it.

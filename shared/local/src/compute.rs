@@ -2,8 +2,10 @@
 //! of its own; everyday work on those of whoever started the node, beside the calls of tools, which it waits for most.
 //!
 //! INVARIANT (bounded-work): of what costs processor time only so much of one workspace is worked on at once, whoever asks
-//! and by whatever keys, so that one workspace's work delays nobody else's.
+//! and by whatever keys, so that one workspace's work delays nobody else's. Executions that are driven go in lanes: however
+//! many one workspace has, they stand in the way of a request like a few.
 
+use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use std::{
     collections::HashMap,
     future::Future,
@@ -12,7 +14,7 @@ use std::{
 };
 use tokio::{
     runtime::{Handle, Runtime},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     task::{JoinError, JoinHandle, JoinSet},
 };
 
@@ -22,6 +24,10 @@ const THREADS_MAX: usize = 4;
 const AT_ONCE: usize = 2;
 /// Requests of one key that are worked on or wait.
 const WAITING_MAX: usize = 32;
+/// Executions of one workspace whose steps are called at once; the others wait.
+const DRIVEN_MAX: usize = 256;
+/// Lanes of one workspace.
+const LANES: usize = 2;
 
 /// The threads, and who uses them.
 pub(crate) struct Compute {
@@ -35,6 +41,17 @@ pub(crate) struct Compute {
     owners: Mutex<HashMap<String, Arc<Semaphore>>>,
     /// Places of each key.
     callers: Mutex<HashMap<u64, Arc<Semaphore>>>,
+    /// Places of each workspace for executions that are driven.
+    driven: Mutex<HashMap<String, Arc<Semaphore>>>,
+    lanes: Mutex<HashMap<String, Lanes>>,
+}
+
+/// Where the executions of one workspace are driven.
+struct Lanes {
+    arrivals: [mpsc::UnboundedSender<BoxFuture<'static, ()>>; LANES],
+    next: usize,
+    /// Held by whatever is under way.
+    used: Arc<()>,
 }
 
 /// A piece of work gave no result.
@@ -68,6 +85,8 @@ impl Compute {
             begun: Mutex::default(),
             owners: Mutex::default(),
             callers: Mutex::default(),
+            driven: Mutex::default(),
+            lanes: Mutex::default(),
         }))
     }
 
@@ -90,6 +109,33 @@ impl Compute {
         let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
         while begun.try_join_next().is_some() {}
         begun.spawn_on(work, &self.everyday);
+    }
+
+    /// Begins to drive an execution, in a lane of its workspace.
+    pub(crate) fn drive(&self, owner: &str, work: impl Future<Output = ()> + Send + 'static) {
+        let mut all = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|other, lanes| other == owner || Arc::strong_count(&lanes.used) > 1);
+        let lanes = all.entry(owner.to_owned()).or_insert_with(|| {
+            let arrivals = std::array::from_fn(|_| {
+                let (arrival, arrivals) = mpsc::unbounded_channel();
+                self.begin(lane(arrivals));
+                arrival
+            });
+            Lanes { arrivals, next: 0, used: Arc::default() }
+        });
+        let used = lanes.used.clone();
+        let work = async move {
+            work.await;
+            drop(used);
+        };
+        lanes.next = (lanes.next + 1) % LANES;
+        // Nobody takes it where the server stops.
+        let _ = lanes.arrivals[lanes.next].send(Box::pin(work));
+    }
+
+    /// A place among the executions of a workspace whose steps are called, until it is dropped. `None`: the server stops.
+    pub(crate) async fn driven(&self, owner: &str) -> Option<OwnedSemaphorePermit> {
+        shared(&self.driven, owner.to_owned(), DRIVEN_MAX).acquire_owned().await.ok()
     }
 
     /// Ends all work where it is.
@@ -116,6 +162,21 @@ impl Compute {
         let mut task = Task(self.dear.spawn(work));
         Ok((&mut task.0).await?)
     }
+}
+
+// One task for many executions: the runtime gives it its turn as it gives a request its own.
+async fn lane(mut arrivals: mpsc::UnboundedReceiver<BoxFuture<'static, ()>>) {
+    let mut open = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            arrived = arrivals.recv() => match arrived {
+                Some(work) => open.push(work),
+                None => break,
+            },
+            Some(()) = open.next() => {}
+        }
+    }
+    while open.next().await.is_some() {}
 }
 
 // The semaphore of a name. Those that nobody uses now are forgotten.

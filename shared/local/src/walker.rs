@@ -18,6 +18,7 @@ use futures_util::FutureExt as _;
 use serde_json::{Value, json};
 use std::{
     collections::HashMap,
+    panic::AssertUnwindSafe,
     sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
     time::Duration,
 };
@@ -75,7 +76,9 @@ impl Walker {
     // Walks until nobody asked for the execution again meanwhile.
     async fn drive(&self, workspace: WorkspaceId, id: ExecutionId, started: Arc<Notify>) {
         loop {
-            self.walk(&workspace, &id, &started).await;
+            if AssertUnwindSafe(self.walk(&workspace, &id, &started)).catch_unwind().await.is_err() {
+                tracing::error!(execution_id = %id, "driving it panicked; sweep drives it again");
+            }
             let mut walks = self.walks();
             if started.notified().now_or_never().is_none() {
                 walks.remove(&id);
@@ -185,17 +188,22 @@ impl Walker {
     }
 
     async fn invoke(&self, function: &str, payload: &Value) -> Result<Value, TaskError> {
-        let _running = self.running.read().await;
-        let stopped = || Problem::new(Code::InternalError, "the server is stopping");
-        let engine = self.engine.get().and_then(Weak::upgrade).ok_or_else(stopped)?;
         let owner = payload["workspaceId"].as_str().unwrap_or_default();
+        let stopped = || Problem::new(Code::InternalError, "the server is stopping");
+        let _place = match function {
+            "${AdvanceFunction}" => Some(self.compute.driven(owner).await.ok_or_else(stopped)?),
+            _ => None,
+        };
+        let _running = self.running.read().await;
+        let engine = self.engine.get().and_then(Weak::upgrade).ok_or_else(stopped)?;
         let own = payload.clone();
         let worked = match function {
             "${CompileFunction}" => {
                 self.compute.run(owner, async move { fn_compile::task(&engine, &own).await }).await
             }
             "${VerifyFunction}" => self.compute.run(owner, async move { fn_verify::task(&engine, &own).await }).await,
-            "${AdvanceFunction}" => return Ok(fn_advance::task(&engine, payload, ADVANCE_BUDGET_MS).await?),
+            // Boxed: many wait for their places.
+            "${AdvanceFunction}" => return Ok(Box::pin(fn_advance::task(&engine, payload, ADVANCE_BUDGET_MS)).await?),
             other => return Err(Problem::new(Code::NotFound, format!("there is no function `{other}`")).into()),
         };
         Ok(worked.map_err(|_| Problem::new(Code::InternalError, "the task ended without a result"))??)
@@ -225,7 +233,8 @@ impl Orchestrator for Walker {
         walks.insert(execution.clone(), started.clone());
         let (workspace, execution) = (workspace.clone(), execution.clone());
         let compute = walker.compute.clone();
-        compute.begin(async move { walker.drive(workspace, execution, started).await });
+        let owner = workspace.to_string();
+        compute.drive(&owner, async move { walker.drive(workspace, execution, started).await });
         Ok(())
     }
 

@@ -18,7 +18,7 @@ use cs_core::{canonical, skill::Registry};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     str::FromStr as _,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 /// A policy set that cannot be used.
@@ -54,6 +54,9 @@ pub(crate) fn parse(text: &str) -> Result<PolicySet, Faulty> {
     Ok(policies)
 }
 
+/// Answers kept, and the longest request of one, in bytes.
+const GIVEN_MAX: usize = 1_024;
+const GIVEN_BYTES_MAX: usize = 1_024;
 /// Permits that a default deny names.
 const UNMATCHED_MAX: usize = 5;
 
@@ -70,6 +73,9 @@ pub struct Authority {
     /// For every known action, what may apply to it. An action that is not here is unknown.
     slices: HashMap<String, Arc<PolicySet>>,
     authorizer: Authorizer,
+    /// Answers given lately, by request: the same request has the same answer, and a claim mostly repeats what was asked when
+    /// its plan was verified. Forgets everything when full.
+    given: Mutex<HashMap<Vec<u8>, Arc<Answer>>>,
 }
 
 struct Note {
@@ -145,7 +151,8 @@ impl Authority {
             .map(|policy| (policy.id().clone(), note(policy, source::of(&locations, policy.id()))))
             .collect();
         let digest = canonical::digest_bytes(text.as_bytes());
-        Ok(Self { version: version.into(), digest, full, zone, notes, slices, authorizer: Authorizer::new() })
+        let (authorizer, given) = (Authorizer::new(), Mutex::default());
+        Ok(Self { version: version.into(), digest, full, zone, notes, slices, authorizer, given })
     }
 
     /// Version of the set.
@@ -168,11 +175,24 @@ impl Authority {
     }
 
     /// Decides by the slice of the action.
-    pub(crate) fn ask(&self, ask: &Ask) -> Answer {
-        match self.slices.get(&ask.action) {
-            Some(slice) => self.ask_of(slice, ask),
-            None => Answer::denied(format!("unknown action `{}`", ask.action)),
+    pub(crate) fn ask(&self, ask: &Ask) -> Arc<Answer> {
+        let Some(slice) = self.slices.get(&ask.action) else {
+            return Arc::new(Answer::denied(format!("unknown action `{}`", ask.action)));
+        };
+        let given = || self.given.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(request) = serde_json::to_vec(ask).ok().filter(|request| request.len() <= GIVEN_BYTES_MAX) else {
+            return Arc::new(self.ask_of(slice, ask));
+        };
+        if let Some(answer) = given().get(&request) {
+            return answer.clone();
         }
+        let answer = Arc::new(self.ask_of(slice, ask));
+        let mut given = given();
+        if given.len() >= GIVEN_MAX {
+            given.clear();
+        }
+        given.insert(request, answer.clone());
+        answer
     }
 
     /// Decides by the whole set: slower, and the same.

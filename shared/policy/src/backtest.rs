@@ -102,7 +102,7 @@ pub fn probe(authority: &Authority, registry: &Registry, meters: &[Meter], facts
                         confidence_bps: Some(10_000),
                     },
                 };
-                found.extend(authority.ask(&ask).errors);
+                found.extend(authority.ask(&ask).errors.iter().cloned());
             }
         }
     }

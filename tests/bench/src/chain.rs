@@ -10,7 +10,7 @@ use std::{
     process::{Command, Stdio},
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -60,6 +60,7 @@ struct Bench {
     http: reqwest::Client,
     url: String,
     key: String,
+    count: AtomicU64,
 }
 
 impl Bench {
@@ -71,7 +72,12 @@ impl Bench {
         value
     }
 
+    // No two executions have the same inputs.
     async fn execute(&self, draft: &Value) -> String {
+        let mut draft = draft.clone();
+        for step in draft["steps"].as_array_mut().unwrap() {
+            step["with"]["n"] = self.count.fetch_add(1, Ordering::Relaxed).into();
+        }
         let body = json!({ "text": "chain", "draft": draft });
         let answer = self.send(self.http.post(format!("{}/v1/intents", self.url)).json(&body)).await;
         let id = answer["executionId"].as_str().unwrap().to_owned();
@@ -87,7 +93,12 @@ pub async fn run(rows: &mut Vec<Row>, quick: bool) {
     let node = start(folder.path()).await;
     let identity = node.identity(&"bench".parse().unwrap()).await.unwrap();
     let http = reqwest::Client::builder().no_proxy().tcp_nodelay(true).build().unwrap();
-    let bench = Arc::new(Bench { http: http.clone(), url: node.url(), key: identity.agent_key.clone() });
+    let bench = Arc::new(Bench {
+        http: http.clone(),
+        url: node.url(),
+        key: identity.agent_key.clone(),
+        count: AtomicU64::default(),
+    });
     let object = json!({ "type": "object", "properties": { "n": { "type": "integer" } } });
     let manifest = json!({ "schemaVersion": "1.0.0", "skill": { "key": "bench", "version": "1.0.0" },
         "publisher": { "id": "countersign-examples", "provenance": "examples/skills" }, "artifact": { "digest": format!("sha256:{}", "0".repeat(64)) },

@@ -34,7 +34,7 @@ pub const INVARIANTS: [&str; 23] = [
 ];
 
 /// What blows, each by the seed's decision; a test fails if one of them never does.
-pub const STORMS: [&str; 50] = [
+pub const STORMS: [&str; 51] = [
     "undo: after a failure",
     "undo: after a cancellation",
     "undo: done",
@@ -45,6 +45,7 @@ pub const STORMS: [&str; 50] = [
     "undo: its input missing",
     "undo: asks people",
     "undo: stuck",
+    "lost: nothing calls again",
     "undo: tried again by people",
     "undo: given up by people",
     "key: expired",

@@ -354,6 +354,8 @@ fn effects(world: &World, id: &ExecutionId, view: &ExecutionView, entries: &[Ent
         "it was never started, and tools were called".into()
     });
     let (Some(digest), true) = (&view.plan_digest, ran) else { return };
+    let undoes = world.watch.asked(id).unwrap().draft["onFailure"] == "compensate"
+        || entries.iter().any(|entry| matches!(&entry.event, Event::ExecutionCancelled(data) if data.compensate));
     for step in &view.steps {
         let name = step.step_id.as_str();
         let of = (id.clone(), name.to_owned());
@@ -396,13 +398,34 @@ fn effects(world: &World, id: &ExecutionId, view: &ExecutionView, entries: &[Ent
         if compensated {
             hold("one-gate", undone > 0, &|| format!("{name} is compensated and nothing undid it"));
         }
-        let failed = step.status == StepState::Failed.as_str() && own.effect == "non_idempotent";
-        if failed {
+        let state = StepState::ALL.into_iter().find(|state| state.as_str() == step.status).unwrap();
+        let ended = match state {
+            StepState::Cancelled | StepState::Skipped => own.effect != "read",
+            // An idempotent call may be made again as long as its plan is not being undone.
+            StepState::Failed => own.effect == "non_idempotent" || (undoes && own.undo.is_some()),
+            StepState::Pending
+            | StepState::Ready
+            | StepState::Blocked
+            | StepState::Held
+            | StepState::Running
+            | StepState::Completed
+            | StepState::Retrying
+            | StepState::InDoubt
+            | StepState::Compensating
+            | StepState::Compensated
+            | StepState::Stuck => false,
+        };
+        if ended {
             let key = own_key(id, digest.as_str(), name, Purpose::Run);
-            let known = ran == 0 || said(Resolution::Failed) || done.refused.contains(&key);
+            let probed = probed && state != StepState::Failed;
+            let known = ran == 0 || probed || said(Resolution::Failed) || done.refused.contains(&key);
             hold("unknown-is-not-failed", known, &|| {
-                format!("{name} is failed and took effect: {:?} {:?}", step.code, step.message)
+                format!("{name} is {} and took effect: {:?} {:?}", step.status, step.code, step.message)
             });
+        }
+        let asked = state == StepState::InDoubt || said(Resolution::Completed) || said(Resolution::Failed);
+        if own.effect == "idempotent" && asked {
+            world.book.storm("lost: nothing calls again");
         }
     }
 }

@@ -11,8 +11,8 @@ use contracts::{
     Code, Digest, StepId, Timestamp,
     draft::OnFailure,
     event::{
-        BlockReason, Event, Purpose, Reserved, Resolution, StepBlocked, StepCompleted, StepResolved, StepRetried,
-        StepStarted,
+        BlockReason, Event, Purpose, Reserved, Resolution, StepBlocked, StepChanged, StepCompleted, StepResolved,
+        StepRetried, StepStarted,
     },
     id::ApprovalId,
     limits::STEP_ATTEMPTS_MAX,
@@ -85,6 +85,7 @@ impl Transition {
                 code: None,
                 message: reason.clone(),
                 actor_id: Some(by.actor.id.clone()),
+                unanswered: false,
             }));
         }
         let open = self.state.approvals.iter().any(|approval| approval.state == ApprovalState::Requested);
@@ -345,7 +346,7 @@ impl Transition {
                 Purpose::Probe => self.blocked(id, BlockReason::OutcomeUnknown, Some(message), None),
                 Purpose::Compensate => self.blocked(id, BlockReason::CompensationFailed, Some(message), None),
             },
-            Outcome::NotDone => self.again(id, self.now, NOT_DONE, "the probe found no effect".into())?,
+            Outcome::NotDone => self.again(id, self.now, NOT_DONE, "the probe found no effect".into(), false)?,
             Outcome::Accepted { until } if purpose == Purpose::Run => {
                 self.blocked(id, BlockReason::AwaitingCallback, None, Some(until));
             }
@@ -363,18 +364,31 @@ impl Transition {
         let (purpose, attempt) = (self.record(id)?.purpose, self.record(id)?.call_attempt());
         if attempt < self.attempts_max(id, true) {
             let at = self.now.plus_ms(self.backoff_ms(id, attempt));
-            return self.again(id, at, "TOOL_UNREACHABLE", message);
+            return self.again(id, at, "TOOL_UNREACHABLE", message, false);
         }
         match purpose {
+            // An earlier attempt may have arrived.
             Purpose::Run => {
-                let mut changed = self.changed(id, Some("TOOL_UNREACHABLE".into()), Some(message));
-                // An earlier attempt may have arrived.
-                changed.released = attempt == 1 && self.record(id)?.hold.is_some();
-                self.emit(Event::StepFailed(changed));
+                let unanswered = self.record(id)?.unanswered;
+                self.give_up(id, "TOOL_UNREACHABLE", message, unanswered)?;
             }
             Purpose::Probe => self.blocked(id, BlockReason::OutcomeUnknown, Some(message), None),
             Purpose::Compensate => self.blocked(id, BlockReason::CompensationFailed, Some(message), None),
         }
+        Ok(())
+    }
+
+    // No further call is made of it. Where the plan undoes what it did, what may have had its effect is no failure: it
+    // would never be undone.
+    fn give_up(&mut self, id: &StepId, code: &str, message: String, unanswered: bool) -> Result<(), Refusal> {
+        let record = self.record(id)?;
+        if unanswered && self.state.undoes_failures(id) {
+            self.blocked(id, BlockReason::OutcomeUnknown, Some(format!("{code}: {message}")), None);
+            return Ok(());
+        }
+        let released = record.attempt == 1 && !unanswered && record.hold.is_some();
+        let changed = StepChanged { released, unanswered, ..self.changed(id, Some(code.to_owned()), Some(message)) };
+        self.emit(Event::StepFailed(changed));
         Ok(())
     }
 
@@ -400,12 +414,12 @@ impl Transition {
             }
             (Purpose::Run | Purpose::Compensate, Effect::Read | Effect::Idempotent) if attempt < limit => {
                 let wait = if by_us { 0 } else { self.backoff_ms(id, attempt) };
-                self.again(id, self.now.plus_ms(wait), code, message)?;
+                let unanswered = purpose == Purpose::Run && effect == Effect::Idempotent;
+                self.again(id, self.now.plus_ms(wait), code, message, unanswered)?;
             }
             (Purpose::Run, Effect::Read | Effect::Idempotent) => {
                 let message = format!("no answer after {attempt} attempts; the last: {message}");
-                let changed = self.changed(id, Some(code.to_owned()), Some(message));
-                self.emit(Event::StepFailed(changed));
+                self.give_up(id, code, message, effect == Effect::Idempotent)?;
             }
             (Purpose::Compensate, Effect::Read | Effect::Idempotent) => {
                 self.blocked(id, BlockReason::CompensationFailed, Some(message), None);
@@ -414,7 +428,14 @@ impl Transition {
         Ok(())
     }
 
-    fn again(&mut self, id: &StepId, retry_at: Timestamp, code: &str, message: String) -> Result<(), Refusal> {
+    fn again(
+        &mut self,
+        id: &StepId,
+        retry_at: Timestamp,
+        code: &str,
+        message: String,
+        unanswered: bool,
+    ) -> Result<(), Refusal> {
         let run_id = self.run()?;
         let attempt = self.record(id)?.call_attempt();
         if self.record(id)?.purpose == Purpose::Probe && code != NOT_DONE {
@@ -432,6 +453,7 @@ impl Transition {
             code: Some(code.to_owned()),
             message: Some(message),
             actor_id: None,
+            unanswered,
         }));
         Ok(())
     }

@@ -319,7 +319,8 @@ impl Transition {
             }
             Command::Refuse { step, code, message } => {
                 self.takes(&step, StepInput::Fail)?;
-                let changed = self.changed(&step, Some(code), Some(message));
+                let mut changed = self.changed(&step, Some(code), Some(message));
+                changed.unanswered = self.record(&step)?.unanswered;
                 self.emit(Event::StepFailed(changed));
             }
             Command::Skip { step, message } => {
@@ -407,6 +408,7 @@ impl Transition {
             code,
             message,
             released: false,
+            unanswered: false,
         }
     }
 

@@ -96,11 +96,13 @@ impl Execution {
             Event::StepBlocked(data) => self.step_blocked(data),
             Event::StepCompleted(data) => self.apply(&data.step_id, StepInput::Complete, |step| {
                 step.output = Some(data.output_digest.clone());
+                step.unanswered = false;
             }),
             Event::StepFailed(data) => {
                 self.apply(&data.step_id, StepInput::Fail, |step| {
                     step.code = data.code.clone();
                     step.message = data.message.clone();
+                    step.unanswered = data.unanswered;
                 });
                 if data.released {
                     self.release(&data.step_id);
@@ -121,6 +123,7 @@ impl Execution {
                 };
                 self.apply(&data.step_id, input, |step| {
                     step.retry_at = Some(data.at);
+                    step.unanswered &= data.outcome == Resolution::Retry;
                     if data.output_digest.is_some() {
                         step.output = data.output_digest.clone();
                     }
@@ -284,6 +287,7 @@ impl Execution {
             step.message = data.message.clone();
             step.until = data.until;
             step.escalated |= escalated;
+            step.unanswered |= input == StepInput::Doubt;
             asked(step);
         });
     }
@@ -359,6 +363,7 @@ impl Execution {
         }
         self.apply(id, StepInput::Retry, |step| {
             step.retry_at = Some(retry_at);
+            step.unanswered = data.unanswered || (step.unanswered && data.code.as_deref() != Some(NOT_DONE));
             step.code = data.code.clone();
             step.message = data.message.clone();
             step.purpose = if step.state == StepState::Compensating { Purpose::Compensate } else { Purpose::Run };
@@ -477,6 +482,7 @@ impl Execution {
                 step.state = state;
                 (step.fence, step.until) = (None, None);
                 step.waits_for = (!read).then_some(BlockReason::OutcomeUnknown);
+                step.unanswered = !read;
                 self.touched.insert(place);
             }
         }
@@ -485,12 +491,20 @@ impl Execution {
     /// Derives what follows from other state; see the module.
     pub fn settle_derived(&mut self) {
         let closing = self.closing();
+        let undoing = self.cancellation.as_ref().is_some_and(|cancel| cancel.compensate) && self.unwinding();
         let graph = self.graph.clone();
         for place in 0..self.steps.len() {
             let Some(step) = self.steps.get(place) else {
                 continue;
             };
             let input = match step.state {
+                // INVARIANT (unknown-is-not-failed): what may have happened and is not called again is in doubt.
+                StepState::Ready | StepState::Blocked | StepState::Held | StepState::Retrying
+                    if closing && step.unanswered =>
+                {
+                    StepInput::Doubt
+                }
+                StepState::Failed if undoing && step.unanswered && self.has_undo(place) => StepInput::Doubt,
                 StepState::Pending
                 | StepState::Ready
                 | StepState::Blocked
@@ -531,7 +545,8 @@ impl Execution {
                 && let Some(state) = step::next(step.state, input)
             {
                 step.state = state;
-                (step.waits_for, step.retry_at) = (None, None);
+                step.waits_for = (input == StepInput::Doubt).then_some(BlockReason::OutcomeUnknown);
+                step.retry_at = None;
             }
         }
         if self.status.under_way() {

@@ -586,9 +586,17 @@ impl Execution {
         (wanted || self.failing_with_compensation()) && !self.status.ended()
     }
 
+    /// A failure of this step ends the plan and undoes what it did, and this step could be undone.
+    pub(crate) fn undoes_failures(&self, id: &StepId) -> bool {
+        self.on_failure() == OnFailure::Compensate && self.place(id).is_some_and(|place| self.has_undo(place))
+    }
+
+    fn has_undo(&self, place: usize) -> bool {
+        self.planned(place).is_some_and(|planned| planned.compensate.is_some())
+    }
+
     fn undoable(&self, place: usize) -> bool {
-        self.steps.get(place).is_some_and(|step| step.state == StepState::Completed)
-            && self.planned(place).is_some_and(|planned| planned.compensate.is_some())
+        self.steps.get(place).is_some_and(|step| step.state == StepState::Completed) && self.has_undo(place)
     }
 
     /// The step to undo next, in reverse order: only when nothing else is in flight or stuck.

@@ -109,7 +109,7 @@ impl StepState {
         }
     }
 
-    /// Nothing was sent to its tool yet, or what was sent is known to have had no effect.
+    /// No call of it is in flight, and one may be made.
     pub const fn unstarted(self) -> bool {
         match self {
             Self::Pending | Self::Ready | Self::Blocked | Self::Held | Self::Retrying => true,
@@ -182,6 +182,8 @@ pub const fn next(state: StepState, input: StepInput) -> Option<StepState> {
         (S::Running, I::Fail) => S::Failed,
         (S::Running, I::Retry) => S::Retrying,
         (S::Running, I::Doubt) => S::InDoubt,
+        // A call before may have had its effect, and none is made any more.
+        (S::Ready | S::Blocked | S::Held | S::Retrying | S::Failed, I::Doubt) => S::InDoubt,
         // An aborted read has nothing to be in doubt about.
         (S::Running, I::Cancel) => S::Cancelled,
         (S::InDoubt, I::ClaimProbe) => S::Running,
@@ -224,7 +226,6 @@ pub const fn next(state: StepState, input: StepInput) -> Option<StepState> {
             | I::Await
             | I::Complete
             | I::Retry
-            | I::Doubt
             | I::Stick
             | I::Revive,
         )
@@ -238,21 +239,12 @@ pub const fn next(state: StepState, input: StepInput) -> Option<StepState> {
             | I::Await
             | I::Complete
             | I::Retry
-            | I::Doubt
             | I::Stick
             | I::Revive,
         )
         | (
             S::Held,
-            I::Release
-            | I::ClaimProbe
-            | I::ClaimUndo
-            | I::Await
-            | I::Complete
-            | I::Retry
-            | I::Doubt
-            | I::Stick
-            | I::Revive,
+            I::Release | I::ClaimProbe | I::ClaimUndo | I::Await | I::Complete | I::Retry | I::Stick | I::Revive,
         )
         | (
             S::Running,
@@ -276,7 +268,6 @@ pub const fn next(state: StepState, input: StepInput) -> Option<StepState> {
             | I::Await
             | I::Complete
             | I::Retry
-            | I::Doubt
             | I::Skip
             | I::Stick
             | I::Revive,
@@ -355,7 +346,6 @@ pub const fn next(state: StepState, input: StepInput) -> Option<StepState> {
             | I::Await
             | I::Complete
             | I::Fail
-            | I::Doubt
             | I::Skip
             | I::Cancel
             | I::Stick
@@ -440,6 +430,9 @@ pub struct Step {
     pub code: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// A call of it may have had its effect: nobody learnt what became of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unanswered: bool,
     /// What its claim reserved; nothing once it is given back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<Hold>,
@@ -516,6 +509,7 @@ impl Step {
             escalated: false,
             code: None,
             message: None,
+            unanswered: false,
             hold: None,
             undo_hold: None,
             probe_hold: None,

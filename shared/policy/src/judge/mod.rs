@@ -204,7 +204,7 @@ pub fn judge_call(
         if !answer.errors.is_empty() {
             decided.join(&answer);
             result.reasons.push("policy_error".into());
-            result.errors = answer.errors.into_iter().collect();
+            result.errors = answer.errors.iter().cloned().collect();
             break;
         }
         if answer.permitted && verdict < floor.least {

@@ -9,15 +9,20 @@ const PAYOUT: &str = "payments/payout.create";
 
 /// `ship`, which `undo` undoes; both are the test's own.
 async fn shop(undo: Value) -> (House, Stub) {
+    shop_with((json!({}), 200), undo).await
+}
+
+/// `ship` with something besides, and the status it answers with.
+async fn shop_with((besides, status): (Value, u16), undo: Value) -> (House, Stub) {
     house_with(|stub| {
-        let ship =
+        let mut ship =
             json!({ "effect": "idempotent", "compensate": { "operation": "undo", "input": { "id": "/output/id" } } });
         let mut back = json!({ "effect": "idempotent", "inputSchema": { "type": "object",
             "properties": { "id": { "type": "string" } }, "required": ["id"] } });
-        for (name, value) in undo.as_object().unwrap() {
-            back[name] = value.clone();
+        for (operation, more) in [(&mut ship, &besides), (&mut back, &undo)] {
+            operation.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         }
-        stub.answers("ship", 200, json!({ "id": "s1" }));
+        stub.answers("ship", status, json!({ "id": "s1" }));
         vec![stub.operation("ship", with_id(ship)), stub.operation("undo", back)]
     })
     .await
@@ -47,6 +52,74 @@ async fn cancel(house: &House, id: &str) {
 
 const NO_UNDO: &str = "@id(\"own.undo\") @reason(\"nothing is undone\") \
                        forbid (principal, action == Action::\"kit/undo\", resource);";
+
+/// Resolves `ship` as completed, and sees it undone once.
+async fn found_and_undone(house: &House, stub: &Stub, id: &str, ended: &str) {
+    let view = waiting(house, id, ("ship", "outcome_unknown")).await;
+    assert_eq!(step(&view, "ship")["status"], "in_doubt", "{view}");
+    assert!(stub.calls("undo").is_empty(), "before anybody said what became of it");
+    let body = json!({ "stepId": "ship", "outcome": "completed", "evidence": { "id": "s1" } });
+    let (status, answer) = house.approver.post(&format!("/v1/executions/{id}/resolve"), &body).await;
+    assert_eq!(status, 200, "{answer}");
+    house.until(id, ended).await;
+    assert_eq!(stub.calls("undo").len(), 1);
+    house.proven(id).await;
+}
+
+/// A call that may be repeated took effect and its answer was lost; before it is repeated, the plan is cancelled, or the agent
+/// frozen and then cancelled: the effect is not forgotten.
+#[tokio::test(flavor = "multi_thread")]
+async fn attack_cancelled_between_a_lost_answer_and_its_repetition() {
+    for frozen in [false, true] {
+        let seconds = if frozen { 1 } else { 30 };
+        let retry = json!({ "maxAttempts": 5, "backoffSeconds": seconds, "maxBackoffSeconds": seconds });
+        let (house, stub) = shop_with((json!({ "retry": retry }), 500), json!({})).await;
+        let id = submit_steps(&house.agent, json!([{ "id": "ship", "use": "kit/ship", "with": {} }])).await;
+        stub.nth("ship", 1).await;
+        if frozen {
+            freeze(&house, "operation", "kit/ship", true).await;
+            waiting(&house, &id, ("ship", "frozen")).await;
+        } else {
+            for _ in 0..200 {
+                let (_, answer) = house.approver.get(&format!("/v1/executions/{id}")).await;
+                if step(&answer["execution"], "ship")["status"] == "retrying" {
+                    break;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+            }
+        }
+        cancel(&house, &id).await;
+        let again = json!({ "stepId": "ship", "outcome": "retry" });
+        let (status, answer) = house.approver.post(&format!("/v1/executions/{id}/resolve"), &again).await;
+        assert_eq!(status, 409, "nothing begins any more: {answer}");
+        found_and_undone(&house, &stub, &id, "cancelled").await;
+    }
+}
+
+/// Each attempt took effect and lost its answer: where a failure undoes the plan, the step is in doubt, and no failure.
+#[tokio::test(flavor = "multi_thread")]
+async fn attack_a_failure_of_answers_alone_is_undone() {
+    let retry = json!({ "maxAttempts": 2, "backoffSeconds": 1, "maxBackoffSeconds": 1 });
+    let (house, stub) = shop_with((json!({ "retry": retry }), 500), json!({})).await;
+    house.tools.behave("crm/customer.find", Behaviour::Fail { status: 404 });
+    let steps = json!([{ "id": "ship", "use": "kit/ship", "with": {} },
+        { "id": "bad", "use": "crm/customer.find", "after": ["ship"], "with": { "email": "ada@x.org" } }]);
+    let draft = json!({ "steps": steps, "onFailure": "compensate" });
+    let id = submit(&house.agent, json!({ "text": "ship", "draft": draft })).await;
+    found_and_undone(&house, &stub, &id, "failed").await;
+    // Left as it is, a failure may be tried again under the same key; a cancellation that undoes asks.
+    let open = json!([{ "id": "ship", "use": "kit/ship", "with": {} }, pay("p")]);
+    let id = submit_steps(&house.agent, open).await;
+    for _ in 0..400 {
+        if step(&house.settled(&id).await, "ship")["status"] == "failed" {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+    }
+    cancel(&house, &id).await;
+    let view = waiting(&house, &id, ("ship", "outcome_unknown")).await;
+    assert_eq!(step(&view, "ship")["status"], "in_doubt", "{view}");
+}
 
 /// A set that forbids the undoing comes between the effect and the cancel: it is asked, nothing is undone, people decide.
 #[tokio::test(flavor = "multi_thread")]

@@ -14,10 +14,10 @@ pub fn routes() -> Routes {
     )
 }
 
-/// Its task: `{"workspaceId", "executionId"}` → the same with `next`: `verify` or `done`.
+/// Its task: `{"workspaceId", "executionId"}` → the same with `next`: `verify` or `done`, and how many `steps` the plan has.
 pub async fn task(engine: &Engine, payload: &Value) -> Result<Value, Problem> {
     let (workspace, id) = &engine::execution_of(payload)?;
-    let compiled = engine.compile_task(workspace, id).await?;
-    let next = if compiled { "verify" } else { "done" };
-    Ok(json!({ "workspaceId": workspace, "executionId": id, "next": next }))
+    let steps = engine.compile_task(workspace, id).await?;
+    let next = if steps.is_some() { "verify" } else { "done" };
+    Ok(json!({ "workspaceId": workspace, "executionId": id, "next": next, "steps": steps }))
 }

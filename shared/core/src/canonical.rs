@@ -1,13 +1,17 @@
 //! Canonical bytes and digests: RFC 8785 (JCS) and SHA-256.
 //!
-//! Every event, plan and verdict is hashed through here, several times per step, so the writer is our own: keys are
-//! sorted once per object and nothing is buffered twice. Numbers that are no integers, whose text is the hard part of
-//! the RFC, are left to `serde_json_canonicalizer`, which is also the reference in a differential test.
+//! Every event, plan and verdict is hashed through here, several times per step, so the writer is our own: what
+//! `serde_json` writes is put in order as text, without a tree in between. Numbers that are no integers, whose text is the
+//! hard part of the RFC, are left to `serde_json_canonicalizer`, which is also the reference in a differential test.
 
 use contracts::Digest;
 use serde::Serialize;
 use serde_json::{Map, Number, Value};
 use sha2::{Digest as _, Sha256};
+use std::ops::Range;
+
+/// Characters of an integer that is exact as a double whatever its digits are.
+const SMALL_DIGITS: usize = 15;
 
 /// A value has no canonical form. Values read by `contracts::json::parse` always have one.
 #[derive(Debug, thiserror::Error)]
@@ -16,7 +20,12 @@ pub struct NotCanonical(#[from] serde_json::Error);
 
 /// Canonical JSON bytes (RFC 8785).
 pub fn to_bytes<T: Serialize>(value: &T) -> Result<Vec<u8>, NotCanonical> {
-    value_bytes(&serde_json::to_value(value)?)
+    let text = serde_json::to_vec(value)?;
+    let mut order = Order { text: &text, at: 0, bytes: Vec::with_capacity(text.len()), sorted: Vec::new() };
+    match order.value() {
+        Some(()) if order.at == text.len() => Ok(order.bytes),
+        Some(()) | None => value_bytes(&serde_json::to_value(value)?),
+    }
 }
 
 /// Canonical JSON bytes of a value that is there already.
@@ -100,6 +109,111 @@ fn write_number(number: &Number, bytes: &mut Vec<u8>) -> Result<(), NotCanonical
     }
     bytes.extend(serde_json_canonicalizer::to_vec(number)?);
     Ok(())
+}
+
+/// Puts compact JSON, as `serde_json` writes it, in order. `None` where it has what wants a closer look: keys that are not
+/// plain, the same key twice, numbers that are not small integers.
+struct Order<'t> {
+    text: &'t [u8],
+    at: usize,
+    bytes: Vec<u8>,
+    sorted: Vec<u8>,
+}
+
+impl Order<'_> {
+    fn value(&mut self) -> Option<()> {
+        match *self.text.get(self.at)? {
+            b'{' => self.object(),
+            b'[' => self.array(),
+            b'"' => self.string().map(|_| ()),
+            b't' => self.copy(b"true".len()),
+            b'f' => self.copy(b"false".len()),
+            b'n' => self.copy(b"null".len()),
+            _ => self.number(),
+        }
+    }
+
+    fn copy(&mut self, count: usize) -> Option<()> {
+        self.bytes.extend_from_slice(self.text.get(self.at..self.at + count)?);
+        self.at += count;
+        Some(())
+    }
+
+    fn number(&mut self) -> Option<()> {
+        let rest = self.text.get(self.at..)?;
+        let count = rest.iter().take_while(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b'+' | b'.' | b'e'));
+        let count = count.count();
+        let plain = rest.get(..count)?.iter().skip(1).all(u8::is_ascii_digit);
+        if count == 0 || count > SMALL_DIGITS || !plain || rest.starts_with(b"-0") {
+            return None;
+        }
+        self.copy(count)
+    }
+
+    // What stands between the quotes, in `bytes`.
+    fn string(&mut self) -> Option<Range<usize>> {
+        let rest = self.text.get(self.at + 1..)?;
+        let mut count = 0;
+        loop {
+            match *rest.get(count)? {
+                b'"' => break,
+                b'\\' => count += 2,
+                _ => count += 1,
+            }
+        }
+        let start = self.bytes.len() + 1;
+        self.copy(count + 2)?;
+        Some(start..start + count)
+    }
+
+    fn array(&mut self) -> Option<()> {
+        self.copy(1)?;
+        while *self.text.get(self.at)? != b']' {
+            self.value()?;
+            if *self.text.get(self.at)? == b',' {
+                self.copy(1)?;
+            }
+        }
+        self.copy(1)
+    }
+
+    fn object(&mut self) -> Option<()> {
+        self.copy(1)?;
+        let start = self.bytes.len();
+        // Of each member its key, and the whole of it.
+        let mut members: Vec<(Range<usize>, Range<usize>)> = Vec::new();
+        while *self.text.get(self.at)? != b'}' {
+            let from = self.bytes.len();
+            let key = self.string()?;
+            if self.bytes.get(key.clone())?.iter().any(|byte| !byte.is_ascii() || *byte == b'\\') {
+                return None;
+            }
+            self.copy(1)?;
+            self.value()?;
+            members.push((key, from..self.bytes.len()));
+            if *self.text.get(self.at)? == b',' {
+                self.copy(1)?;
+            }
+        }
+        let name = |(key, _): &(Range<usize>, Range<usize>)| self.bytes.get(key.clone()).unwrap_or_default();
+        let in_order = |left: &_, right: &_| name(left) < name(right);
+        if !members.is_sorted_by(in_order) {
+            members.sort_unstable_by(|left, right| name(left).cmp(name(right)));
+            if !members.is_sorted_by(in_order) {
+                return None;
+            }
+            self.sorted.clear();
+            for (index, (_, member)) in members.into_iter().enumerate() {
+                if index > 0 {
+                    self.sorted.push(b',');
+                }
+                self.sorted.extend_from_slice(self.bytes.get(member)?);
+            }
+            self.bytes.truncate(start);
+            self.bytes.extend_from_slice(&self.sorted);
+        }
+        self.copy(1)
+    }
 }
 
 /// SHA-256 of bytes as they are.

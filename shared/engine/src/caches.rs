@@ -15,7 +15,7 @@ use cs_core::{
 };
 use policy::{Authority, RiskPhrases};
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     hash::Hash,
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
@@ -50,6 +50,14 @@ impl Snapshot {
     /// A skill by key and version.
     pub fn skill(&self, key: &str, version: &str) -> Option<&Installed> {
         self.all.get(&(key.to_owned(), version.to_owned()))
+    }
+    /// What policies may name: what new plans may use, and the skills of which no version may be used just now.
+    pub fn nameable(&self) -> Registry {
+        let usable: BTreeSet<&str> =
+            self.registry.skills().map(|skill| skill.manifest().skill.key.as_str()).collect();
+        let others = self.all.values().map(|installed| &installed.skill);
+        let others = others.filter(|skill| !usable.contains(skill.manifest().skill.key.as_str()));
+        Registry::new(self.registry.skills().chain(others).cloned())
     }
     /// All skills that were ever installed, usable or not.
     pub fn whole(&self) -> Registry {

@@ -1,6 +1,13 @@
 //! controlPlane.plan.compile, and the state machine's Compile task. An already compiled plan is returned as it is.
 
-use crate::{Answer, Caller, Engine, commit::CommitError, keys, ports::Write, records::DraftRecord, refused, vault};
+use crate::{
+    Answer, Caller, Engine,
+    commit::CommitError,
+    keys,
+    ports::Write,
+    records::{DraftRecord, HeadRecord},
+    refused, vault,
+};
 use contracts::{
     Code, Digest, ExecutionId, Issue, Problem, WorkspaceId,
     command::{CompilePlan, PlanCompiledAnswer},
@@ -145,19 +152,26 @@ impl Engine {
         Ok(record.map(|record| Compiling { record, secrets: Secrets::new() }))
     }
 
+    /// Whether a draft may wait to be compiled: small ones are compiled by their submit.
+    pub async fn draft_waits(&self, workspace: &WorkspaceId, id: &ExecutionId) -> Answer<bool> {
+        let head: Option<HeadRecord> = self.get_body(&keys::head(workspace, id)).await?;
+        Ok(head.is_some_and(|head| head.execution.status == Status::Received))
+    }
+
     /// The Compile task. Idempotent; says whether there is a plan.
-    pub async fn compile_task(&self, workspace: &WorkspaceId, id: &ExecutionId) -> Answer<bool> {
+    pub async fn compile_task(&self, workspace: &WorkspaceId, id: &ExecutionId) -> Answer<Option<usize>> {
         loop {
             let mut loaded = self.load(workspace, id).await?;
             let manual = loaded.state.intent.as_ref().is_some_and(|intent| intent.mode == SubmitMode::Manual);
             if manual && loaded.state.run.is_none() {
-                return Ok(false); // waits for commands
+                return Ok(None); // waits for commands
             }
+            let steps = |state: &Execution| state.plan_facts.is_some().then_some(state.steps.len());
             if loaded.state.status != Status::Received {
-                return Ok(loaded.state.plan_facts.is_some());
+                return Ok(steps(&loaded.state));
             }
             let Some(compiling) = self.stored_draft(workspace, id).await? else {
-                return Ok(false);
+                return Ok(None);
             };
             let (command, write) = self.compile_command(workspace, id, &compiling, None).await?;
             let now = self.now();
@@ -166,7 +180,7 @@ impl Engine {
             let (state, events) = transition.into_parts();
             let stamp = loaded.stamp(now);
             match self.commit(&mut loaded, state, events, &stamp, write.into_iter().collect(), None).await {
-                Ok(()) => return Ok(loaded.state.plan_facts.is_some()),
+                Ok(()) => return Ok(steps(&loaded.state)),
                 Err(CommitError::Fault(fault)) => return Err(fault.into()),
                 Err(CommitError::Conflict | CommitError::Repeated | CommitError::Extra(_)) => {}
             }

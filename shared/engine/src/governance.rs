@@ -189,7 +189,7 @@ impl Engine {
             let snapshot = self.snapshot(&caller.workspace).await?;
             let (_, digest) = self.active(&caller.workspace).await?;
             let active = self.policy_set(&caller.workspace, &digest).await?;
-            let broken = policy::validate(&active.text, &snapshot.registry, &request.budgets.meters);
+            let broken = policy::validate(&active.text, &snapshot.nameable(), &request.budgets.meters);
             issues.extend(
                 broken
                     .into_iter()

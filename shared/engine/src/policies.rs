@@ -57,12 +57,13 @@ impl Engine {
         meters: &[Meter],
     ) -> Answer<Arc<Authority>> {
         let names = self.risk_phrases(&caller.workspace).await?.names();
-        let mut issues = policy::validate_with(text, &snapshot.registry, meters, Some(&names));
+        let nameable = snapshot.nameable();
+        let mut issues = policy::validate_with(text, &nameable, meters, Some(&names));
         if issues.is_empty() {
             let authority = Authority::new(text, "0", &snapshot.whole());
             let authority = authority.map_err(|error| invalid(vec![Issue::new("/policies", error.to_string())]))?;
             let facts = self.facts_of(caller.actor.clone(), caller.grants.clone(), None, Vec::new());
-            issues = policy::probe(&authority, &snapshot.registry, meters, &facts);
+            issues = policy::probe(&authority, &nameable, meters, &facts);
             if issues.is_empty() {
                 return Ok(Arc::new(authority));
             }
@@ -257,7 +258,7 @@ impl Engine {
             note: active.note,
             shadow: governance.shadow,
             history: history.into_iter().map(|(_, digest)| digest).collect(),
-            schema: policy::cedar_schema(&snapshot.registry, &governance.budgets.meters),
+            schema: policy::cedar_schema(&snapshot.nameable(), &governance.budgets.meters),
         })
     }
 

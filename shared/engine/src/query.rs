@@ -11,14 +11,14 @@ use crate::{
     verify::step_answer,
 };
 use contracts::{
-    Code, ExecutionId, Issue, Problem, Timestamp,
-    event::BlockReason,
+    Code, ExecutionId, Issue, Problem, StepId, Timestamp,
+    event::{BlockReason, Purpose},
     limits::{GET_WAIT_SECONDS_MAX, TRACE_PAYLOADS_BYTES_MAX},
     query::{
         ApprovalView, ExecutionAnswer, ExecutionList, ExecutionSummary, ExecutionView, ExplainPolicy, Explanation,
         GetExecution, GetTrace, ListExecutions, StepExplanation, StepView, Trace, TraceEntry, TraceHead,
     },
-    verdict::Verdict,
+    verdict::{RiskTier, Verdict},
 };
 use cs_core::{
     execution::StepState,
@@ -27,7 +27,8 @@ use cs_core::{
     skill::Registry,
 };
 use futures_util::FutureExt as _;
-use policy::{Authority, PlanVerdict};
+use policy::Authority;
+use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashMap};
 
@@ -40,6 +41,23 @@ const LIST_SCAN_MAX: usize = 2_000;
 /// Time in which a commit that was seen in part is seen whole, in milliseconds.
 const APPLIED_MS: u64 = 50;
 const DAY_MS: i64 = 86_400_000;
+
+/// What a view says of a stored verdict: the requests that were judged are most of it, and are not read.
+#[derive(Deserialize)]
+struct Judged {
+    steps: Vec<JudgedStep>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct JudgedStep {
+    step_id: StepId,
+    #[serde(default)]
+    purpose: Purpose,
+    verdict: Verdict,
+    risk_tier: RiskTier,
+    reasons: Vec<String>,
+}
 
 impl Engine {
     /// One execution. With `waitSeconds`, waits for a state in which nothing moves on its own.
@@ -74,12 +92,14 @@ impl Engine {
         let state = &loaded.state;
         let intent =
             state.intent.as_ref().ok_or_else(|| Problem::new(Code::NotFound, "there is no such execution"))?;
-        let verdict = match &state.ruling {
-            Some(_) => self.stored_verdict(state).await?,
+        let verdict: Option<Judged> = match &state.ruling {
+            Some(ruling) => {
+                self.get_body(&keys::verdict(&state.workspace, &state.id, &ruling.verdict_digest)).await?
+            }
             None => None,
         };
-        let judged: HashMap<&str, &policy::StepVerdict> =
-            verdict.iter().flat_map(PlanVerdict::own).map(|step| (step.step_id.as_str(), step)).collect();
+        let own = verdict.iter().flat_map(|verdict| &verdict.steps).filter(|step| step.purpose.is_run());
+        let judged: HashMap<&str, &JudgedStep> = own.map(|step| (step.step_id.as_str(), step)).collect();
         let steps = state
             .steps
             .iter()

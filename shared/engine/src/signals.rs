@@ -115,12 +115,11 @@ impl Engine {
     // A phrase that the active policies speak of and that goes away would leave rules that never match. With the version
     // of the set that was looked at.
     async fn named_by_policies(&self, workspace: &WorkspaceId, phrases: &[RiskPhrase]) -> Answer<(u64, Vec<Issue>)> {
-        let snapshot = self.snapshot(workspace).await?;
+        let nameable = self.snapshot(workspace).await?.nameable();
         let meters = self.governed(workspace).await?.record.budgets.meters;
         let (version, digest) = self.active(workspace).await?;
         let active = self.policy_set(workspace, &digest).await?.text;
-        let issues =
-            |names: BTreeSet<String>| policy::validate_with(&active, &snapshot.registry, &meters, Some(&names));
+        let issues = |names: BTreeSet<String>| policy::validate_with(&active, &nameable, &meters, Some(&names));
         let before = issues(self.risk_phrases(workspace).await?.names());
         let after = issues(RiskPhrases::new(phrases).names());
         let new = after.into_iter().filter(|issue| !before.contains(issue));

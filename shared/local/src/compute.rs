@@ -49,7 +49,6 @@ pub(crate) struct Compute {
 /// Where the executions of one workspace are driven.
 struct Lanes {
     arrivals: [mpsc::UnboundedSender<BoxFuture<'static, ()>>; LANES],
-    next: usize,
     /// Held by whatever is under way.
     used: Arc<()>,
 }
@@ -72,11 +71,12 @@ impl Compute {
     /// Everyday work is done where this is called: within a runtime.
     pub(crate) fn new() -> std::io::Result<Arc<Self>> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
-        let runtime = |name: &str| {
+        let runtime = |name: &str, threads: usize| {
             let mut builder = tokio::runtime::Builder::new_multi_thread();
             builder.worker_threads(threads).thread_name(name).enable_all().build()
         };
-        let (front, dear) = (runtime("front")?, runtime("dear")?);
+        // Connections cost little; each thread more is one more to wake.
+        let (front, dear) = (runtime("front", threads.div_ceil(2))?, runtime("dear", threads)?);
         Ok(Arc::new(Self {
             front: front.handle().clone(),
             dear: dear.handle().clone(),
@@ -121,16 +121,18 @@ impl Compute {
                 self.begin(lane(arrivals));
                 arrival
             });
-            Lanes { arrivals, next: 0, used: Arc::default() }
+            Lanes { arrivals, used: Arc::default() }
         });
         let used = lanes.used.clone();
         let work = async move {
             work.await;
             drop(used);
         };
-        lanes.next = (lanes.next + 1) % LANES;
-        // Nobody takes it where the server stops.
-        let _ = lanes.arrivals[lanes.next].send(Box::pin(work));
+        lanes.arrivals.rotate_left(1);
+        if let Some(arrival) = lanes.arrivals.first() {
+            // Nobody takes it where the server stops.
+            let _ = arrival.send(Box::pin(work));
+        }
     }
 
     /// A place among the executions of a workspace whose steps are called, until it is dropped. `None`: the server stops.

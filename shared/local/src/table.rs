@@ -30,7 +30,7 @@ const GROUP_MAX: usize = 512;
 /// Transactions that may wait; beyond, callers wait to join.
 const QUEUE_MAX: usize = 4_096;
 /// Everyday transactions among those. Urgent ones stand behind so many at the most.
-const EVERYDAY_MAX: usize = 64;
+const EVERYDAY_MAX: usize = 128;
 /// Memory for recent writes of executions, in bytes.
 const EXECUTIONS_MEMTABLE_BYTES_MAX: u64 = 12 * 1024 * 1024;
 /// Memory for recent writes of all else, in bytes.
@@ -168,7 +168,8 @@ impl Writer {
     }
 
     fn write(&self, group: &mut Vec<Waiting>) {
-        let mut changes: HashMap<Vec<u8>, Option<Item>> = HashMap::new();
+        let most = group.iter().map(|(writes, _)| writes.len()).sum();
+        let mut changes: HashMap<Vec<u8>, Option<Item>> = HashMap::with_capacity(most);
         let mut answers = Vec::with_capacity(group.len());
         for (writes, answer) in group.drain(..) {
             let verdict = self.judge(&writes, &changes);
@@ -223,7 +224,8 @@ impl Writer {
             return Ok(());
         }
         // In key order, so that the same group gives the same journal.
-        let sorted: BTreeMap<Vec<u8>, Option<Item>> = changes.into_iter().collect();
+        let mut sorted: Vec<(Vec<u8>, Option<Item>)> = changes.into_iter().collect();
+        sorted.sort_unstable_by(|(left, _), (right, _)| left.cmp(right));
         let mut batch = self.database.batch().durability(Some(PersistMode::SyncData));
         for (key, item) in sorted {
             let shelf = self.shelves.of(&key);

@@ -26,6 +26,8 @@ use tokio::sync::{Notify, RwLock, oneshot};
 
 /// How long one `advance` may go on before it says `continue`.
 const ADVANCE_BUDGET_MS: i64 = 600_000;
+/// A plan of so many steps is judged where its execution is driven, in a few milliseconds.
+const SMALL_PLAN_STEPS: u64 = 20;
 
 /// Drives executions.
 pub struct Walker {
@@ -159,13 +161,14 @@ impl Walker {
         };
         let token = uuid::Uuid::now_v7().simple().to_string();
         let payload = asl::fill(&task.parameters.payload, input, &token).ok_or_else(missing)?;
+        let small = input["steps"].as_u64().is_some_and(|steps| steps <= SMALL_PLAN_STEPS);
         let work = async {
             match task.resource {
-                Resource::Invoke => self.invoke(&task.parameters.function_name, &payload).await,
+                Resource::Invoke => self.invoke(&task.parameters.function_name, &payload, small).await,
                 Resource::InvokeAndWait => {
                     let (signal, signalled) = oneshot::channel();
                     self.tokens().insert(token.clone(), signal);
-                    self.invoke(&task.parameters.function_name, &payload).await?;
+                    self.invoke(&task.parameters.function_name, &payload, small).await?;
                     tokio::select! {
                         _ = signalled => {}
                         () = started.notified() => {}
@@ -187,7 +190,7 @@ impl Walker {
         std::mem::forget(guard);
     }
 
-    async fn invoke(&self, function: &str, payload: &Value) -> Result<Value, TaskError> {
+    async fn invoke(&self, function: &str, payload: &Value, small: bool) -> Result<Value, TaskError> {
         let owner = payload["workspaceId"].as_str().unwrap_or_default();
         let stopped = || Problem::new(Code::InternalError, "the server is stopping");
         let _place = match function {
@@ -197,16 +200,29 @@ impl Walker {
         let _running = self.running.read().await;
         let engine = self.engine.get().and_then(Weak::upgrade).ok_or_else(stopped)?;
         let own = payload.clone();
-        let worked = match function {
+        match function {
             "${CompileFunction}" => {
-                self.compute.run(owner, async move { fn_compile::task(&engine, &own).await }).await
+                let (workspace, id) = engine::execution_of(payload)?;
+                if engine.draft_waits(&workspace, &id).await? {
+                    return self.dear(owner, async move { fn_compile::task(&engine, &own).await }).await;
+                }
+                Ok(Box::pin(fn_compile::task(&engine, payload)).await?)
             }
-            "${VerifyFunction}" => self.compute.run(owner, async move { fn_verify::task(&engine, &own).await }).await,
+            "${VerifyFunction}" if small => Ok(Box::pin(fn_verify::task(&engine, payload)).await?),
+            "${VerifyFunction}" => self.dear(owner, async move { fn_verify::task(&engine, &own).await }).await,
             // Boxed: many wait for their places.
-            "${AdvanceFunction}" => return Ok(Box::pin(fn_advance::task(&engine, payload, ADVANCE_BUDGET_MS)).await?),
-            other => return Err(Problem::new(Code::NotFound, format!("there is no function `{other}`")).into()),
-        };
-        Ok(worked.map_err(|_| Problem::new(Code::InternalError, "the task ended without a result"))??)
+            "${AdvanceFunction}" => Ok(Box::pin(fn_advance::task(&engine, payload, ADVANCE_BUDGET_MS)).await?),
+            other => Err(Problem::new(Code::NotFound, format!("there is no function `{other}`")).into()),
+        }
+    }
+
+    // A task that may cost processor time.
+    async fn dear<F>(&self, owner: &str, task: F) -> Result<Value, TaskError>
+    where
+        F: Future<Output = Result<Value, Problem>> + Send + 'static,
+    {
+        let ended = |_| Problem::new(Code::InternalError, "the task ended without a result");
+        Ok(self.compute.run(owner, task).await.map_err(ended)??)
     }
 
     fn tokens(&self) -> std::sync::MutexGuard<'_, HashMap<String, oneshot::Sender<()>>> {

@@ -7,7 +7,8 @@ use crate::{
     source,
 };
 use cedar_policy::{
-    ActionConstraint, AuthorizationError, Authorizer, Decision, Effect, EntityUid, Policy, PolicyId, PolicySet,
+    ActionConstraint, AuthorizationError, Authorizer, Decision, Effect, Entities, EntityUid, Policy, PolicyId,
+    PolicySet,
 };
 use contracts::{
     Digest, Timestamp,
@@ -17,6 +18,7 @@ use contracts::{
 use cs_core::{canonical, skill::Registry};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    convert::Infallible,
     str::FromStr as _,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -54,9 +56,9 @@ pub(crate) fn parse(text: &str) -> Result<PolicySet, Faulty> {
     Ok(policies)
 }
 
-/// Answers kept, and the longest request of one, in bytes.
-const GIVEN_MAX: usize = 1_024;
-const GIVEN_BYTES_MAX: usize = 1_024;
+/// Answers kept of one generation, and the longest request of one, in bytes.
+const KEPT_MAX: usize = 1_024;
+const KEPT_BYTES_MAX: usize = 1_024;
 /// Permits that a default deny names.
 const UNMATCHED_MAX: usize = 5;
 
@@ -75,7 +77,31 @@ pub struct Authority {
     authorizer: Authorizer,
     /// Answers given lately, by request: the same request has the same answer, and a claim mostly repeats what was asked when
     /// its plan was verified. Forgets everything when full.
-    given: Mutex<HashMap<Vec<u8>, Arc<Answer>>>,
+    given: Kept<Answer>,
+    /// Entities by what they depend on.
+    entities: Kept<Entities>,
+}
+
+/// What was made lately, by the bytes it was made of: this generation and the one before.
+struct Kept<T>(Mutex<[HashMap<Vec<u8>, Arc<T>>; 2]>);
+
+impl<T> Kept<T> {
+    fn get_or<E>(&self, of: Option<Vec<u8>>, make: impl FnOnce() -> Result<T, E>) -> Result<Arc<T>, E> {
+        let Some(of) = of.filter(|of| of.len() <= KEPT_BYTES_MAX) else {
+            return make().map(Arc::new);
+        };
+        let kept = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = kept().iter().find_map(|kept| kept.get(&of)) {
+            return Ok(found.clone());
+        }
+        let made = Arc::new(make()?);
+        let [young, old] = &mut *kept();
+        if young.len() >= KEPT_MAX {
+            *old = std::mem::take(young);
+        }
+        young.insert(of, made.clone());
+        Ok(made)
+    }
 }
 
 struct Note {
@@ -151,8 +177,9 @@ impl Authority {
             .map(|policy| (policy.id().clone(), note(policy, source::of(&locations, policy.id()))))
             .collect();
         let digest = canonical::digest_bytes(text.as_bytes());
-        let (authorizer, given) = (Authorizer::new(), Mutex::default());
-        Ok(Self { version: version.into(), digest, full, zone, notes, slices, authorizer, given })
+        let (given, entities) = (Kept(Mutex::default()), Kept(Mutex::default()));
+        let authorizer = Authorizer::new();
+        Ok(Self { version: version.into(), digest, full, zone, notes, slices, authorizer, given, entities })
     }
 
     /// Version of the set.
@@ -179,19 +206,8 @@ impl Authority {
         let Some(slice) = self.slices.get(&ask.action) else {
             return Arc::new(Answer::denied(format!("unknown action `{}`", ask.action)));
         };
-        let given = || self.given.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(request) = serde_json::to_vec(ask).ok().filter(|request| request.len() <= GIVEN_BYTES_MAX) else {
-            return Arc::new(self.ask_of(slice, ask));
-        };
-        if let Some(answer) = given().get(&request) {
-            return answer.clone();
-        }
-        let answer = Arc::new(self.ask_of(slice, ask));
-        let mut given = given();
-        if given.len() >= GIVEN_MAX {
-            given.clear();
-        }
-        given.insert(request, answer.clone());
+        let Ok(answer) =
+            self.given.get_or(serde_json::to_vec(ask).ok(), || Ok::<_, Infallible>(self.ask_of(slice, ask)));
         answer
     }
 
@@ -206,7 +222,8 @@ impl Authority {
     }
 
     fn ask_of(&self, policies: &PolicySet, ask: &Ask) -> Answer {
-        let (request, entities) = match ask.to_cedar() {
+        let entities = self.entities.get_or(ask.about(), || ask.entities());
+        let (request, entities) = match ask.to_cedar().and_then(|request| Ok((request, entities?))) {
             Ok(found) => found,
             Err(error) => return Answer::denied(error.to_string()),
         };

@@ -92,22 +92,29 @@ pub(crate) fn uid(kind: &str, id: &str) -> Result<EntityUid, Unaskable> {
 }
 
 impl Ask {
-    /// The request and the entities it speaks of.
-    pub(crate) fn to_cedar(&self) -> Result<(Request, Entities), Unaskable> {
+    /// The request.
+    pub(crate) fn to_cedar(&self) -> Result<Request, Unaskable> {
         let principal = uid("Actor", &self.principal.id)?;
         let action = uid("Action", &self.action)?;
         let resource = uid("Target", &self.resource)?;
+        Request::new(principal, action, resource, self.context.to_cedar()?, None).map_err(unaskable)
+    }
+
+    /// What the entities depend on.
+    pub(crate) fn about(&self) -> Option<Vec<u8>> {
+        serde_json::to_vec(&(&self.principal, &self.action)).ok()
+    }
+
+    /// The entities it speaks of.
+    pub(crate) fn entities(&self) -> Result<Entities, Unaskable> {
         let skill = self.action.split('/').next().unwrap_or_default();
         let attributes = HashMap::from([
             ("kind".to_owned(), text(&self.principal.kind)),
             ("grants".to_owned(), texts(&self.principal.grants)),
         ]);
-        let actor = Entity::new(principal.clone(), attributes, HashSet::new()).map_err(unaskable)?;
-        let operation = Entity::new_no_attrs(action.clone(), HashSet::from([uid("Action", skill)?]));
-        let entities = Entities::from_entities([actor, operation], None).map_err(unaskable)?;
-        let context = self.context.to_cedar()?;
-        let request = Request::new(principal, action, resource, context, None).map_err(unaskable)?;
-        Ok((request, entities))
+        let actor = Entity::new(uid("Actor", &self.principal.id)?, attributes, HashSet::new()).map_err(unaskable)?;
+        let operation = Entity::new_no_attrs(uid("Action", &self.action)?, HashSet::from([uid("Action", skill)?]));
+        Entities::from_entities([actor, operation], None).map_err(unaskable)
     }
 }
 

@@ -123,6 +123,11 @@ impl House {
         Client::new(&self.url(), answer["apiKey"].as_str().unwrap())
     }
 
+    /// A house in another workspace of the same control plane.
+    pub async fn neighbour(&self) -> Self {
+        Self::on(self.plane.clone(), &format!("{}-neighbour", self.identity.workspace)).await
+    }
+
     /// Another workspace beside this one.
     pub async fn another(&self) -> Identity {
         self.plane.workspace(&format!("{}-other", self.identity.workspace)).await

@@ -324,8 +324,8 @@ impl SimSignals {
         let engine = || self.engine.get().and_then(Weak::upgrade).unwrap();
         for _ in 0..200 {
             match engine().compile_task(&workspace, &id).await {
-                Ok(true) => break,
-                Ok(false) => return,
+                Ok(Some(_)) => break,
+                Ok(None) => return,
                 Err(_) => self.shared.sleep(1_000).await,
             }
         }

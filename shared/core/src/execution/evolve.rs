@@ -448,7 +448,8 @@ impl Execution {
 
     fn approval_gone(&mut self, reason: BlockReason) {
         for place in 0..self.steps.len() {
-            let waits = self.steps.get(place).and_then(|step| self.block_reason(step));
+            // Blocked, or stuck: what undoes it asks.
+            let waits = self.steps.get(place).and_then(|step| step.waits_for);
             if waits == Some(BlockReason::ApprovalRequired) && !self.has_open_request(place) {
                 if let Some(step) = self.steps.get_mut(place) {
                     step.waits_for = Some(reason);

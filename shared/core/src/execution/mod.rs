@@ -21,7 +21,7 @@ use crate::{canonical, plan::Compiled};
 use contracts::{
     Digest, ExecutionId, IntentId, Issue, PlanId, RunId, StepId, Timestamp, WorkspaceId,
     draft::OnFailure,
-    event::{ActorKind, BlockReason, Purpose, Requirement, SubmitMode},
+    event::{ActorKind, Purpose, Requirement, SubmitMode},
     id::ApprovalId,
     plan::Radius,
     verdict::{RiskTier, RunMode, Verdict},
@@ -681,10 +681,6 @@ impl Execution {
             | Status::Failed
             | Status::Cancelled => true,
         }
-    }
-
-    fn block_reason(&self, step: &Step) -> Option<BlockReason> {
-        (step.state == StepState::Blocked).then_some(step.waits_for).flatten()
     }
 }
 

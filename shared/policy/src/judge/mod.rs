@@ -141,8 +141,8 @@ pub fn judge_calls(plan: &Plan, step: &PlanStep, facts: &Facts, authority: &Auth
         .map(|(purpose, call)| {
             let total = plan::radius_with(plan, &call, purpose);
             let measured = Measured { radius: &call.radius, total: &total };
-            let verdict = judge_call(plan, &call, (None, measured), facts, authority);
-            StepVerdict { purpose, ..verdict }
+            let (verdict, ask) = asked(plan, &call, (None, measured), facts, authority);
+            StepVerdict { purpose, request: serde_json::to_value(&ask).unwrap_or_default(), ..verdict }
         })
         .collect();
     let worst = verdicts.iter().map(|verdict| verdict.verdict).max();
@@ -170,14 +170,25 @@ struct Floor {
 }
 
 /// Judges one call, in the form of a step (`plan::call_of`); with an actual input, on that instead of what is known before
-/// the run.
+/// the run. Its `request` is left out.
 pub fn judge_call(
+    plan: &Plan,
+    step: &PlanStep,
+    call: (Option<&Value>, Measured<'_>),
+    facts: &Facts,
+    authority: &Authority,
+) -> StepVerdict {
+    asked(plan, step, call, facts, authority).0
+}
+
+// The verdict, and the request that was evaluated last.
+fn asked(
     plan: &Plan,
     step: &PlanStep,
     (actual, measured): (Option<&Value>, Measured<'_>),
     facts: &Facts,
     authority: &Authority,
-) -> StepVerdict {
+) -> (StepVerdict, Ask) {
     let floor = floor(step, measured, facts);
     let mut ask = ask(plan, step, (actual, measured), (facts, authority), floor.tier);
     let mut result = StepVerdict {
@@ -223,8 +234,7 @@ pub fn judge_call(
     result.determining = decided.determining.into_iter().collect();
     result.expires_ms = decided.expires_ms;
     result.approvers = annotations::requirement(decided.approvers);
-    result.request = serde_json::to_value(&ask).unwrap_or_default();
-    result
+    (result, ask)
 }
 
 /// What decided, of both rounds: a rule that took autonomy away as well as the one that lets people decide.

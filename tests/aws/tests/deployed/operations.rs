@@ -23,8 +23,22 @@ fn is_in(stack: &Stack, arn: &str, state: &str) -> bool {
     entered.is_some_and(|event| event["stateEnteredEventDetails"]["name"] == state)
 }
 
-// A machine ends from outside, at each state that lasts; the approval comes after that. By the dead token the next
-// machine is started at once; where there is no token yet, by the approval or by the sweep.
+/// An execution once it has a status, after a sweep or two: each minute one, which leaves alone for a minute what somebody may
+/// be about to do.
+async fn swept(house: &House, id: &str, wanted: &str) {
+    for _ in 0..12 {
+        let (_, answer) = house.agent.get(&format!("/v1/executions/{id}?waitSeconds=25")).await;
+        if answer["execution"]["status"] == wanted {
+            return;
+        }
+        sleep(Duration::from_secs(20)).await;
+    }
+    panic!("{id} never became {wanted}");
+}
+
+// A machine ends from outside, at each state that lasts; the approval comes after that. By the dead token the next machine is
+// started at once, or by the sweep: LocalStack hears the token of a machine that was stopped. Where there is no token yet, by
+// the approval or by the sweep.
 pub async fn stopped(stack: Arc<Stack>) {
     let house = House::on(stack.clone(), "stopped").await;
     let payout = || {
@@ -53,18 +67,11 @@ pub async fn stopped(stack: Arc<Stack>) {
     sleep(Duration::from_millis(150)).await;
     stop(&midway);
     house.approve(&waits).await;
-    house.until(&waits, "completed").await;
+    swept(&house, &waits, "completed").await;
     for id in [&early, &midway] {
-        // The schedule sweeps each minute, and leaves alone for a minute what somebody may be about to do.
-        for _ in 0..6 {
-            let (_, answer) = house.agent.get(&format!("/v1/executions/{id}?waitSeconds=25")).await;
-            if answer["execution"]["status"] == "blocked" {
-                break;
-            }
-            sleep(Duration::from_secs(20)).await;
-        }
+        swept(&house, id, "blocked").await;
         house.approve(id).await;
-        house.until(id, "completed").await;
+        swept(&house, id, "completed").await;
         house.proven(id).await;
     }
 }

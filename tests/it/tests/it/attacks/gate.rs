@@ -202,6 +202,34 @@ async fn attack_the_policy_is_swapped_while_an_undoing_asks() {
     house.proven(&id).await;
 }
 
+/// Nobody decides about an undoing in time: it says so, nothing is undone, and tried again it asks anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn attack_an_approval_of_an_undoing_runs_out() {
+    let (house, stub) = shop(json!({ "riskTier": "medium", "resource": "/id" })).await;
+    let soon = "@id(\"own.soon\") @expires(\"2s\") forbid (principal, action == Action::\"kit/undo\", resource) \
+                when { context.mode == \"autonomous\" };";
+    assert_eq!(activate(&house, soon).await.0, 200);
+    let draft = json!({ "steps": [{ "id": "ship", "use": "kit/ship", "with": {} }, { "id": "bad",
+        "use": "crm/customer.find", "after": ["ship"], "with": { "email": "ada@x.org" } }], "onFailure": "compensate" });
+    house.tools.behave("crm/customer.find", Behaviour::Fail { status: 404 });
+    let id = submit(&house.agent, json!({ "text": "ship", "draft": draft })).await;
+    let by = grace(&house).await;
+    assert_eq!(approve(&house, &by, &id).await.0, 200);
+    waiting(&house, &id, ("ship", "approval_expired")).await;
+    assert!(stub.calls("undo").is_empty());
+    let (status, answer) = house
+        .approver
+        .post(&format!("/v1/executions/{id}/resolve"), &json!({ "stepId": "ship", "outcome": "retry" }))
+        .await;
+    assert_eq!(status, 200, "{answer}");
+    let view = waiting(&house, &id, ("ship", "approval_required")).await;
+    let body = json!({ "stepId": "ship", "bindingDigest": step(&view, "ship")["bindingDigest"] });
+    assert_eq!(by.post(&format!("/v1/executions/{id}/approve"), &body).await.0, 200);
+    house.until(&id, "failed").await;
+    assert_eq!(stub.calls("undo").len(), 1);
+    house.proven(&id).await;
+}
+
 /// A failed step is tried again after its skill was disabled, or its operation frozen: it waits, and nothing is called.
 #[tokio::test(flavor = "multi_thread")]
 async fn attack_a_retry_after_its_skill_was_disabled() {

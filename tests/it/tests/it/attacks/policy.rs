@@ -199,6 +199,28 @@ async fn activate_moon(engine: &Engine, caller: &Caller) -> bool {
     engine.activate_policy(caller, serde_json::from_value(request).unwrap()).await.is_ok()
 }
 
+/// A skill is disabled to keep a rule about it from being set, or a budget: what a rule names is there, usable or not.
+#[tokio::test(flavor = "multi_thread")]
+async fn attack_a_rule_about_a_disabled_skill() {
+    let house = House::start().await;
+    let rule = "@id(\"own.no-payout\") @reason(\"nobody pays\") \
+                forbid (principal, action == Action::\"payments/payout.create\", resource);";
+    let off = json!({});
+    assert_eq!(house.approver.post("/v1/skills/payments/disable", &off).await.0, 200);
+    let (status, answer) = activate(&house, rule).await;
+    assert_eq!(status, 200, "{answer}");
+    let (status, answer) =
+        house.approver.post("/v1/budgets", &json!({ "budgets": { "plan": { "writes": 9 } } })).await;
+    assert_eq!(status, 200, "{answer}");
+    let unknown = rule.replace("payout.create", "payout.crate");
+    assert_eq!(activate(&house, &unknown).await.0, 422);
+    assert_eq!(house.approver.post("/v1/skills/payments/enable", &off).await.0, 200);
+    let id = submit_steps(&house.agent, json!([pay("p")])).await;
+    let view = house.settled(&id).await;
+    assert_eq!(view["status"], "rejected", "{view}");
+    assert!(house.tools.effects("payments/payout.create").is_empty());
+}
+
 /// A phrase goes away while a rule that speaks of it is activated: one of the two is refused, whichever commits last, so that
 /// no rule is left that can never match.
 #[tokio::test]

@@ -3,7 +3,7 @@
 //! INVARIANT (identity-from-transport): actor and workspace come from the key, never from a body.
 
 use crate::{
-    Answer, Engine, bodies, keys,
+    Answer, Engine, bodies, boxed, keys,
     ports::{Condition, Fault, Item, Key, Query, Write},
     records::{ActivePolicy, PolicyRecord, Settings},
     skills::page,
@@ -140,6 +140,7 @@ fn hash(secret: &str) -> Digest {
 
 impl Engine {
     /// The caller behind a key.
+    #[boxed]
     pub async fn authenticate(&self, secret: Option<&str>) -> Answer<Caller> {
         let refuse = |why: &str| Problem::new(Code::Unauthenticated, why);
         let secret = secret.ok_or_else(|| refuse("send `Authorization: Bearer <API key>`"))?;
@@ -169,6 +170,7 @@ impl Engine {
     }
 
     /// controlPlane.key.create: a key, for somebody, that may do no more than its maker.
+    #[boxed]
     pub async fn create_key(&self, caller: &Caller, request: CreateKey) -> Answer<KeyCreated> {
         caller.require(GRANT_KEYS)?;
         let new = self.check_key(caller, &request).await?;
@@ -272,6 +274,7 @@ impl Engine {
     }
 
     /// Makes a key on the deployment's own authority. Returns its secret, which is stored nowhere.
+    #[boxed]
     pub async fn deploy_key(&self, workspace: &WorkspaceId, request: CreateKey) -> Answer<(ApiKey, String)> {
         let actor = cs_core::actor::canonical(&request.actor)
             .map_err(|error| Problem::new(Code::ValidationFailed, error.to_string()))?;
@@ -321,6 +324,7 @@ impl Engine {
     }
 
     /// controlPlane.key.list: the keys of a workspace, page by page.
+    #[boxed]
     pub async fn list_keys(&self, caller: &Caller, request: ListKeys) -> Answer<KeyList> {
         caller.require(GRANT_KEYS)?;
         let limit = page(request.limit)?;
@@ -345,12 +349,14 @@ impl Engine {
     }
 
     /// Whether a workspace has any key.
+    #[boxed]
     pub async fn has_keys(&self, workspace: &WorkspaceId) -> Result<bool, Fault> {
         let (partition, prefix) = keys::api_keys(workspace);
         Ok(!self.ports.table.query(&Query::prefix(partition, prefix, 1)).await?.is_empty())
     }
 
     /// controlPlane.key.revoke: a kill switch. It contends with nothing: a revoked key is never another again.
+    #[boxed]
     pub async fn revoke_key(&self, caller: &Caller, request: RevokeKey) -> Answer<ApiKey> {
         caller.require(GRANT_KEYS)?;
         let key = keys::api_key_of(&caller.workspace, &request.key_id);
@@ -392,6 +398,7 @@ impl Engine {
     }
 
     /// Makes a workspace with the baseline policy set; false, and nothing done, if it is there already.
+    #[boxed]
     pub async fn create_workspace(&self, workspace: &WorkspaceId) -> Answer<bool> {
         let now = self.now();
         // Whoever needs it rotates it: what is made here is shown to nobody.

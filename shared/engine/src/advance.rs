@@ -2,7 +2,7 @@
 //! time is over. One commit carries several outcomes and the claims they make possible.
 
 use crate::{
-    Answer, Engine, Snapshot,
+    Answer, Engine, Snapshot, boxed,
     call::{Ready, Settled},
     commit::{CommitError, Loaded},
     control::default_mode,
@@ -150,22 +150,25 @@ enum Check {
 
 impl Engine {
     /// Runs what can run, for at most about `budget_ms`.
-    pub async fn advance(
-        self: &Arc<Self>,
-        workspace: &WorkspaceId,
-        id: &ExecutionId,
+    pub fn advance<'a>(
+        self: &'a Arc<Self>,
+        workspace: &'a WorkspaceId,
+        id: &'a ExecutionId,
         budget_ms: i64,
-    ) -> Answer<Next> {
-        let (next, held) = self.take_turn(workspace, id, budget_ms).await?;
-        if !held {
-            return Ok(next);
-        }
-        // Listed first and looked at after: no change of the workspace falls between the two.
-        self.list_waiting(workspace, id).await?;
-        Ok(self.take_turn(workspace, id, budget_ms).await?.0)
+    ) -> BoxFuture<'a, Answer<Next>> {
+        Box::pin(async move {
+            let (next, held) = self.take_turn(workspace, id, budget_ms).await?;
+            if !held {
+                return Ok(next);
+            }
+            // Listed first and looked at after: no change of the workspace falls between the two.
+            self.list_waiting(workspace, id).await?;
+            Ok(self.take_turn(workspace, id, budget_ms).await?.0)
+        })
     }
 
     /// Starts the machine that goes on after one that has made its rounds.
+    #[boxed]
     pub async fn hand_over(&self, workspace: &WorkspaceId, id: &ExecutionId, version: u64) -> Answer<()> {
         let name = format!("{id}-h{version}");
         Ok(self.ports().orchestrator.start(workspace, id, &name).await?)

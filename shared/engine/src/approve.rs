@@ -1,7 +1,7 @@
 //! controlPlane.execution.approve and reject. Who decides is the authenticated actor.
 
 use crate::{
-    Answer, Caller, Engine,
+    Answer, Caller, Engine, boxed,
     commit::{Loaded, run_of, status},
     keys,
     ports::{Condition, Key, Write},
@@ -16,6 +16,7 @@ use cs_core::execution::{Status, decide::Command};
 
 impl Engine {
     /// Approves a plan or a step.
+    #[boxed]
     pub async fn approve(&self, caller: &Caller, request: ApproveExecution) -> Answer<ExecutionApproved> {
         caller.require("control-plane.execution.approve")?;
         check_text("/note", request.note.as_deref())?;
@@ -54,6 +55,7 @@ impl Engine {
     }
 
     /// Rejects a plan or a step.
+    #[boxed]
     pub async fn reject(&self, caller: &Caller, request: RejectExecution) -> Answer<ExecutionRejected> {
         caller.require("control-plane.execution.reject")?;
         check_text("/reason", Some(&request.reason))?;

@@ -1,7 +1,7 @@
 //! controlPlane.plan.compile, and the state machine's Compile task. An already compiled plan is returned as it is.
 
 use crate::{
-    Answer, Caller, Engine,
+    Answer, Caller, Engine, boxed,
     commit::CommitError,
     keys,
     ports::Write,
@@ -87,6 +87,7 @@ impl Engine {
     }
 
     /// Compiles an execution's draft, or the one that comes with the request.
+    #[boxed]
     pub async fn compile(&self, caller: &Caller, request: CompilePlan) -> Answer<PlanCompiledAnswer> {
         caller.require("control-plane.plan.compile")?;
         let id = request.execution_id.clone();
@@ -153,12 +154,14 @@ impl Engine {
     }
 
     /// Whether a draft may wait to be compiled: small ones are compiled by their submit.
+    #[boxed]
     pub async fn draft_waits(&self, workspace: &WorkspaceId, id: &ExecutionId) -> Answer<bool> {
         let head: Option<HeadRecord> = self.get_body(&keys::head(workspace, id)).await?;
         Ok(head.is_some_and(|head| head.execution.status == Status::Received))
     }
 
     /// The Compile task. Idempotent; says whether there is a plan.
+    #[boxed]
     pub async fn compile_task(&self, workspace: &WorkspaceId, id: &ExecutionId) -> Answer<Option<usize>> {
         loop {
             let mut loaded = self.load(workspace, id).await?;

@@ -3,6 +3,7 @@
 use crate::{
     Answer, Caller, Engine,
     approve::check_text,
+    boxed,
     commit::{CommitError, drive_name, run_of, status},
     ports::Write,
     refused,
@@ -37,6 +38,7 @@ pub enum Steer {
 
 impl Engine {
     /// Starts a verified plan.
+    #[boxed]
     pub async fn start(&self, caller: &Caller, request: StartExecution) -> Answer<ExecutionStartedAnswer> {
         caller.require("control-plane.execution.start")?;
         let run_id = RunId::from_bytes(self.ports.ids.id());
@@ -90,6 +92,7 @@ impl Engine {
     }
 
     /// Cancels an execution.
+    #[boxed]
     pub async fn cancel(&self, caller: &Caller, request: CancelExecution) -> Answer<ExecutionCancelledAnswer> {
         caller.require("control-plane.execution.cancel")?;
         check_text("/reason", request.reason.as_deref())?;
@@ -117,6 +120,7 @@ impl Engine {
     }
 
     /// Pauses, resumes or aborts an execution.
+    #[boxed]
     pub async fn steer(
         &self,
         caller: &Caller,
@@ -150,6 +154,7 @@ impl Engine {
     }
 
     /// Tries failed or expired steps again.
+    #[boxed]
     pub async fn retry(&self, caller: &Caller, request: RetryExecution) -> Answer<ExecutionSteeredAnswer> {
         caller.require("control-plane.execution.retry")?;
         check_text("/reason", request.reason.as_deref())?;
@@ -170,6 +175,7 @@ impl Engine {
     }
 
     /// Says what became of a call whose outcome is not known.
+    #[boxed]
     pub async fn resolve(&self, caller: &Caller, request: ResolveStep) -> Answer<StepResolvedAnswer> {
         caller.require("control-plane.execution.resolve")?;
         let (id, step) = (&request.execution_id, &request.step_id);
@@ -225,6 +231,7 @@ impl Engine {
 
     /// Who brings the result of a tool that answered 202. The warrant that the call carried is the credential; it is
     /// looked at before anything else of the request is.
+    #[boxed]
     pub async fn callback_claims(&self, id: &ExecutionId, step: &StepId, token: Option<&str>) -> Answer<Claims> {
         let refuse = |why: &str| Problem::new(Code::Unauthenticated, why.to_owned());
         let token = token.ok_or_else(|| refuse("send `Authorization: Bearer <the warrant of the call>`"))?;
@@ -238,6 +245,7 @@ impl Engine {
     }
 
     /// The result of a tool that answered 202.
+    #[boxed]
     pub async fn callback(
         &self,
         id: &ExecutionId,

@@ -3,7 +3,7 @@
 use crate::{
     Answer, Caller, Engine,
     approve::check_text,
-    bodies, keys,
+    bodies, boxed, keys,
     ports::{Condition, Fault, Write},
 };
 use contracts::{
@@ -56,6 +56,7 @@ impl Engine {
     }
 
     /// Names the services that decide like people. A person's word, who has the grant `keys`.
+    #[boxed]
     pub async fn set_deciders(&self, caller: &Caller, request: SetDeciders) -> Answer<Deciders> {
         caller.require_person("control-plane.keys")?;
         check_text("/reason", request.reason.as_deref())?;
@@ -99,6 +100,7 @@ impl Engine {
     }
 
     /// The services that decide like people.
+    #[boxed]
     pub async fn deciders(&self, caller: &Caller, _: Look) -> Answer<Deciders> {
         caller.require_whole("control-plane.audit")?;
         Ok(self.stored_deciders(&caller.workspace).await?.1)

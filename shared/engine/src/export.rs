@@ -9,7 +9,7 @@
 //! INVARIANT (authority-is-on-record): the workspace log is a stream like any trace.
 
 use crate::{
-    Engine, Stream, bodies,
+    Engine, Stream, bodies, boxed,
     export_work::{End, SEGMENT_BYTES, Segment, Until, Work},
     keys,
     ports::{Archive, Condition, Fault, Item, NotCommitted, Query, Write},
@@ -142,6 +142,7 @@ impl Taken {
 
 impl Engine {
     /// Exports every hour that is over, for at most about `budget_ms`. Does next to nothing where that was done.
+    #[boxed]
     pub async fn export(&self, archive: &dyn Archive, budget_ms: i64) -> Result<Exported, Fault> {
         let hour = self.now().plus_ms(-SETTLED_MS).ms().div_euclid(keys::HOUR_MS);
         let key = keys::exported();
@@ -162,6 +163,7 @@ impl Engine {
     }
 
     /// Exports what came before a moment.
+    #[boxed]
     pub async fn export_until(
         &self,
         archive: &dyn Archive,

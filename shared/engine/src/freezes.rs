@@ -4,7 +4,7 @@
 use crate::{
     Answer, Caller, Engine,
     approve::check_text,
-    bodies, keys,
+    bodies, boxed, keys,
     ports::{Condition, Fault, Query, Write},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD as B64};
@@ -45,6 +45,7 @@ impl Engine {
     }
 
     /// Freezes, or lifts a freeze.
+    #[boxed]
     pub async fn set_freeze(&self, caller: &Caller, mut request: SetFreeze) -> Answer<Freezes> {
         caller.require("control-plane.freeze")?;
         check_text("/reason", request.reason.as_deref())?;
@@ -115,6 +116,7 @@ impl Engine {
     }
 
     /// The freezes in force.
+    #[boxed]
     pub async fn freezes(&self, caller: &Caller, _: Look) -> Answer<Freezes> {
         caller.require_whole("control-plane.audit")?;
         let (items, _) = self.stored_freezes(&caller.workspace).await?;

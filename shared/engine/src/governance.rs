@@ -7,7 +7,7 @@
 use crate::{
     Answer, Caller, Engine,
     approve::check_text,
-    bodies, keys,
+    bodies, boxed, keys,
     ports::{Condition, Fault, Item, Key, Write},
 };
 use contracts::{
@@ -174,6 +174,7 @@ impl Engine {
     }
 
     /// Sets budgets and meters.
+    #[boxed]
     pub async fn set_budgets(&self, caller: &Caller, request: SetBudgets) -> Answer<BudgetsAnswer> {
         caller.require("control-plane.budget")?;
         check_text("/reason", request.reason.as_deref())?;
@@ -217,6 +218,7 @@ impl Engine {
     }
 
     /// The budgets in force, and what is used of them.
+    #[boxed]
     pub async fn budgets(&self, caller: &Caller, _: Look) -> Answer<BudgetsAnswer> {
         caller.require_whole("control-plane.audit")?;
         let record = self.governed(&caller.workspace).await?.record;

@@ -63,6 +63,8 @@ pub use sweep::Swept;
 pub use wake::WaitRequest;
 pub use webhooks::Webhooks;
 
+// The future of a use case is compiled here, once, and not again in each function that awaits it.
+use async_recursion::async_recursion as boxed;
 use contracts::{Code, Problem, capability::Capability};
 use ports::{Blobs, Clock, Fault, Ids, Notifier, Orchestrator, Signer, Table, Tools, VaultKeys};
 use std::sync::{
@@ -162,6 +164,7 @@ impl Engine {
         &self.ports
     }
     /// The public keys that verify warrants (JWK set).
+    #[boxed]
     pub async fn jwks(&self) -> Answer<serde_json::Value> {
         Ok(self.ports.signer.ring().await?.jwks())
     }

@@ -7,7 +7,7 @@
 //! transaction, so that an event is chained once.
 
 use crate::{
-    Answer, Caller, Engine, Stream, bodies, keys,
+    Answer, Caller, Engine, Stream, bodies, boxed, keys,
     ports::{Condition, Fault, Item, NotCommitted, Query, Write},
     query::entry,
     records::OutboxRecord,
@@ -251,6 +251,7 @@ impl Engine {
 
     /// controlPlane.workspace.log: a page of the log. It changes nothing (INVARIANT get-never-mutates): what waits to be
     /// chained is counted, not chained.
+    #[boxed]
     pub async fn workspace_log(&self, caller: &Caller, request: GetWorkspaceLog) -> Answer<WorkspaceLog> {
         caller.require_whole("control-plane.audit")?;
         let limit = page(request.limit)?;

@@ -4,7 +4,7 @@
 use crate::{
     Answer, Caller, Engine, Snapshot,
     approve::check_text,
-    bodies, keys,
+    bodies, boxed, keys,
     ports::{Condition, Fault, Query, Write},
     records::{ActivePolicy, HeadRecord, PolicyRecord},
 };
@@ -72,6 +72,7 @@ impl Engine {
     }
 
     /// Validates a set, evaluates the verdicts of the last days again under it, and activates it unless it is a dry run.
+    #[boxed]
     pub async fn activate_policy(&self, caller: &Caller, request: ActivatePolicy) -> Answer<PolicyActivatedAnswer> {
         caller.require("control-plane.policy.activate")?;
         check_text("/note", request.note.as_deref())?;
@@ -164,6 +165,7 @@ impl Engine {
     }
 
     /// What would have been another under a set, within a window.
+    #[boxed]
     pub async fn backtest(&self, caller: &Caller, request: BacktestPolicy) -> Answer<Backtest> {
         caller.require_whole("control-plane.audit")?;
         let span = request.to.ms() - request.from.ms();
@@ -235,6 +237,7 @@ impl Engine {
     }
 
     /// The active policy set and those before it.
+    #[boxed]
     pub async fn policy_sets(&self, caller: &Caller, _: Look) -> Answer<PolicySets> {
         caller.require_whole("control-plane.audit")?;
         let workspace = &caller.workspace;
@@ -263,6 +266,7 @@ impl Engine {
     }
 
     /// Lets a candidate be evaluated beside the active set, or none any more.
+    #[boxed]
     pub async fn set_shadow(&self, caller: &Caller, request: ShadowPolicy) -> Answer<Shadow> {
         caller.require("control-plane.policy.activate")?;
         check_text("/note", request.note.as_deref())?;
@@ -292,6 +296,7 @@ impl Engine {
     }
 
     /// What the candidate would have changed.
+    #[boxed]
     pub async fn shadow(&self, caller: &Caller, _: Look) -> Answer<Shadow> {
         let looks = caller.require_whole("control-plane.audit");
         looks.or_else(|_| caller.require("control-plane.policy.activate"))?;

@@ -1,7 +1,7 @@
 //! Queries: execution.get, execution.list, trace.get, policy.explain. They change nothing (INVARIANT get-never-mutates).
 
 use crate::{
-    Answer, Caller, Engine, bodies,
+    Answer, Caller, Engine, bodies, boxed,
     commit::{Loaded, run_of},
     compile::check_draft,
     keys,
@@ -61,6 +61,7 @@ struct JudgedStep {
 
 impl Engine {
     /// One execution. With `waitSeconds`, waits for a state in which nothing moves on its own.
+    #[boxed]
     pub async fn get(&self, caller: &Caller, request: GetExecution) -> Answer<ExecutionAnswer> {
         caller.require("control-plane.execution.read")?;
         let seconds = request.wait_seconds.unwrap_or(0);
@@ -172,6 +173,7 @@ impl Engine {
     }
 
     /// Executions, newest first: the shards of each day merged.
+    #[boxed]
     pub async fn list(&self, caller: &Caller, request: ListExecutions) -> Answer<ExecutionList> {
         caller.require("control-plane.execution.read")?;
         let limit = page(request.limit)?;
@@ -279,6 +281,7 @@ impl Engine {
     }
 
     /// The trace of an execution.
+    #[boxed]
     pub async fn trace(&self, caller: &Caller, request: GetTrace) -> Answer<Trace> {
         caller.require("control-plane.audit")?;
         let loaded = self.load_for(caller, &request.execution_id).await?;
@@ -323,6 +326,7 @@ impl Engine {
     }
 
     /// Why a stored plan or step was judged as it was, or how a hypothetical draft would be.
+    #[boxed]
     pub async fn explain(&self, caller: &Caller, request: ExplainPolicy) -> Answer<Explanation> {
         caller.require("control-plane.audit")?;
         let mut verdict = match (&request.execution_id, request.draft) {

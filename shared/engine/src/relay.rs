@@ -1,7 +1,7 @@
 //! Stage events: the outbox's way out. At least once, in order per stream; the same event has the same id.
 
 use crate::{
-    Answer, Engine, Stream, bodies,
+    Answer, Engine, Stream, bodies, boxed,
     call::webhook_signature,
     keys,
     ports::{Condition, Fault, Publisher, Query, Write},
@@ -90,6 +90,7 @@ impl Engine {
     }
 
     /// Publishes what of one stream waits in the outbox. Gives what is out, for [`Engine::sent`], and why not all.
+    #[boxed]
     pub async fn publish(
         &self,
         workspace: &WorkspaceId,
@@ -108,6 +109,7 @@ impl Engine {
     }
 
     /// Removes what was sent from the outbox.
+    #[boxed]
     pub async fn sent(&self, records: &[OutboxRecord]) -> Answer<()> {
         for chunk in records.chunks(TRANSACT_ITEMS_MAX) {
             let delete = |record: &OutboxRecord| Write::Delete {

@@ -3,7 +3,7 @@
 //! INVARIANT (replayable).
 
 use crate::{
-    Answer, Caller, Engine, Snapshot,
+    Answer, Caller, Engine, Snapshot, boxed,
     commit::Loaded,
     compile::draft_digest,
     keys,
@@ -32,6 +32,7 @@ use std::{
 
 impl Engine {
     /// Replays a trace.
+    #[boxed]
     pub async fn replay(&self, caller: &Caller, request: ReplayTrace) -> Answer<Replay> {
         caller.require("control-plane.audit")?;
         let loaded = self.load_for(caller, &request.execution_id).await?;

@@ -5,7 +5,7 @@
 //! carries both signatures.
 
 use crate::{
-    Answer, Caller, Engine, bodies, keys,
+    Answer, Caller, Engine, bodies, boxed, keys,
     ports::{Condition, Fault, Key, Write},
     records::Settings,
     vault::Wrapped,
@@ -81,6 +81,7 @@ impl Engine {
     }
 
     /// controlPlane.tool.secret.rotate: a person learns the secret that signs calls to tools, which becomes another.
+    #[boxed]
     pub async fn rotate_tool_secret(&self, caller: &Caller, request: RotateToolSecret) -> Answer<SecretRotated> {
         caller.require_person(GRANT)?;
         let (once, given) = self.once(caller, "tool.secret.rotate", &request).await?;

@@ -4,7 +4,7 @@
 use crate::{
     Answer, Caller, Engine,
     approve::check_text,
-    bodies, keys,
+    bodies, boxed, keys,
     ports::{Condition, Write},
     records::RiskPhrasesRecord,
 };
@@ -21,6 +21,7 @@ const TRIES_MAX: u32 = 8;
 
 impl Engine {
     /// Sets the phrases.
+    #[boxed]
     pub async fn set_signals(&self, caller: &Caller, request: SetSignals) -> Answer<SignalsAnswer> {
         caller.require("control-plane.policy.activate")?;
         check_text("/reason", request.reason.as_deref())?;
@@ -77,6 +78,7 @@ impl Engine {
     }
 
     /// The phrases in force.
+    #[boxed]
     pub async fn signals(&self, caller: &Caller, _: Look) -> Answer<SignalsAnswer> {
         caller.require("control-plane.audit")?;
         let (version, phrases) = self.stored_phrases(&caller.workspace).await?;

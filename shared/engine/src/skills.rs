@@ -1,7 +1,7 @@
 //! controlPlane.skill.install, verify and list. The workspace's own trace records each.
 
 use crate::{
-    Answer, Caller, Engine, bodies, busy, keys,
+    Answer, Caller, Engine, bodies, boxed, busy, keys,
     ports::{BlobName, Condition, Fault, Item, Key, Query, Write},
     trust::ended,
 };
@@ -103,6 +103,7 @@ fn check_names(request: &InstallSkill) -> Answer<()> {
 
 impl Engine {
     /// Installs a skill. A refused attempt is recorded and never occupies the version.
+    #[boxed]
     pub async fn install_skill(&self, caller: &Caller, request: InstallSkill) -> Answer<SkillInstalledAnswer> {
         caller.require("control-plane.skill-registry")?;
         check_names(&request)?;
@@ -196,6 +197,7 @@ impl Engine {
     }
 
     /// Looks at a skill as an installation would, and installs nothing.
+    #[boxed]
     pub async fn verify_skill(&self, caller: &Caller, request: InstallSkill) -> Answer<SkillVerified> {
         caller.require("control-plane.skill-registry")?;
         check_names(&request)?;
@@ -414,6 +416,7 @@ impl Engine {
     }
 
     /// Installed skills, by key and version.
+    #[boxed]
     pub async fn list_skills(&self, caller: &Caller, request: ListSkills) -> Answer<SkillList> {
         caller.require("control-plane.skill-registry")?;
         let limit = page(request.limit)?;

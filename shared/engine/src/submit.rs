@@ -2,7 +2,7 @@
 //! the same commit, so that a planner learns at once what is wrong with its draft.
 
 use crate::{
-    Answer, Caller, Engine,
+    Answer, Caller, Engine, boxed,
     commit::{CommitError, Loaded, drive_name, status},
     compile::check_draft,
     keys,
@@ -29,6 +29,7 @@ const TITLE_CHARS_MAX: usize = 120;
 
 impl Engine {
     /// Submits an intent.
+    #[boxed]
     pub async fn submit(&self, caller: &Caller, request: SubmitIntent) -> Answer<IntentSubmitted> {
         caller.require("control-plane.intent.submit")?;
         check(caller, &request)?;

@@ -2,7 +2,7 @@
 //! a new drive; stage events that were not sent are published.
 
 use crate::{
-    Answer, Engine, Stream, bodies, keys,
+    Answer, Engine, Stream, bodies, boxed, keys,
     ports::{Fault, Item, Key, Publisher, Query},
     records::{HeadRecord, OutboxRecord},
     relay::PAGE,
@@ -38,6 +38,7 @@ pub struct Swept {
 
 impl Engine {
     /// Sweeps for at most about `budget_ms`.
+    #[boxed]
     pub async fn sweep(&self, publisher: Option<&dyn Publisher>, budget_ms: i64) -> Result<Swept, Fault> {
         let mut swept = Swept::default();
         let until = self.now().plus_ms(budget_ms);

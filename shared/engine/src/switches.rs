@@ -2,7 +2,7 @@
 //! whole is so whatever version is installed later.
 
 use crate::{
-    Answer, Caller, Engine, busy,
+    Answer, Caller, Engine, boxed, busy,
     freezes::KILL_SWITCH_TRIES_MAX,
     keys,
     ports::{Condition, Fault, Item, Key, Query, Write},
@@ -95,6 +95,7 @@ impl Engine {
     }
 
     /// Disables a skill, at one version or as a whole. A kill switch.
+    #[boxed]
     pub async fn disable_skill(&self, caller: &Caller, request: DisableSkill) -> Answer<SkillDisabledAnswer> {
         caller.require("control-plane.skill-registry")?;
         crate::approve::check_text("/reason", request.reason.as_deref())?;
@@ -152,6 +153,7 @@ impl Engine {
     }
 
     /// Lifts a disable. People only.
+    #[boxed]
     pub async fn enable_skill(&self, caller: &Caller, request: EnableSkill) -> Answer<SkillEnabledAnswer> {
         caller.require_person("control-plane.skill-registry")?;
         crate::approve::check_text("/reason", request.reason.as_deref())?;

@@ -4,7 +4,7 @@
 use crate::{
     Answer, Caller, Engine,
     approve::check_text,
-    keys,
+    boxed, keys,
     ports::{Condition, Fault, Item, Write},
     skills::REVOKED,
     switches::Counted,
@@ -41,6 +41,7 @@ impl Engine {
     }
 
     /// Sets the trust policy.
+    #[boxed]
     pub async fn set_trust(&self, caller: &Caller, request: SetTrust) -> Answer<TrustAnswer> {
         caller.require("control-plane.trust")?;
         check_text("/reason", request.reason.as_deref())?;
@@ -151,6 +152,7 @@ impl Engine {
     }
 
     /// The trust policy.
+    #[boxed]
     pub async fn trust(&self, caller: &Caller, _: Look) -> Answer<TrustAnswer> {
         caller.require_whole("control-plane.audit")?;
         let (version, trust) = self.trust_policy(&caller.workspace).await?;

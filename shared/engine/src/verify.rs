@@ -2,7 +2,7 @@
 //! another policy set is active.
 
 use crate::{
-    Answer, Caller, Engine, Governance,
+    Answer, Caller, Engine, Governance, boxed,
     commit::{CommitError, Loaded},
     keys,
     ports::Write,
@@ -32,6 +32,7 @@ use std::collections::BTreeSet;
 
 impl Engine {
     /// Verifies a compiled plan.
+    #[boxed]
     pub async fn verify(&self, caller: &Caller, request: VerifyPlan) -> Answer<PlanVerifiedAnswer> {
         caller.require("control-plane.audit")?;
         let (once, given) = self.once(caller, "plan.verify", &request).await?;
@@ -79,6 +80,7 @@ impl Engine {
     }
 
     /// The Verify task. Idempotent; says what is next.
+    #[boxed]
     pub async fn verify_task(&self, workspace: &WorkspaceId, id: &ExecutionId) -> Answer<&'static str> {
         loop {
             let mut loaded = self.load(workspace, id).await?;

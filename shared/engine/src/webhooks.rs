@@ -1,7 +1,7 @@
 //! Subscriptions: where a workspace wants its stage events sent, each signed by a secret of its own.
 
 use crate::{
-    Answer, Caller, Engine, bodies, keys,
+    Answer, Caller, Engine, bodies, boxed, keys,
     ports::{Condition, Fault, Item, Publisher, Query, ToolAnswer, ToolCall, Write},
     relay::webhook_headers,
     secrets::{KeptSecret, origin},
@@ -45,6 +45,7 @@ type Change<R> = Answer<(Event, R)>;
 
 impl Engine {
     /// controlPlane.subscription.list
+    #[boxed]
     pub async fn list_webhooks(&self, caller: &Caller, _: ListSubscriptions) -> Answer<SubscriptionList> {
         caller.require(GRANT)?;
         let stored = self.webhooks(&caller.workspace).await?.1;
@@ -52,6 +53,7 @@ impl Engine {
     }
 
     /// controlPlane.subscription.create: its secret is in the answer, and nowhere else to be read.
+    #[boxed]
     pub async fn create_webhook(&self, caller: &Caller, request: CreateSubscription) -> Answer<SubscriptionCreated> {
         caller.require(GRANT)?;
         let (once, given) = self.once(caller, "subscription.create", &request).await?;
@@ -119,6 +121,7 @@ impl Engine {
     }
 
     /// controlPlane.subscription.remove
+    #[boxed]
     pub async fn remove_webhook(&self, caller: &Caller, request: NamedSubscription) -> Answer<SubscriptionRemoved> {
         caller.require(GRANT)?;
         let (once, given) = self.once(caller, "subscription.remove", &request).await?;
@@ -136,6 +139,7 @@ impl Engine {
     }
 
     /// controlPlane.subscription.secret.rotate: the secret before it signs along for a while.
+    #[boxed]
     pub async fn rotate_webhook(&self, caller: &Caller, request: NamedSubscription) -> Answer<SecretRotated> {
         caller.require(GRANT)?;
         let (once, given) = self.once(caller, "subscription.secret.rotate", &request).await?;

@@ -1,4 +1,4 @@
-//! The machine of one step: which state an input leads to. The whole of it is [`next`]; a golden file shows it.
+//! The machine of one step: which state an input leads to. The whole of it is [`TRANSITIONS`]; a golden file shows it.
 
 use contracts::{
     Digest, StepId, Timestamp,
@@ -164,231 +164,44 @@ impl StepInput {
     ];
 }
 
-/// The state after an input; `None` where the state does not take it.
-pub const fn next(state: StepState, input: StepInput) -> Option<StepState> {
+/// Every transition: on an input, from any of these states, to this one. What is not here is refused.
+const TRANSITIONS: &[(StepInput, &[StepState], StepState)] = {
     use StepInput as I;
     use StepState as S;
-    Some(match (state, input) {
-        (S::Pending, I::Release) => S::Ready,
-        (S::Pending | S::Ready | S::Blocked | S::Held, I::Skip) => S::Skipped,
-        (S::Pending | S::Ready | S::Blocked | S::Held | S::Retrying, I::Cancel) => S::Cancelled,
-        (S::Ready | S::Blocked | S::Held | S::Retrying, I::Block) => S::Blocked,
-        (S::Ready | S::Held | S::Retrying, I::Hold) => S::Held,
-        (S::Blocked | S::Held, I::Unblock) => S::Ready,
-        (S::Ready | S::Held | S::Retrying, I::Claim) => S::Running,
-        (S::Ready | S::Blocked | S::Held | S::Retrying, I::Fail) => S::Failed,
-        (S::Running, I::Await) => S::Running,
-        (S::Running, I::Complete) => S::Completed,
-        (S::Running, I::Fail) => S::Failed,
-        (S::Running, I::Retry) => S::Retrying,
-        (S::Running, I::Doubt) => S::InDoubt,
+    &[
+        (I::Release, &[S::Pending], S::Ready),
+        (I::Block, &[S::Ready, S::Blocked, S::Held, S::Retrying], S::Blocked),
+        (I::Hold, &[S::Ready, S::Held, S::Retrying], S::Held),
+        (I::Unblock, &[S::Blocked, S::Held], S::Ready),
+        (I::Unblock, &[S::Stuck], S::Compensating),
+        (I::Claim, &[S::Ready, S::Held, S::Retrying], S::Running),
+        (I::ClaimProbe, &[S::InDoubt], S::Running),
+        (I::ClaimUndo, &[S::Completed, S::Compensating], S::Compensating),
+        (I::Await, &[S::Running], S::Running),
+        (I::Complete, &[S::Running, S::InDoubt], S::Completed),
+        (I::Complete, &[S::Compensating, S::Stuck], S::Compensated),
+        (I::Fail, &[S::Ready, S::Blocked, S::Held, S::Running, S::Retrying, S::InDoubt, S::Stuck], S::Failed),
+        (I::Retry, &[S::Running, S::InDoubt], S::Retrying),
+        (I::Retry, &[S::Failed], S::Ready),
+        (I::Retry, &[S::Compensating, S::Stuck], S::Compensating),
+        (I::Doubt, &[S::Running], S::InDoubt),
         // A call before may have had its effect, and none is made any more.
-        (S::Ready | S::Blocked | S::Held | S::Retrying | S::Failed, I::Doubt) => S::InDoubt,
-        // An aborted read has nothing to be in doubt about.
-        (S::Running, I::Cancel) => S::Cancelled,
-        (S::InDoubt, I::ClaimProbe) => S::Running,
-        (S::InDoubt, I::Complete) => S::Completed,
-        (S::InDoubt, I::Fail) => S::Failed,
-        (S::InDoubt, I::Retry) => S::Retrying,
-        (S::Completed | S::Compensating, I::ClaimUndo) => S::Compensating,
-        (S::Compensating, I::Complete) => S::Compensated,
-        (S::Compensating, I::Retry) => S::Compensating,
-        (S::Compensating, I::Stick) => S::Stuck,
-        (S::Stuck, I::Complete) => S::Compensated,
-        (S::Stuck, I::Retry | I::Unblock) => S::Compensating,
+        (I::Doubt, &[S::Ready, S::Blocked, S::Held, S::Retrying, S::Failed], S::InDoubt),
+        (I::Skip, &[S::Pending, S::Ready, S::Blocked, S::Held], S::Skipped),
+        (I::Cancel, &[S::Pending, S::Ready, S::Blocked, S::Held, S::Retrying], S::Cancelled),
+        // A read that is aborted has nothing to be in doubt about.
+        (I::Cancel, &[S::Running], S::Cancelled),
+        (I::Stick, &[S::Compensating], S::Stuck),
         // What undoes it may not be called: people decide.
-        (S::Completed, I::Stick) => S::Stuck,
-        (S::Stuck, I::Fail) => S::Failed,
-        (S::Failed, I::Retry) => S::Ready,
-        (S::Skipped, I::Revive) => S::Pending,
-        (
-            S::Pending,
-            I::Block
-            | I::Hold
-            | I::Unblock
-            | I::Claim
-            | I::ClaimProbe
-            | I::ClaimUndo
-            | I::Await
-            | I::Complete
-            | I::Fail
-            | I::Retry
-            | I::Doubt
-            | I::Stick
-            | I::Revive,
-        )
-        | (
-            S::Ready,
-            I::Release
-            | I::Unblock
-            | I::ClaimProbe
-            | I::ClaimUndo
-            | I::Await
-            | I::Complete
-            | I::Retry
-            | I::Stick
-            | I::Revive,
-        )
-        | (
-            S::Blocked,
-            I::Release
-            | I::Hold
-            | I::Claim
-            | I::ClaimProbe
-            | I::ClaimUndo
-            | I::Await
-            | I::Complete
-            | I::Retry
-            | I::Stick
-            | I::Revive,
-        )
-        | (
-            S::Held,
-            I::Release | I::ClaimProbe | I::ClaimUndo | I::Await | I::Complete | I::Retry | I::Stick | I::Revive,
-        )
-        | (
-            S::Running,
-            I::Release
-            | I::Block
-            | I::Hold
-            | I::Unblock
-            | I::Claim
-            | I::ClaimProbe
-            | I::ClaimUndo
-            | I::Skip
-            | I::Stick
-            | I::Revive,
-        )
-        | (
-            S::Retrying,
-            I::Release
-            | I::Unblock
-            | I::ClaimProbe
-            | I::ClaimUndo
-            | I::Await
-            | I::Complete
-            | I::Retry
-            | I::Skip
-            | I::Stick
-            | I::Revive,
-        )
-        | (
-            S::InDoubt,
-            I::Release
-            | I::Block
-            | I::Hold
-            | I::Unblock
-            | I::Claim
-            | I::ClaimUndo
-            | I::Await
-            | I::Doubt
-            | I::Skip
-            | I::Cancel
-            | I::Stick
-            | I::Revive,
-        )
-        | (
-            S::Completed,
-            I::Release
-            | I::Block
-            | I::Hold
-            | I::Unblock
-            | I::Claim
-            | I::ClaimProbe
-            | I::Await
-            | I::Complete
-            | I::Fail
-            | I::Retry
-            | I::Doubt
-            | I::Skip
-            | I::Cancel
-            | I::Revive,
-        )
-        | (
-            S::Compensating,
-            I::Release
-            | I::Block
-            | I::Hold
-            | I::Unblock
-            | I::Claim
-            | I::ClaimProbe
-            | I::Await
-            | I::Fail
-            | I::Doubt
-            | I::Skip
-            | I::Cancel
-            | I::Revive,
-        )
-        | (
-            S::Stuck,
-            I::Release
-            | I::Block
-            | I::Hold
-            | I::Claim
-            | I::ClaimProbe
-            | I::ClaimUndo
-            | I::Await
-            | I::Doubt
-            | I::Skip
-            | I::Cancel
-            | I::Stick
-            | I::Revive,
-        )
-        | (
-            S::Failed,
-            I::Release
-            | I::Block
-            | I::Hold
-            | I::Unblock
-            | I::Claim
-            | I::ClaimProbe
-            | I::ClaimUndo
-            | I::Await
-            | I::Complete
-            | I::Fail
-            | I::Skip
-            | I::Cancel
-            | I::Stick
-            | I::Revive,
-        )
-        | (
-            S::Skipped,
-            I::Release
-            | I::Block
-            | I::Hold
-            | I::Unblock
-            | I::Claim
-            | I::ClaimProbe
-            | I::ClaimUndo
-            | I::Await
-            | I::Complete
-            | I::Fail
-            | I::Retry
-            | I::Doubt
-            | I::Skip
-            | I::Cancel
-            | I::Stick,
-        )
-        | (
-            S::Cancelled | S::Compensated,
-            I::Release
-            | I::Block
-            | I::Hold
-            | I::Unblock
-            | I::Claim
-            | I::ClaimProbe
-            | I::ClaimUndo
-            | I::Await
-            | I::Complete
-            | I::Fail
-            | I::Retry
-            | I::Doubt
-            | I::Skip
-            | I::Cancel
-            | I::Stick
-            | I::Revive,
-        ) => return None,
-    })
+        (I::Stick, &[S::Completed], S::Stuck),
+        (I::Revive, &[S::Skipped], S::Pending),
+    ]
+};
+
+/// The state after an input; `None` where the state does not take it.
+pub fn next(state: StepState, input: StepInput) -> Option<StepState> {
+    let takes = |(on, from, _): &&(StepInput, &[StepState], StepState)| *on == input && from.contains(&state);
+    TRANSITIONS.iter().find(takes).map(|(_, _, to)| *to)
 }
 
 /// The idempotent record of one step.

@@ -9,7 +9,8 @@ use std::sync::Arc;
 async fn the_door_and_the_roles() {
     let stack = Arc::new(Stack::deploy(Cloud::start(Kind::Ministack), &[]).await);
     // Where ministack asks for other permissions than AWS: to send a batch, AWS asks for `sqs:SendMessage` and knows no
-    // other; a task's token belongs to its state machine, whose ARN AWS compares (aws/aws-cdk#8486), ministack none.
+    // other; a task's token belongs to its state machine, whose ARN AWS compares (aws/aws-cdk#8486), ministack none; and it
+    // does not know what a data key is asked for (`kms:EncryptionContext`), which the template's statements name.
     let queue = stack.output("StageQueueUrl").rsplit('/').next().unwrap();
     let queue = format!("arn:aws:sqs:eu-central-1:000000000000:{queue}");
     for (function, action, resource) in [
@@ -18,12 +19,19 @@ async fn the_door_and_the_roles() {
         ("advance", "states:SendTaskSuccess", "*"),
         ("skill", "states:SendTaskSuccess", "*"),
         ("sweep", "states:SendTaskSuccess", "*"),
+        ("access", "kms:GenerateDataKey", "*"),
+        ("submit", "kms:GenerateDataKey", "*"),
+        ("compile", "kms:GenerateDataKey", "*"),
+        ("control", "kms:GenerateDataKey", "*"),
+        ("advance", "kms:*", "*"),
+        ("notify", "kms:Decrypt", "*"),
     ] {
         let role = role(&stack, function);
         let statement = json!([{ "Effect": "Allow", "Action": action, "Resource": resource }]);
         let policy = json!({ "Version": "2012-10-17", "Statement": statement }).to_string();
         let name = role.rsplit('/').next().unwrap();
-        let args = ["iam", "put-role-policy", "--role-name", name, "--policy-name", "ministack", "--policy-document"];
+        let called = action.replace(':', "-").replace('*', "all");
+        let args = ["iam", "put-role-policy", "--role-name", name, "--policy-name", &called, "--policy-document"];
         stack.cloud.aws(&[args.as_slice(), &[&policy]].concat());
     }
 

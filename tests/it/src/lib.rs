@@ -4,11 +4,9 @@
 pub mod archive;
 pub mod budget;
 pub mod desk;
-mod governance;
 pub mod machines;
 mod normal;
 pub mod scenarios;
-mod skills;
 pub mod table;
 
 use async_trait::async_trait;

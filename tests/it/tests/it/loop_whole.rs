@@ -1,18 +1,16 @@
-//! Every scenario on the embedded server.
+//! Every scenario on the embedded server, each a test of its own.
 
-use countersign_it::{House, scenarios::SCENARIOS};
+use countersign_it::{House, every_scenario, scenarios};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_scenario_on_the_embedded_server() {
-    let jobs: Vec<_> = SCENARIOS
-        .iter()
-        .map(|(name, scenario)| (name, tokio::spawn(async move { scenario(&House::start().await).await })))
-        .collect();
-    let mut failed = Vec::new();
-    for (name, job) in jobs {
-        if job.await.is_err() {
-            failed.push(name);
-        }
-    }
-    assert!(failed.is_empty(), "{failed:?}");
+macro_rules! alone {
+    ($($module:ident::$name:ident,)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                scenarios::$module::$name(&House::start().await).await;
+            }
+        )*
+    };
 }
+
+every_scenario!(alone);

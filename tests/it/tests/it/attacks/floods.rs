@@ -3,7 +3,7 @@
 
 use super::transport::address;
 use countersign_it::{Client, House};
-use futures_util::future::join_all;
+use futures_util::{StreamExt as _, future::join_all, stream};
 use local::demo_tools::Behaviour;
 use serde_json::{Value, json};
 use std::{
@@ -342,7 +342,12 @@ async fn attack_kill_switches_in_a_flood_of_submits() {
     let house = House::start().await;
     let neighbour = house.neighbour().await;
     let agent = fresh(&house, &house.identity.agent_key);
+    let sent = Arc::new(AtomicU64::new(0));
+    let flood = sent.clone();
     let life = tokio::spawn(async move {
+        while flood.load(Ordering::SeqCst) < 200 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         let (mut times, before) = (Times::default(), resident_kib());
         for _ in 0..10 {
             let begun = Instant::now();
@@ -357,6 +362,7 @@ async fn attack_kill_switches_in_a_flood_of_submits() {
     });
     flooded(&house, "16 lanes of submits", 16, move |_| {
         let agent = agent.clone();
+        sent.fetch_add(1, Ordering::SeqCst);
         async move {
             let body = json!({ "text": "flood", "draft": { "steps": [find("a"), find("b"), find("c")] } });
             agent.post("/v1/intents", &body).await;
@@ -396,7 +402,9 @@ permit (principal, action, resource) when { context.mode == "assist" };"#;
     let (status, answer) = house.approver.post("/v1/policies", &json!({ "policies": policy })).await;
     assert!(status == 200 || status == 201, "{answer}");
     let steps = json!([payout("p")]);
-    let ids = join_all((0..count).map(|_| house.submit(steps.clone()))).await;
+    // A few at once: a thousand connections are another attack.
+    let submits = stream::iter(0..count).map(|_| house.submit(steps.clone())).buffer_unordered(64);
+    let ids: Vec<String> = submits.collect().await;
     switches(&house, &victims, "approvals that expire", &AtomicU64::new(count as u64)).await;
     let mut expired = 0;
     for id in &ids {

@@ -1,10 +1,10 @@
 //! The scenarios of skills: what may be installed, and what happens when it is trusted no longer; each attack by its name.
 
-use crate::{House, install_body, now, scenarios::*};
+use super::*;
+use crate::{install_body, now};
 use contracts::{governance::TrustPolicy, manifest::Manifest};
 use cs_core::{artifact, publisher::Publisher};
 use local::demo_tools::{publisher, trust_policy};
-use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 pub(crate) const DAY_MS: i64 = 86_400_000;
@@ -25,7 +25,7 @@ fn signed_by(publisher: &Publisher, manifest: &Value, bytes: &[u8]) -> Value {
 }
 
 /// Every code with which an installation is refused, each by what causes it; none occupies the version.
-pub(crate) async fn refused_skills_never_occupy_the_version(house: &House) {
+pub async fn refused_skills_never_occupy_the_version(house: &House) {
     let mut manifest = manifest_of(house, 2);
     manifest["skill"]["key"] = json!("post");
     let changed = |change: &dyn Fn(&mut Value)| {
@@ -216,7 +216,7 @@ fn base64(bytes: &[u8]) -> String {
 }
 
 /// Trust that is withdrawn takes skills out of use: what has not begun does not begin; trusted again, it goes on.
-pub(crate) async fn what_is_trusted_no_longer_is_no_longer_used(house: &House) {
+pub async fn what_is_trusted_no_longer_is_no_longer_used(house: &House) {
     let id = house.submit(json!([find("c", "ada@x.org"), pay("p")])).await;
     house.until(&id, "blocked").await;
     let (status, stale) =

@@ -1,12 +1,11 @@
 //! The scenarios of governance: what may be decided and touched; each attack by its name. They are in the one list, so
 //! that they run on the embedded server and on the deployed stack.
 
-use crate::{
-    House, install_body, now,
-    scenarios::*,
+use super::{
     skills::{DAY_MS, code, manifest_of},
+    *,
 };
-use serde_json::{Value, json};
+use crate::{install_body, now};
 
 fn rule(id: &str, effect: &str, action: &str, condition: &str) -> String {
     format!(
@@ -26,7 +25,7 @@ async fn activate(house: &House, policies: &str) -> Value {
 
 /// A set that errs, never matches, or does not fit the schema is refused by name; a dry run activates nothing; what
 /// becomes active is tested on what really happened, decides from then on, and says where it stands.
-pub(crate) async fn policies_are_governed(house: &House) {
+pub async fn policies_are_governed(house: &House) {
     let id = house.submit(json!([send("m", json!("x"))])).await;
     house.until(&id, "completed").await;
     let no_mail = rule("own.no-mail", "forbid", "== Action::\"mail/message.send\"", "true");
@@ -120,7 +119,7 @@ pub(crate) async fn policies_are_governed(house: &House) {
 
 /// A plan that was verified under one set and is started under another is verified again; an approval that was given
 /// under the old one is void.
-pub(crate) async fn attack_policy_swapped_between_verify_start_approval_and_claim(house: &House) {
+pub async fn attack_policy_swapped_between_verify_start_approval_and_claim(house: &House) {
     let tight = with_baseline(&rule("own.no-payouts", "forbid", "== Action::\"payments/payout.create\"", "true"));
     let other = with_baseline(&rule("own.huge", "forbid", "", "context.plan.steps > 500"));
     // Between verify and start.
@@ -157,7 +156,7 @@ pub(crate) async fn attack_policy_swapped_between_verify_start_approval_and_clai
 }
 
 /// A skill that changes after the approval: the approved digest runs or nothing does.
-pub(crate) async fn attack_skill_swapped_after_approval(house: &House) {
+pub async fn attack_skill_swapped_after_approval(house: &House) {
     let id = house.submit(json!([pay("p")])).await;
     house.until(&id, "blocked").await;
     house.approver.post(&format!("/v1/executions/{id}/pause"), &json!({})).await;
@@ -210,7 +209,7 @@ async fn waits_for(house: &House, id: &str, name: &str, reason: &str) -> Value {
 }
 
 /// A budget cannot be passed by many small steps, in one plan or over many; what had no effect is given back.
-pub(crate) async fn attack_budget_split_over_many_small_steps(house: &House) {
+pub async fn attack_budget_split_over_many_small_steps(house: &House) {
     budgets(house, json!({ "plan": { "writes": 3, "dataClasses": ["pii", "untrusted"] }, "meters": [] })).await;
     let steps: Vec<Value> = (0..4).map(|n| send(&format!("m{n}"), json!("x"))).collect();
     let id = house.submit(json!(steps)).await;
@@ -291,7 +290,7 @@ pub(crate) async fn attack_budget_split_over_many_small_steps(house: &House) {
 }
 
 /// Freezes of a skill, an operation, an actor and the workspace hold for the very next claim, and end when lifted.
-pub(crate) async fn freezes_hold_for_the_next_claim(house: &House) {
+pub async fn freezes_hold_for_the_next_claim(house: &House) {
     let freeze = async |scope: &str, key: Option<&str>, frozen: bool| {
         let body = json!({ "scope": scope, "key": key, "frozen": frozen, "reason": "incident 7" });
         let (status, answer) = house.approver.post("/v1/freezes", &body).await;
@@ -371,7 +370,7 @@ fn sink(operation: &str, from: &str) -> Value {
 
 /// Untrusted text that reaches a payment, a recipient or a permission is stopped or put before people, with the way it
 /// took; the same plan from trusted input runs. After AgentDojo's injections.
-pub(crate) async fn attack_untrusted_text_reaches_no_sink_alone(house: &House) {
+pub async fn attack_untrusted_text_reaches_no_sink_alone(house: &House) {
     suite(house).await;
     for (from, to, verdict) in [
         ("inbox.read", "transfer.send", "assist"),
@@ -404,7 +403,7 @@ pub(crate) async fn attack_untrusted_text_reaches_no_sink_alone(house: &House) {
 }
 
 /// Through steps that take it and only pass it on, the label stays.
-pub(crate) async fn attack_label_laundering_through_a_pass_through_step(house: &House) {
+pub async fn attack_label_laundering_through_a_pass_through_step(house: &House) {
     suite(house).await;
     let launder = json!([source("inbox.read"),
         { "id": "one", "use": "suite/text.summarise", "with": { "text": { "$from": "read", "path": "/text" } } },
@@ -416,7 +415,7 @@ pub(crate) async fn attack_label_laundering_through_a_pass_through_step(house: &
 }
 
 /// A tool refuses what no plan asked for, and takes what one did.
-pub(crate) async fn tools_take_warrants_and_nothing_else(house: &House) {
+pub async fn tools_take_warrants_and_nothing_else(house: &House) {
     let url = format!("{}/payments/payout.create", house.tools.url());
     let body = json!({ "account": "DE02", "amount": 5, "currency": "EUR" });
     for warrant in [None, Some("a.b.c")] {

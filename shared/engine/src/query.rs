@@ -93,12 +93,7 @@ impl Engine {
         let state = &loaded.state;
         let intent =
             state.intent.as_ref().ok_or_else(|| Problem::new(Code::NotFound, "there is no such execution"))?;
-        let verdict: Option<Judged> = match &state.ruling {
-            Some(ruling) => {
-                self.get_body(&keys::verdict(&state.workspace, &state.id, &ruling.verdict_digest)).await?
-            }
-            None => None,
-        };
+        let verdict: Option<Judged> = self.stored_verdict(state).await?;
         let own = verdict.iter().flat_map(|verdict| &verdict.steps).filter(|step| step.purpose.is_run());
         let judged: HashMap<&str, &JudgedStep> = own.map(|step| (step.step_id.as_str(), step)).collect();
         let steps = state

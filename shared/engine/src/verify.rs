@@ -27,6 +27,7 @@ use cs_core::{
     plan::wiring,
 };
 use policy::{Facts, PlanVerdict, Signal};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -245,8 +246,8 @@ impl Engine {
         Facts { actor, grants, channel, signals, at: self.now(), budget: None, usage: Vec::new() }
     }
 
-    /// The verdict under which an execution stands.
-    pub(crate) async fn stored_verdict(&self, state: &Execution) -> Answer<Option<PlanVerdict>> {
+    /// The verdict under which an execution stands, or what a reader wants of it.
+    pub(crate) async fn stored_verdict<T: DeserializeOwned>(&self, state: &Execution) -> Answer<Option<T>> {
         match &state.ruling {
             Some(ruling) => self.verdict_of(state, &ruling.verdict_digest).await,
             None => Ok(None),
@@ -254,7 +255,11 @@ impl Engine {
     }
 
     /// Any verdict that an execution ever had, by its digest.
-    pub(crate) async fn verdict_of(&self, state: &Execution, digest: &Digest) -> Answer<Option<PlanVerdict>> {
+    pub(crate) async fn verdict_of<T: DeserializeOwned>(
+        &self,
+        state: &Execution,
+        digest: &Digest,
+    ) -> Answer<Option<T>> {
         Ok(self.get_body(&keys::verdict(&state.workspace, &state.id, digest)).await?)
     }
 }

@@ -108,7 +108,7 @@ impl Engine {
     /// The view of the whole plan, made again. `None`: what is stored gives another one, so that nothing can be shown.
     pub(crate) async fn plan_view_again(&self, state: &Execution) -> Answer<Option<(View, Digest)>> {
         let (workspace, id) = (&state.workspace, &state.id);
-        let Some(verdict) = self.stored_verdict(state).await? else {
+        let Some(verdict) = self.stored_verdict::<PlanVerdict>(state).await? else {
             return Ok(None);
         };
         let snapshot = self.snapshot(workspace).await?;

@@ -2,8 +2,8 @@
 //! of its own; everyday work on those of whoever started the node, beside the calls of tools, which it waits for most.
 //!
 //! INVARIANT (bounded-work): of what costs processor time only so much of one workspace is worked on at once, whoever asks
-//! and by whatever keys, so that one workspace's work delays nobody else's. Executions that are driven go in lanes: however
-//! many one workspace has, they stand in the way of a request like a few.
+//! and by whatever keys, so that one workspace's work delays nobody else's. Executions that are driven go in lanes: a
+//! request waits for turns of busy lanes, not for all that one workspace has under way.
 
 use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use std::{

@@ -76,7 +76,7 @@ pub struct Authority {
     slices: HashMap<String, Arc<PolicySet>>,
     authorizer: Authorizer,
     /// Answers given lately, by request: the same request has the same answer, and a claim mostly repeats what was asked when
-    /// its plan was verified. Forgets everything when full.
+    /// its plan was verified.
     given: Kept<Answer>,
     /// Entities by what they depend on.
     entities: Kept<Entities>,

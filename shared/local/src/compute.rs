@@ -2,10 +2,9 @@
 //! of its own; everyday work on those of whoever started the node, beside the calls of tools, which it waits for most.
 //!
 //! INVARIANT (bounded-work): of what costs processor time only so much of one workspace is worked on at once, whoever asks
-//! and by whatever keys, so that one workspace's work delays nobody else's. Executions that are driven go in lanes: a
-//! request waits for turns of busy lanes, not for all that one workspace has under way.
+//! and by whatever keys, so that one workspace's work delays nobody else's. So many of its executions are driven at once:
+//! a request waits behind turns of those, not of all that it has under way.
 
-use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use std::{
     collections::HashMap,
     future::Future,
@@ -14,7 +13,7 @@ use std::{
 };
 use tokio::{
     runtime::{Handle, Runtime},
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    sync::{OwnedSemaphorePermit, Semaphore},
     task::{JoinError, JoinHandle, JoinSet},
 };
 
@@ -24,10 +23,8 @@ const THREADS_MAX: usize = 4;
 const AT_ONCE: usize = 2;
 /// Requests of one key that are worked on or wait.
 const WAITING_MAX: usize = 32;
-/// Executions of one workspace whose steps are called at once; the others wait.
+/// Executions of one workspace that are driven at once; the others wait.
 const DRIVEN_MAX: usize = 256;
-/// Lanes of one workspace.
-const LANES: usize = 2;
 
 /// The threads, and who uses them.
 pub(crate) struct Compute {
@@ -43,14 +40,6 @@ pub(crate) struct Compute {
     callers: Mutex<HashMap<u64, Arc<Semaphore>>>,
     /// Places of each workspace for executions that are driven.
     driven: Mutex<HashMap<String, Arc<Semaphore>>>,
-    lanes: Mutex<HashMap<String, Lanes>>,
-}
-
-/// Where the executions of one workspace are driven.
-struct Lanes {
-    arrivals: [mpsc::UnboundedSender<BoxFuture<'static, ()>>; LANES],
-    /// Held by whatever is under way.
-    used: Arc<()>,
 }
 
 /// A piece of work gave no result.
@@ -86,7 +75,6 @@ impl Compute {
             owners: Mutex::default(),
             callers: Mutex::default(),
             driven: Mutex::default(),
-            lanes: Mutex::default(),
         }))
     }
 
@@ -109,30 +97,6 @@ impl Compute {
         let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
         while begun.try_join_next().is_some() {}
         begun.spawn_on(work, &self.everyday);
-    }
-
-    /// Begins to drive an execution, in a lane of its workspace.
-    pub(crate) fn drive(&self, owner: &str, work: impl Future<Output = ()> + Send + 'static) {
-        let mut all = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|other, lanes| other == owner || Arc::strong_count(&lanes.used) > 1);
-        let lanes = all.entry(owner.to_owned()).or_insert_with(|| {
-            let arrivals = std::array::from_fn(|_| {
-                let (arrival, arrivals) = mpsc::unbounded_channel();
-                self.begin(lane(arrivals));
-                arrival
-            });
-            Lanes { arrivals, used: Arc::default() }
-        });
-        let used = lanes.used.clone();
-        let work = async move {
-            work.await;
-            drop(used);
-        };
-        lanes.arrivals.rotate_left(1);
-        if let Some(arrival) = lanes.arrivals.first() {
-            // Nobody takes it where the server stops.
-            let _ = arrival.send(Box::pin(work));
-        }
     }
 
     /// A place among the executions of a workspace whose steps are called, until it is dropped. `None`: the server stops.
@@ -166,21 +130,6 @@ impl Compute {
     }
 }
 
-// One task for many executions: the runtime gives it its turn as it gives a request its own.
-async fn lane(mut arrivals: mpsc::UnboundedReceiver<BoxFuture<'static, ()>>) {
-    let mut open = FuturesUnordered::new();
-    loop {
-        tokio::select! {
-            arrived = arrivals.recv() => match arrived {
-                Some(work) => open.push(work),
-                None => break,
-            },
-            Some(()) = open.next() => {}
-        }
-    }
-    while open.next().await.is_some() {}
-}
-
 // The semaphore of a name. Those that nobody uses now are forgotten.
 fn shared<N: Eq + Hash>(all: &Mutex<HashMap<N, Arc<Semaphore>>>, name: N, permits: usize) -> Arc<Semaphore> {
     let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
@@ -205,6 +154,7 @@ impl<T> Drop for Task<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt as _;
 
     #[tokio::test]
     async fn bounded_work_one_callers_places_are_taken_and_anothers_are_free() {
@@ -214,6 +164,21 @@ mod tests {
         assert!(compute.place(2).is_some());
         drop(places);
         assert!(compute.place(1).is_some());
+    }
+
+    #[tokio::test]
+    async fn bounded_work_one_workspaces_executions_wait_for_places_and_anothers_are_driven() {
+        let compute = Compute::new().unwrap();
+        let mut places = Vec::new();
+        for _ in 0..DRIVEN_MAX {
+            places.push(compute.driven("a").await);
+        }
+        // A task that did so much gives way first.
+        tokio::task::yield_now().await;
+        assert!(compute.driven("a").now_or_never().is_none(), "one more waits");
+        assert!(compute.driven("b").now_or_never().is_some(), "another waits for nobody");
+        places.pop();
+        assert!(compute.driven("a").now_or_never().is_some());
     }
 
     #[tokio::test]

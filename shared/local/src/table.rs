@@ -22,15 +22,21 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     thread,
+    time::{Duration, Instant},
 };
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 /// Transactions of one group.
 const GROUP_MAX: usize = 512;
+/// How long a group waits to grow as large as the one before: for each transaction of that, but not longer than the
+/// second. It looks so often as the third says.
+const GATHER_EACH: Duration = Duration::from_micros(120);
+const GATHER_MAX: Duration = Duration::from_millis(4);
+const GATHER_STEP: Duration = Duration::from_micros(200);
 /// Transactions that may wait; beyond, callers wait to join.
 const QUEUE_MAX: usize = 4_096;
 /// Everyday transactions among those. Urgent ones stand behind so many at the most.
-const EVERYDAY_MAX: usize = 128;
+const EVERYDAY_MAX: usize = 32;
 /// Memory for recent writes of executions, in bytes.
 const EXECUTIONS_MEMTABLE_BYTES_MAX: u64 = 12 * 1024 * 1024;
 /// Memory for recent writes of all else, in bytes.
@@ -47,7 +53,12 @@ pub(crate) async fn urgently<F: Future>(work: F) -> F::Output {
     URGENT.scope((), work).await
 }
 
-type Waiting = (Vec<Write>, oneshot::Sender<Result<(), NotCommitted>>);
+/// A transaction that waits to be written.
+struct Waiting {
+    writes: Vec<Write>,
+    urgent: bool,
+    answer: oneshot::Sender<Result<(), NotCommitted>>,
+}
 
 /// How much was done.
 #[derive(Debug, Default)]
@@ -156,22 +167,20 @@ struct Writer {
 impl Writer {
     fn run(self, mut waiting: mpsc::Receiver<Waiting>) {
         let mut group: Vec<Waiting> = Vec::new();
+        let mut before = 0;
         while let Some(first) = waiting.blocking_recv() {
             group.push(first);
-            while group.len() < GROUP_MAX
-                && let Ok(next) = waiting.try_recv()
-            {
-                group.push(next);
-            }
+            gather(&mut group, &mut waiting, before);
+            before = group.len();
             self.write(&mut group);
         }
     }
 
     fn write(&self, group: &mut Vec<Waiting>) {
-        let most = group.iter().map(|(writes, _)| writes.len()).sum();
+        let most = group.iter().map(|waiting| waiting.writes.len()).sum();
         let mut changes: HashMap<Vec<u8>, Option<Item>> = HashMap::with_capacity(most);
         let mut answers = Vec::with_capacity(group.len());
-        for (writes, answer) in group.drain(..) {
+        for Waiting { writes, answer, .. } in group.drain(..) {
             let verdict = self.judge(&writes, &changes);
             if verdict.is_ok() {
                 for write in writes {
@@ -240,6 +249,22 @@ impl Writer {
             self.breaks.send_if_modified(|broken| broken.is_none() && broken.replace(error.to_string()).is_none());
             unavailable(error)
         })
+    }
+}
+
+// Takes what waits. Where more than one came last time, as many are waited for, within limits.
+fn gather(group: &mut Vec<Waiting>, waiting: &mut mpsc::Receiver<Waiting>, before: usize) {
+    let until = Instant::now() + GATHER_EACH.saturating_mul(before as u32).min(GATHER_MAX);
+    loop {
+        while group.len() < GROUP_MAX
+            && let Ok(next) = waiting.try_recv()
+        {
+            group.push(next);
+        }
+        if group.len() >= before || group.iter().any(|waiting| waiting.urgent) || Instant::now() >= until {
+            break;
+        }
+        thread::sleep(GATHER_STEP);
     }
 }
 
@@ -337,12 +362,45 @@ impl Table for EmbeddedTable {
     async fn transact(&self, writes: Vec<Write>) -> Result<(), NotCommitted> {
         check_form(&writes)?;
         let gone = || NotCommitted::Fault(Fault::Unavailable("the table's writer has stopped".into()));
-        let _place = match URGENT.try_with(|()| ()) {
-            Ok(()) => None,
-            Err(_) => Some(self.everyday.acquire().await.map_err(|_| gone())?),
+        let urgent = URGENT.try_with(|()| ()).is_ok();
+        let _place = match urgent {
+            true => None,
+            false => Some(self.everyday.acquire().await.map_err(|_| gone())?),
         };
         let (answer, outcome) = oneshot::channel();
-        self.queue.send((writes, answer)).await.map_err(|_| gone())?;
+        self.queue.send(Waiting { writes, urgent, answer }).await.map_err(|_| gone())?;
         outcome.await.map_err(|_| gone())?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicUsize;
+
+    fn put(n: usize) -> Vec<Write> {
+        let key = Key { partition: "p".into(), sort: n.to_string() };
+        vec![Write::Put { key, item: Item::default(), condition: Condition::Any }]
+    }
+
+    #[tokio::test]
+    async fn bounded_work_what_is_urgent_stands_behind_few() {
+        let folder = tempfile::tempdir().unwrap();
+        let table = Arc::new(EmbeddedTable::open(folder.path()).unwrap());
+        let done = Arc::new(AtomicUsize::new(0));
+        for n in 0..4_000 {
+            let (table, done) = (table.clone(), done.clone());
+            tokio::spawn(async move {
+                table.transact(put(n)).await.unwrap();
+                done.fetch_add(1, Ordering::Relaxed);
+            });
+        }
+        while done.load(Ordering::Relaxed) == 0 {
+            tokio::task::yield_now().await;
+        }
+        let before = table.stats.commits.load(Ordering::Relaxed);
+        urgently(table.transact(put(0))).await.unwrap();
+        let beside = table.stats.commits.load(Ordering::Relaxed) - before;
+        assert!(beside <= 200, "{beside} others were written meanwhile");
     }
 }

@@ -193,10 +193,7 @@ impl Walker {
     async fn invoke(&self, function: &str, payload: &Value, small: bool) -> Result<Value, TaskError> {
         let owner = payload["workspaceId"].as_str().unwrap_or_default();
         let stopped = || Problem::new(Code::InternalError, "the server is stopping");
-        let _place = match function {
-            "${AdvanceFunction}" => Some(self.compute.driven(owner).await.ok_or_else(stopped)?),
-            _ => None,
-        };
+        let _place = self.compute.driven(owner).await.ok_or_else(stopped)?;
         let _running = self.running.read().await;
         let engine = self.engine.get().and_then(Weak::upgrade).ok_or_else(stopped)?;
         let own = payload.clone();
@@ -249,8 +246,7 @@ impl Orchestrator for Walker {
         walks.insert(execution.clone(), started.clone());
         let (workspace, execution) = (workspace.clone(), execution.clone());
         let compute = walker.compute.clone();
-        let owner = workspace.to_string();
-        compute.drive(&owner, async move { walker.drive(workspace, execution, started).await });
+        compute.begin(async move { walker.drive(workspace, execution, started).await });
         Ok(())
     }
 

@@ -1,4 +1,5 @@
-//! Which requests cost processor time (compiling, judging past plans, installing, proving), and which wait for nothing.
+//! Which requests cost processor time (compiling, judging past plans, installing, proving, reading much), and which wait
+//! for nothing.
 
 use http::{HeaderMap, Method, Request, header};
 use hyper::body::Body as _;
@@ -9,7 +10,10 @@ const BODY_BYTES_LIGHT: u64 = 16 * 1024;
 /// Kill switches: a path that ends so.
 const SWITCHES: [&str; 5] = ["/v1/freezes", "/disable", "/revoke", "/cancel", "/abort"];
 /// Routes whose work grows with what is stored, or with schemas.
-const ROUTES: [&str; 6] = ["/v1/skills", "/v1/policies", "/v1/trust", "/replay", "/plan", "/compile"];
+const ROUTES: [&str; 8] =
+    ["/v1/skills", "/v1/policies", "/v1/trust", "/replay", "/plan", "/compile", "/trace", "/v1/log"];
+/// Its list grows with what is stored; one more name behind it is one execution.
+const LIST: &str = "/v1/executions";
 
 /// Whether a request is a kill switch: it waits for nobody's work.
 pub(super) fn is_switch(request: &Request<hyper::body::Incoming>) -> bool {
@@ -30,7 +34,8 @@ fn of_size(method: &Method, path: &str, headers: &HeaderMap, upper: Option<u64>)
     let stated = headers.get(header::CONTENT_LENGTH).and_then(|size| size.to_str().ok()?.parse().ok());
     let size = upper.or(stated);
     let body = *method == Method::POST && size.is_none_or(|size| size > BODY_BYTES_LIGHT);
-    body || !switches(method, path) && ROUTES.iter().any(|route| path.starts_with(route) || path.ends_with(route))
+    let of_route = |route: &&str| path.starts_with(*route) || path.ends_with(*route);
+    body || path == LIST || !switches(method, path) && ROUTES.iter().any(|route| of_route(&route))
 }
 
 #[cfg(test)]
@@ -44,6 +49,9 @@ mod tests {
         assert!(heavy(Method::POST, "/v1/intents", Some(100_000)) && heavy(Method::POST, "/v1/intents", None));
         assert!(heavy(Method::GET, "/v1/executions/exe_1/replay", Some(0)));
         assert!(!heavy(Method::POST, "/v1/intents", Some(500)) && !heavy(Method::GET, "/healthz", Some(0)));
+        assert!(
+            heavy(Method::GET, "/v1/executions", Some(0)) && heavy(Method::GET, "/v1/executions/exe_1/trace", None)
+        );
         assert!(!heavy(Method::GET, "/v1/executions/exe_1", Some(0)));
         assert!(
             !heavy(Method::POST, "/v1/skills/crm/disable", Some(20))

@@ -5,7 +5,7 @@ use crate::{
     Command, KeysCommand, SubmitArgs, Target,
     client::{Client, Failure},
     decide::{self, Decision},
-    govern,
+    govern, publisher_keys,
     render::{self, bold, dim, green, text},
     skills,
     visible::{Visible, columns, cut},
@@ -134,7 +134,8 @@ pub async fn run(command: Command, target: &Target) -> Result<u8, Failure> {
         Command::Budget(command) => govern::budget(&client, command, &show).await?,
         Command::Signals(command) => govern::signals(&client, command, &show).await?,
         Command::Freeze(command) => govern::freeze(&client, command, &show).await?,
-        Command::Keys(KeysCommand::Generate { out }) => skills::generate(&out, target.json)?,
+        Command::Keys(KeysCommand::Generate { out }) => publisher_keys::generate(&out, target.json)?,
+        Command::Keys(KeysCommand::Public { file }) => publisher_keys::public(&file)?,
         Command::Keys(command) => keys(&client, command, &show).await?,
         Command::Capabilities => show(&client.get("/v1/capabilities", &[]).await?, &|value| {
             let rows: Vec<Vec<String>> = items(value, "capabilities")
@@ -426,7 +427,9 @@ async fn every_key(client: &Client) -> Result<Value, Failure> {
 
 async fn keys(client: &Client, command: KeysCommand, show: Show<'_>) -> Result<(), Failure> {
     match command {
-        KeysCommand::Generate { .. } => return Err(Failure::Local("not a command of the client".into())),
+        KeysCommand::Generate { .. } | KeysCommand::Public { .. } => {
+            return Err(Failure::Local("not a command of the client".into()));
+        }
         KeysCommand::Create { actor, kind, grant, expires_at } => {
             let defaults =
                 if kind == "human" { engine::access::approver_grants() } else { engine::access::agent_grants() };

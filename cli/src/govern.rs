@@ -5,6 +5,7 @@ use crate::{
     BudgetCommand, FreezeCommand, PolicyCommand, SignalsCommand, TrustCommand,
     client::{Client, Failure},
     commands::{Show, items, object, read_json},
+    publisher_keys,
     render::{self, bold, dim, green, text},
     visible::Visible,
 };
@@ -29,7 +30,7 @@ pub async fn trust(client: &Client, command: TrustCommand, show: Show<'_>) -> Re
             return Ok(());
         }
         TrustCommand::Add { publisher, public, provenance } => {
-            let key = read_json(&public)?;
+            let key = publisher_keys::shown(&publisher_keys::pinned(&public)?);
             let own = |known: &Value| known["id"] == publisher.as_str();
             let known = items(policy, "trustedPublishers").iter().find(|known| own(known)).cloned();
             let new = json!({ "id": publisher, "keys": [], "provenancePrefixes": [] });

@@ -6,6 +6,7 @@ mod decide;
 mod demo;
 mod dev;
 mod govern;
+mod publisher_keys;
 mod render;
 mod skills;
 mod visible;
@@ -332,7 +333,7 @@ enum TrustCommand {
     /// Trust a publisher's key, and where it builds.
     Add {
         publisher: String,
-        /// The `.pub` file that `keys generate` wrote.
+        /// The `.pub` file that `keys generate` wrote, or a public key in PEM.
         #[arg(long)]
         public: PathBuf,
         /// Where its skills may be built; may be given several times.
@@ -450,6 +451,11 @@ enum KeysCommand {
         /// Where the private key goes; the public one goes beside it as `.pub`.
         #[arg(long, default_value = "publisher.key")]
         out: PathBuf,
+    },
+    /// Show what a trust policy pins of a key that signs skills.
+    Public {
+        /// Its private or public key: PEM, or what `keys generate` wrote.
+        file: PathBuf,
     },
     /// Make a key. Its secret is printed once and stored nowhere.
     Create {

@@ -5,18 +5,15 @@ use crate::{
     SkillCommand,
     client::{Client, Failure},
     commands::{Show, items, object, read_json},
+    publisher_keys,
     render::{self, bold, dim, green, text},
     visible::Visible,
 };
 use anstream::println;
 use contracts::{Timestamp, manifest::Manifest};
 use cs_core::{artifact, publisher::Publisher, skill::Skill};
-use ed25519_dalek::{
-    SigningKey,
-    pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, spki::der::pem::LineEnding},
-};
-use engine::ports::{Clock as _, Ids as _};
-use host::{HttpTools, SystemClock, SystemIds, mcp};
+use engine::ports::Clock as _;
+use host::{HttpTools, SystemClock, mcp};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
@@ -31,40 +28,6 @@ const BACKDATED_MS: i64 = 60_000;
 
 fn failed(path: &Path, error: impl std::fmt::Display) -> Failure {
     Failure::Local(format!("{}: {error}", path.display()))
-}
-
-/// Makes a key that signs skills: PKCS#8 in PEM, readable by its owner only, and beside it what a trust policy pins.
-pub fn generate(out: &Path, as_json: bool) -> Result<(), Failure> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let key = SigningKey::from_bytes(&SystemIds.secret());
-    let pem = key.to_pkcs8_pem(LineEnding::LF).map_err(|error| failed(out, error))?;
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(out);
-    file.as_mut()
-        .map_err(|error| failed(out, &*error))?
-        .write_all(pem.as_bytes())
-        .map_err(|error| failed(out, error))?;
-    let pinned = Publisher::new(key).pinned();
-    let public = public_file(out);
-    let written = json!({ "keyId": pinned.key_id, "publicKey": pinned.public_key });
-    fs::write(&public, format!("{written:#}\n")).map_err(|error| failed(&public, error))?;
-    if as_json {
-        render::json(&written);
-    } else {
-        println!(
-            "{} {}  {}",
-            green("✓"),
-            bold(&out.display().to_string()),
-            dim("keep it; whoever has it signs for you")
-        );
-        println!("  {}  {}", public.display(), dim("for the trust policies of those who install your skills"));
-    }
-    Ok(())
-}
-
-fn public_file(private: &Path) -> PathBuf {
-    let mut name = private.as_os_str().to_owned();
-    name.push(".pub");
-    name.into()
 }
 
 /// Runs a command on skills.
@@ -280,9 +243,7 @@ fn wrong(path: &Path, issues: &[contracts::Issue]) -> Failure {
 }
 
 fn sign(skill: &Path, key: &Path, days: u32, out: Option<PathBuf>) -> Result<(Value, PathBuf), Failure> {
-    let pem = fs::read_to_string(key).map_err(|error| failed(key, error))?;
-    let signing =
-        SigningKey::from_pkcs8_pem(&pem).map_err(|error| failed(key, format!("not an Ed25519 key: {error}")))?;
+    let signing = publisher_keys::private(key)?;
     let folder = skill.is_dir();
     let file = if folder { skill.join("skill.json") } else { skill.to_owned() };
     let manifest = check(&file, &read_json(&file)?)?;

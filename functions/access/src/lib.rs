@@ -1,13 +1,13 @@
 //! Access: who may call. API keys and subscriptions of a workspace over HTTP; workspaces themselves only by direct
 //! invocation, whose authority is the deployment's own.
 
-use axum::{Json, routing::get};
 use contracts::{
     Code, Problem, WorkspaceId,
     access::CreateKey,
+    endpoint::named,
     event::{Actor, ActorKind},
 };
-use edge::{Routes, serve};
+use edge::Routes;
 use engine::{
     Answer, Engine,
     access::{agent_grants, approver_grants},
@@ -17,38 +17,34 @@ use serde_json::{Value, json};
 /// Life of a workspace's first keys, in milliseconds: 90 days. They are for making others.
 const FIRST_KEYS_MS: i64 = 90 * 86_400_000;
 
-/// Its routes: API keys.
-pub fn keys() -> Routes {
-    let routes = serve(Routes::new(), "key.create", |engine, caller, request| async move {
-        engine.create_key(&caller, request).await
-    });
-    let routes =
-        serve(routes, "key.list", |engine, caller, request| async move { engine.list_keys(&caller, request).await });
-    serve(routes, "key.revoke", |engine, caller, request| async move { engine.revoke_key(&caller, request).await })
-}
-
-/// Its routes: subscriptions to stage events, and the secret that signs calls to tools.
-pub fn webhooks() -> Routes {
-    let routes = serve(Routes::new(), "subscription.create", |engine, caller, request| async move {
-        engine.create_webhook(&caller, request).await
-    });
-    let routes = serve(routes, "subscription.list", |engine, caller, request| async move {
-        engine.list_webhooks(&caller, request).await
-    });
-    let routes = serve(routes, "subscription.remove", |engine, caller, request| async move {
-        engine.remove_webhook(&caller, request).await
-    });
-    let routes = serve(routes, "subscription.secret.rotate", |engine, caller, request| async move {
-        engine.rotate_webhook(&caller, request).await
-    });
-    serve(routes, "tool.secret.rotate", |engine, caller, request| async move {
-        engine.rotate_tool_secret(&caller, request).await
-    })
-}
-
-/// Whether the service answers at all.
-pub fn health() -> Routes {
-    Routes::new().route("/healthz", get(|| async { Json(json!({ "status": "ok" })) }))
+/// Its routes.
+pub fn routes() -> Routes {
+    Routes::new()
+        .serve(const { named("key.create") }, |engine, caller, request| async move {
+            engine.create_key(&caller, request).await
+        })
+        .serve(const { named("key.list") }, |engine, caller, request| async move {
+            engine.list_keys(&caller, request).await
+        })
+        .serve(const { named("key.revoke") }, |engine, caller, request| async move {
+            engine.revoke_key(&caller, request).await
+        })
+        .serve(const { named("subscription.create") }, |engine, caller, request| async move {
+            engine.create_webhook(&caller, request).await
+        })
+        .serve(const { named("subscription.list") }, |engine, caller, request| async move {
+            engine.list_webhooks(&caller, request).await
+        })
+        .serve(const { named("subscription.remove") }, |engine, caller, request| async move {
+            engine.remove_webhook(&caller, request).await
+        })
+        .serve(const { named("subscription.secret.rotate") }, |engine, caller, request| async move {
+            engine.rotate_webhook(&caller, request).await
+        })
+        .serve(const { named("tool.secret.rotate") }, |engine, caller, request| async move {
+            engine.rotate_tool_secret(&caller, request).await
+        })
+        .answer(const { named("health") }, |_, _| async { Ok(json!({ "status": "ok" })) })
 }
 
 /// Its task: `{"task": "createWorkspace", "workspaceId"}` makes a workspace and its first two keys: `{"workspaceId",

@@ -1,8 +1,7 @@
 //! The access function on AWS.
 
-use countersign_fn_access::{health, keys, task, webhooks};
+use countersign_fn_access::{routes, task};
 
 fn main() -> Result<(), aws::Error> {
-    let routes = keys().merge(webhooks()).merge(health());
-    aws::serve(routes, |host, payload, _| Box::pin(async move { task(&host.engine, &payload).await }))
+    aws::serve(routes(), |host, payload, _| Box::pin(async move { task(&host.engine, &payload).await }))
 }

@@ -1,11 +1,15 @@
 //! Approve: decisions of people.
 
-use edge::{Routes, serve};
+use contracts::endpoint::named;
+use edge::Routes;
 
 /// Its routes.
 pub fn routes() -> Routes {
-    let routes = serve(Routes::new(), "execution.approve", |engine, caller, request| async move {
-        engine.approve(&caller, request).await
-    });
-    serve(routes, "execution.reject", |engine, caller, request| async move { engine.reject(&caller, request).await })
+    Routes::new()
+        .serve(const { named("execution.approve") }, |engine, caller, request| async move {
+            engine.approve(&caller, request).await
+        })
+        .serve(const { named("execution.reject") }, |engine, caller, request| async move {
+            engine.reject(&caller, request).await
+        })
 }

@@ -2,16 +2,9 @@
 //! functions behind it look at the key again (INVARIANT identity-from-transport): a cached answer of the gateway never
 //! outlives a revoked key by more than a refusal.
 
-use contracts::route::{Method, ROUTES};
+use contracts::endpoint::{self, Auth};
 use engine::Engine;
 use serde_json::{Value, json};
-
-/// Routes beside the contract's table: method, path below the host, grant (with `control-plane.`).
-pub const OTHERS: &[(&str, &str, Option<&str>)] = &[
-    ("GET", "/v1/webhooks", Some("control-plane.webhooks")),
-    ("POST", "/v1/webhooks", Some("control-plane.webhooks")),
-    ("POST", "/v1/webhooks/{webhookId}/remove", Some("control-plane.webhooks")),
-];
 
 /// Answers a request authorizer's event: an IAM policy for every route the key's grants cover. `None`: 401.
 pub async fn authorize(engine: &Engine, event: &Value) -> Result<Option<Value>, contracts::Problem> {
@@ -32,18 +25,10 @@ pub async fn authorize(engine: &Engine, event: &Value) -> Result<Option<Value>, 
     let (Some(api), Some(stage)) = (words.next(), words.next()) else {
         return Ok(None);
     };
-    let table = ROUTES.iter().map(|route| {
-        let method = match route.method {
-            Method::Get => "GET",
-            Method::Post => "POST",
-        };
-        (method, route.path, (!route.grant.is_empty()).then(|| route.grant_key()))
-    });
-    let others = OTHERS.iter().map(|(method, path, grant)| (*method, *path, grant.map(str::to_owned)));
-    let allowed: Vec<String> = table
-        .chain(others)
-        .filter(|(_, _, grant)| grant.as_ref().is_none_or(|grant| caller.require(grant).is_ok()))
-        .map(|(method, path, _)| format!("{api}/{stage}/{method}{}", pattern(path)))
+    let allowed: Vec<String> = endpoint::all()
+        .filter(|endpoint| endpoint.auth == Auth::ApiKey)
+        .filter(|endpoint| endpoint.grant_key().is_none_or(|grant| caller.require(&grant).is_ok()))
+        .map(|endpoint| format!("{api}/{stage}/{}{}", endpoint.method.as_str(), pattern(endpoint.path)))
         .collect();
     let mut statements = vec![];
     if !allowed.is_empty() {

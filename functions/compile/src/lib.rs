@@ -1,17 +1,15 @@
 //! Compile: turns a draft into a plan, on request and as the state machine's first task.
 
-use contracts::Problem;
-use edge::{Routes, serve};
+use contracts::{Problem, endpoint::named};
+use edge::Routes;
 use engine::Engine;
 use serde_json::{Value, json};
 
 /// Its routes.
 pub fn routes() -> Routes {
-    serve(
-        Routes::new(),
-        "plan.compile",
-        |engine, caller, request| async move { engine.compile(&caller, request).await },
-    )
+    Routes::new().serve(const { named("plan.compile") }, |engine, caller, request| async move {
+        engine.compile(&caller, request).await
+    })
 }
 
 /// Its task: `{"workspaceId", "executionId"}` → the same with `next`: `verify` or `done`, and how many `steps` the plan has.

@@ -1,12 +1,11 @@
 //! Submit: receives intents.
 
-use edge::{Routes, serve};
+use contracts::endpoint::named;
+use edge::Routes;
 
 /// Its routes.
 pub fn routes() -> Routes {
-    serve(
-        Routes::new(),
-        "intent.submit",
-        |engine, caller, request| async move { engine.submit(&caller, request).await },
-    )
+    Routes::new().serve(const { named("intent.submit") }, |engine, caller, request| async move {
+        engine.submit(&caller, request).await
+    })
 }

@@ -1,17 +1,15 @@
 //! Verify: judges a plan against policy and risk rules, on request and as the state machine's second task.
 
-use contracts::Problem;
-use edge::{Routes, serve};
+use contracts::{Problem, endpoint::named};
+use edge::Routes;
 use engine::Engine;
 use serde_json::{Value, json};
 
 /// Its routes.
 pub fn routes() -> Routes {
-    serve(
-        Routes::new(),
-        "plan.verify",
-        |engine, caller, request| async move { engine.verify(&caller, request).await },
-    )
+    Routes::new().serve(const { named("plan.verify") }, |engine, caller, request| async move {
+        engine.verify(&caller, request).await
+    })
 }
 
 /// Its task: `{"workspaceId", "executionId"}` → the same with `next`: `advance`, `done` or `failed`, and no `rounds` so far.

@@ -72,7 +72,7 @@ fn run(host: fn() -> Result<Host, Misconfigured>, routes: Routes, task: Task) ->
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let host = Arc::new(host()?);
-        let router = edge::unknown(edge::absent(routes)).with_state(host.engine.clone());
+        let router = routes.into_router().with_state(host.engine.clone());
         let handle = service_fn(move |event: LambdaEvent<Box<RawValue>>| {
             let (host, router) = (host.clone(), router.clone());
             let span = tracing::info_span!("invocation", request_id = event.context.request_id);

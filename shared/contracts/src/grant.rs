@@ -1,6 +1,6 @@
 //! Grants: what a key may do. A grant that is not listed here, and that no installed operation asks for, does not exist.
 
-use crate::route::ROUTES;
+use crate::endpoint;
 use std::collections::BTreeSet;
 
 /// How every grant of the contract begins.
@@ -19,15 +19,13 @@ pub const ANY_EXECUTION: &str = "control-plane.execution.any";
 
 /// What approve and reject are called one by one.
 const UNDER_APPROVAL: [&str; 2] = ["control-plane.execution.approve", "control-plane.execution.reject"];
-/// Grants that no route asks for.
-const BESIDE_ROUTES: [&str; 4] = [APPROVAL, AUTONOMOUS, APPROVAL_REQUEST, ANY_EXECUTION];
-/// Grants of routes that stand in no table yet.
-const OTHERS: [&str; 1] = ["control-plane.webhooks"];
+/// Grants that no endpoint asks for.
+const BESIDE_ENDPOINTS: [&str; 4] = [APPROVAL, AUTONOMOUS, APPROVAL_REQUEST, ANY_EXECUTION];
 
 /// Every grant of the contract.
 pub fn known() -> BTreeSet<String> {
-    let routes = ROUTES.iter().filter(|route| !route.grant.is_empty()).map(crate::route::Route::grant_key);
-    routes.chain(BESIDE_ROUTES.into_iter().chain(OTHERS).map(str::to_owned)).collect()
+    let asked = endpoint::all().filter_map(endpoint::Endpoint::grant_key);
+    asked.chain(BESIDE_ENDPOINTS.into_iter().map(str::to_owned)).collect()
 }
 
 /// Whether what is held covers a grant.

@@ -1,5 +1,7 @@
 //! Reading JSON that strangers wrote. Stricter than `serde_json`: I-JSON (RFC 7493), so that what was checked is
-//! what is signed. Duplicate keys, numbers outside ±(2⁵³−1), deep nesting and invalid UTF-8 are refused with a pointer.
+//! what is signed. Duplicate keys, deep nesting and invalid UTF-8 are refused with a pointer; so are numbers that cannot be
+//! kept digit by digit. Wider than I-JSON in one thing: integers beyond 2⁵³ are kept exactly, as far as 64 bits go, because
+//! ids of many systems are such numbers.
 
 use crate::{
     Code, Issue, Problem,
@@ -12,6 +14,7 @@ use std::{cell::RefCell, fmt};
 /// Room for `and ... more`.
 const MORE_BYTES_MAX: usize = 128;
 const SAFE_INTEGER_MAX: u64 = (1 << 53) - 1;
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// A document is nested deeper than [`JSON_DEPTH_MAX`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,8 +56,9 @@ pub fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_j
     serde_json::from_slice(bytes)
 }
 
-/// Reads one JSON document as I-JSON.
+/// Reads one JSON document as I-JSON. A byte order mark in front is passed over (RFC 8259, section 8.1).
 pub fn parse(bytes: &[u8]) -> Result<Value, Problem> {
+    let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
     check_nesting(bytes).map_err(|error| {
         Problem::new(Code::BadRequest, "the body is not a JSON document that Countersign accepts")
             .issue(Issue::new("", error.to_string()))
@@ -105,20 +109,16 @@ impl<'de> Visitor<'de> for Strict<'_> {
         Ok(Value::Bool(value))
     }
     fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<Value, E> {
-        if value.unsigned_abs() > SAFE_INTEGER_MAX {
-            return Err(E::custom("a number is outside ±(2^53-1)"));
-        }
         Ok(Value::Number(value.into()))
     }
     fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Value, E> {
-        if value > SAFE_INTEGER_MAX {
-            return Err(E::custom("a number is outside ±(2^53-1)"));
-        }
         Ok(Value::Number(value.into()))
     }
     fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
         if value.fract() == 0.0 && value.abs() > SAFE_INTEGER_MAX as f64 {
-            return Err(E::custom("a number is outside ±(2^53-1)"));
+            return Err(E::custom(
+                "a number that cannot be kept digit by digit: outside of 64 bits, or with a fraction or an exponent beyond 2^53",
+            ));
         }
         if value.fract() == 0.0 {
             return Ok(Value::Number((value as i64).into())); // 1.0 and 1 are one number (RFC 8785)
@@ -236,14 +236,23 @@ mod tests {
     #[test]
     fn refuses_what_i_json_refuses() {
         refused(br#"{"a":{"b":1,"b":2}}"#, "/a/b", "twice");
-        refused(br#"{"a":[1,9007199254740993]}"#, "/a/1", "2^53-1");
-        refused(br#"{"n":-9007199254740993}"#, "/n", "2^53-1");
+        refused(br#"{"a":[1,18446744073709551616]}"#, "/a/1", "digit by digit");
+        refused(br#"{"n":-9223372036854775809}"#, "/n", "digit by digit");
+        refused(br#"{"n":9007199254740993.0}"#, "/n", "digit by digit");
         refused(br#"{"n":1e400}"#, "/n", "");
         refused(b"{\"a\":\"\xff\"}", "/a", "");
         refused(br#"{"a":"\ud800"}"#, "/a", "");
         refused(br#"{"a":1} x"#, "", "trailing");
         refused(br#"{"a":"#, "/a", "EOF");
         refused("[".repeat(5_000).as_bytes(), "", "64 levels, at byte 64");
+    }
+
+    #[test]
+    fn integers_of_64_bits_keep_their_digits_and_a_byte_order_mark_is_no_value() {
+        for text in ["1541815603606036480", "18446744073709551615", "-9223372036854775808", "9007199254740993"] {
+            assert_eq!(parse(text.as_bytes()).unwrap().to_string(), text);
+        }
+        assert_eq!(parse("\u{feff}{\"a\":1}".as_bytes()).unwrap(), serde_json::json!({ "a": 1 }));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The wire. Every command, query, event, capability, code and route of Countersign as plain data.
+//! The wire. Every command, query, event, capability, code and endpoint of Countersign as plain data.
 //!
 //! Other crates decide and store; this one only says what the words look like. Commands refuse unknown
 //! fields, events tolerate them. Everything that is generated (OpenAPI, event schemas) is generated from here.
@@ -8,6 +8,7 @@ pub mod capability;
 pub mod code;
 pub mod command;
 pub mod draft;
+pub mod endpoint;
 pub mod event;
 mod event_text;
 pub mod governance;
@@ -21,7 +22,6 @@ pub mod openapi;
 pub mod plan;
 pub mod problem;
 pub mod query;
-pub mod route;
 pub mod subscription;
 pub mod text;
 pub mod time;

@@ -1,18 +1,17 @@
-//! Generates `infra/openapi.json` (OpenAPI 3.1) and `events/schema/*.json` (events, skill manifests) from the types and the route table.
+//! Generates `infra/openapi.json` (OpenAPI 3.1) and `events/schema/*.json` (events, skill manifests) from the types and the table of endpoints.
 
 use crate::{
     Code, access as a,
     capability::{CONTRACTS_VERSION, Capabilities},
     command as c,
+    endpoint::{self, Auth, COMMON, Endpoint, IDENTITY, Method},
     event::{CloudEvent, Event},
     governance as g,
     manifest::{Envelope, Manifest},
     problem::Problem,
-    query as q,
-    route::{COMMON, IDENTITY, Method, ROUTES, Route, Side},
-    subscription as s,
+    query as q, subscription as s,
 };
-use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings};
+use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, json_schema};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
@@ -26,15 +25,11 @@ pub fn document(examples: &Examples) -> Value {
     let mut generator = SchemaGenerator::new(settings);
     let mut paths: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
     let problem = generator.subschema_for::<Problem>().to_value();
-    for route in ROUTES.iter().filter(|route| route.offered) {
+    for endpoint in endpoint::all().filter(|endpoint| endpoint.offered) {
         // An operation without them is not in the document, and a test says so.
-        let Some(shapes) = shapes(route.name) else { continue };
-        let item = operation(route, shapes, &mut generator, &problem, examples);
-        let method = match route.method {
-            Method::Get => "get",
-            Method::Post => "post",
-        };
-        paths.entry(route.path).or_default().insert(method.to_owned(), item);
+        let Some(shapes) = shapes(endpoint.name) else { continue };
+        let item = operation(endpoint, shapes, &mut generator, &problem, examples);
+        paths.entry(endpoint.path).or_default().insert(endpoint.method.as_str().to_lowercase(), item);
     }
     json!({
         "openapi": "3.1.0",
@@ -49,7 +44,11 @@ pub fn document(examples: &Examples) -> Value {
         "paths": paths,
         "components": {
             "schemas": generator.take_definitions(true),
-            "securitySchemes": { "apiKey": { "type": "http", "scheme": "bearer" } },
+            "securitySchemes": {
+                "apiKey": { "type": "http", "scheme": "bearer" },
+                "warrant": { "type": "http", "scheme": "bearer", "bearerFormat": "JWT",
+                    "description": "the warrant that the call carried" },
+            },
         },
     })
 }
@@ -60,7 +59,38 @@ fn schema<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
     generator.subschema_for::<T>()
 }
 
-/// Request and answer of an operation.
+// What a tool brings is read tolerantly, and no type of ours.
+fn step_result(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "description": "`output`, or `error`",
+        "properties": {
+            "executionId": { "type": "string" },
+            "stepId": { "type": "string" },
+            "output": { "description": "what the operation's output schema says" },
+            "error": {
+                "type": "object",
+                "properties": { "code": { "type": "string" }, "message": { "type": "string" } },
+            },
+        },
+        "required": ["executionId", "stepId"],
+    })
+}
+
+fn key_set(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "description": "a JSON Web Key Set (RFC 7517) of Ed25519 keys (RFC 8037)",
+        "properties": { "keys": { "type": "array", "items": { "type": "object" } } },
+        "required": ["keys"],
+    })
+}
+
+fn health(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "object", "properties": { "status": { "const": "ok" } }, "required": ["status"] })
+}
+
+/// Request and answer of an endpoint.
 fn shapes(name: &str) -> Option<(Shape, Shape)> {
     let shapes: (Shape, Shape) = match name {
         "intent.submit" => (schema::<c::SubmitIntent>, schema::<c::IntentSubmitted>),
@@ -111,13 +141,16 @@ fn shapes(name: &str) -> Option<(Shape, Shape)> {
         "skill.list" => (schema::<q::ListSkills>, schema::<q::SkillList>),
         "skill.verify" => (schema::<c::InstallSkill>, schema::<q::SkillVerified>),
         "capabilities" => (schema::<q::GetCapabilities>, schema::<Capabilities>),
+        "step.callback" => (step_result, schema::<c::ExecutionSteeredAnswer>),
+        "warrant.keys" => (schema::<g::Look>, key_set),
+        "health" => (schema::<g::Look>, health),
         _ => return None,
     };
     Some(shapes)
 }
 
 fn operation(
-    route: &Route,
+    endpoint: &Endpoint,
     (request, response): (Shape, Shape),
     generator: &mut SchemaGenerator,
     problem: &Value,
@@ -125,12 +158,12 @@ fn operation(
 ) -> Value {
     let request = resolve(request(generator).to_value(), generator);
     let response = response(generator).to_value();
-    let in_path = |name: &str| route.path.contains(&format!("{{{name}}}"));
+    let in_path = |name: &str| endpoint.path.contains(&format!("{{{name}}}"));
     let mut parameters: Vec<Value> = Vec::new();
     let mut body = request.clone();
     if let Some(properties) = body.get_mut("properties").and_then(Value::as_object_mut) {
         let named: Vec<String> =
-            properties.keys().filter(|name| route.method == Method::Get || in_path(name)).cloned().collect();
+            properties.keys().filter(|name| endpoint.method == Method::Get || in_path(name)).cloned().collect();
         for name in named {
             let schema = properties.remove(&name);
             let place = if in_path(&name) { "path" } else { "query" };
@@ -140,7 +173,7 @@ fn operation(
             required.retain(|name| name.as_str().is_none_or(|name| !in_path(name)));
         }
     }
-    if route.side == Side::Command {
+    if endpoint.takes_idempotency_key() {
         // Every command takes them, and refuses what they say unless it is so.
         if let Some(properties) = body.get_mut("properties").and_then(Value::as_object_mut) {
             for (name, what) in IDENTITY {
@@ -156,11 +189,11 @@ fn operation(
         .push(json!({ "name": "traceparent", "in": "header", "required": false, "schema": { "type": "string" } }));
     let mut responses = Map::new();
     let mut success = json!({ "description": "done", "content": { "application/json": { "schema": response } } });
-    if let Some(example) = examples.get(&format!("{}.response", route.name)) {
+    if let Some(example) = examples.get(&format!("{}.response", endpoint.name)) {
         set(&mut success, "/content/application~1json", "example", example.clone());
     }
-    responses.insert(route.success.to_string(), success);
-    for (status, codes) in by_status(route) {
+    responses.insert(endpoint.success.to_string(), success);
+    for (status, codes) in by_status(endpoint) {
         let names: Vec<&str> = codes.iter().map(|code| code.as_str()).collect();
         responses.insert(
             status.to_string(),
@@ -168,18 +201,23 @@ fn operation(
         );
     }
     let mut item = json!({
-        "operationId": route.key(),
-        "summary": route.summary,
-        "tags": [route.capability.key()],
+        "operationId": endpoint.key(),
+        "summary": endpoint.summary,
+        "tags": [endpoint.capability.key()],
         "x-version": CONTRACTS_VERSION,
-        "x-grant": if route.grant.is_empty() { Value::Null } else { route.grant_key().into() },
-        "x-emits": route.emits.iter().map(|event| format!("controlPlane.{event}")).collect::<Vec<_>>(),
+        "x-grant": endpoint.grant_key(),
+        "x-emits": endpoint.emits.iter().map(|event| format!("controlPlane.{event}")).collect::<Vec<_>>(),
         "parameters": parameters,
         "responses": responses,
     });
-    if route.method == Method::Post {
+    match endpoint.auth {
+        Auth::ApiKey => {}
+        Auth::Warrant => set(&mut item, "", "security", json!([{ "warrant": [] }])),
+        Auth::None => set(&mut item, "", "security", json!([])),
+    }
+    if endpoint.method == Method::Post {
         let mut content = json!({ "schema": body });
-        if let Some(example) = examples.get(&format!("{}.request", route.name)) {
+        if let Some(example) = examples.get(&format!("{}.request", endpoint.name)) {
             set(&mut content, "", "example", example.clone());
         }
         set(&mut item, "", "requestBody", json!({ "required": true, "content": { "application/json": content } }));
@@ -198,9 +236,9 @@ fn set(value: &mut Value, pointer: &str, key: &str, inner: Value) {
     }
 }
 
-fn by_status(route: &Route) -> BTreeMap<u16, Vec<Code>> {
+fn by_status(endpoint: &Endpoint) -> BTreeMap<u16, Vec<Code>> {
     let mut map: BTreeMap<u16, Vec<Code>> = BTreeMap::new();
-    for code in COMMON.iter().chain(route.codes) {
+    for code in COMMON.iter().chain(endpoint.codes) {
         map.entry(code.status()).or_default().push(*code);
     }
     map

@@ -7,6 +7,7 @@ pub mod artifact;
 pub mod canonical;
 pub mod currency;
 pub mod execution;
+pub mod lenient_base64;
 pub mod plan;
 pub mod playbook;
 pub mod publisher;

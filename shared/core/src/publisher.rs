@@ -23,6 +23,11 @@ pub enum Unsigned {
     NotCanonical(#[from] NotCanonical),
 }
 
+/// What a trust policy pins of a key.
+pub fn pinned(key: &VerifyingKey) -> TrustedKey {
+    TrustedKey { key_id: key_id(key), public_key: B64.encode(key.as_bytes()) }
+}
+
 /// A key that signs skills.
 pub struct Publisher(SigningKey);
 
@@ -39,8 +44,7 @@ impl Publisher {
 
     /// What a trust policy pins.
     pub fn pinned(&self) -> TrustedKey {
-        let key = self.0.verifying_key();
-        TrustedKey { key_id: key_id(&key), public_key: B64.encode(key.as_bytes()) }
+        pinned(&self.0.verifying_key())
     }
 
     /// The request that installs a manifest with an artifact's bytes (none: the manifest alone), signed from one moment

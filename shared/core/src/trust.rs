@@ -2,7 +2,7 @@
 //!
 //! What counts is inside the signed bytes: publisher, key id and validity. The envelope only carries them.
 
-use crate::{canonical, skill::manifest_digest};
+use crate::{canonical, lenient_base64, skill::manifest_digest};
 use base64::{Engine as _, engine::general_purpose::STANDARD as B64};
 use contracts::{
     Code, Digest, Issue, Timestamp,
@@ -108,9 +108,9 @@ fn open(given: &Value, found: &mut Examined) -> Option<(Envelope, Vec<u8>)> {
         found.against(Code::SignatureInvalid, "/manifest/signatures", "one signature, by the publisher");
         return None;
     }
-    match B64.decode(&envelope.payload) {
-        Ok(payload) => Some((envelope, payload)),
-        Err(_) => {
+    match lenient_base64::decode(&envelope.payload) {
+        Some(payload) => Some((envelope, payload)),
+        None => {
             found.against(Code::SignatureInvalid, "/manifest/payload", "not base64");
             None
         }
@@ -210,7 +210,8 @@ fn verify(
     let Some(key) = pinned(manifest, signature, trust, found) else {
         return false;
     };
-    let bytes = B64.decode(&carried.sig).ok().and_then(|bytes| ed25519_dalek::Signature::from_slice(&bytes).ok());
+    let bytes =
+        lenient_base64::decode(&carried.sig).and_then(|bytes| ed25519_dalek::Signature::from_slice(&bytes).ok());
     let verified = bytes.is_some_and(|bytes| key.verify_strict(&pae(payload), &bytes).is_ok());
     if !verified {
         let message = format!("it was not signed by the key `{}`, or was changed since", signature.key_id);
@@ -275,7 +276,7 @@ fn below(provenance: &str, prefix: &str) -> bool {
 }
 
 fn public_key(text: &str) -> Option<VerifyingKey> {
-    let bytes: [u8; 32] = B64.decode(text).ok()?.try_into().ok()?;
+    let bytes: [u8; 32] = lenient_base64::decode(text)?.try_into().ok()?;
     VerifyingKey::from_bytes(&bytes).ok().filter(|key| !key.is_weak())
 }
 

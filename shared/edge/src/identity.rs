@@ -1,6 +1,6 @@
 //! What a command says of who sends it. INVARIANT (identity-from-transport): authentication says it; a body may repeat it.
 
-use contracts::{Code, Issue, Problem, route::IDENTITY};
+use contracts::{Code, Issue, Problem, endpoint::IDENTITY};
 use engine::{Answer, Caller};
 use serde_json::{Map, Value};
 

@@ -4,7 +4,7 @@ use crate::{
     Engine,
     commit::Loaded,
     measure,
-    ports::{ToolAnswer, ToolCall, Write},
+    ports::{Reply, ToolAnswer, ToolCall, Write},
     words::{self, Words},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD as B64};
@@ -15,7 +15,6 @@ use contracts::{
     limits::{STEP_OUTPUT_BYTES_MAX, STEP_TIMEOUT_SECONDS_MAX},
     manifest::Binding,
     plan::{Call, Radius},
-    verdict::Effect,
 };
 use cs_core::{
     canonical,
@@ -97,7 +96,7 @@ impl Engine {
                 }
                 _ => {
                     let message = "the probe did not answer `{\"found\", \"output\"}`".to_owned();
-                    return settled(Outcome::Unknown { code: "PROBE_INVALID".into(), message }, vec![], None);
+                    return settled(Outcome::Unusable { code: "PROBE_INVALID".into(), message }, vec![], None);
                 }
             },
         };
@@ -112,7 +111,7 @@ impl Engine {
             }
             Err(problem) => {
                 let message = format!("the output could not be stored: {}", problem.detail);
-                settled(Outcome::Unknown { code: "OUTPUT_NOT_STORED".into(), message }, vec![], None)
+                settled(Outcome::unknown("OUTPUT_NOT_STORED", message), vec![], None)
             }
         }
     }
@@ -179,20 +178,25 @@ impl Engine {
     /// What an answer means (CONTRACTS 5): 2xx with the output; 202 a callback; 4xx but 408, 425, 429 failed; all else
     /// unknown.
     fn read_answer(&self, answer: ToolAnswer, ready: &Ready) -> Result<Value, Outcome> {
-        let unusable = |code: &str, message: String| {
-            // The tool did it, but what it says cannot be used: for a read that is a failure, else a doubt.
-            let code = code.to_owned();
-            match ready.call.effect {
-                Effect::Read => Outcome::Failed { code, message },
-                Effect::Idempotent | Effect::NonIdempotent => Outcome::Unknown { code, message },
-            }
+        let unusable = |code: &str, message: String| Outcome::Unusable { code: code.to_owned(), message };
+        let unknown = |code: &str, message: String, retry_after_seconds: Option<u32>| Outcome::Unknown {
+            code: code.to_owned(),
+            message,
+            // No longer than the tool has to answer.
+            retry_after_seconds: retry_after_seconds.map(|seconds| seconds.min(ready.call.timeout_seconds)),
         };
-        let unknown = |code: &str, message: String| Outcome::Unknown { code: code.to_owned(), message };
+        let answer = match answer {
+            // Only of a success what is said matters.
+            ToolAnswer::TooLarge { status } if !(200..300).contains(&status) => {
+                ToolAnswer::Answered(Reply::new(status, []))
+            }
+            answer => answer,
+        };
         match answer {
-            ToolAnswer::Answered { status: 202, .. } => {
+            ToolAnswer::Answered(Reply { status: 202, .. }) => {
                 Err(Outcome::Accepted { until: self.now().plus_ms(CALLBACK_MS) })
             }
-            ToolAnswer::Answered { status: 200..=299, body } => {
+            ToolAnswer::Answered(Reply { status: 200..=299, body, .. }) => {
                 let output = if body.is_empty() {
                     Value::Null
                 } else {
@@ -210,15 +214,13 @@ impl Engine {
                 let message = ready.words.message("the output does not fit its schema", &[what.as_deref()]);
                 Err(unusable("OUTPUT_INVALID", message))
             }
-            ToolAnswer::Answered { status: status @ (408 | 425 | 429), body } => {
-                Err(unknown(&format!("TOOL_{status}"), said(ready.words, status, &body)))
-            }
-            ToolAnswer::Answered { status: status @ 400..=499, body } => {
-                let message = said(ready.words, status, &body);
-                Err(Outcome::Failed { code: format!("TOOL_{status}"), message })
-            }
-            ToolAnswer::Answered { status, body } => {
-                Err(unknown(&format!("TOOL_{status}"), said(ready.words, status, &body)))
+            ToolAnswer::Answered(Reply { status, body, retry_after_seconds }) => {
+                let (code, message) = (format!("TOOL_{status}"), said(ready.words, status, &body));
+                match status {
+                    408 | 425 | 429 => Err(unknown(&code, message, retry_after_seconds)),
+                    400..=499 => Err(Outcome::Failed { code, message }),
+                    _ => Err(unknown(&code, message, retry_after_seconds)),
+                }
             }
             ToolAnswer::TooLarge { status } => {
                 let message = format!("the tool answered {status} with more than {STEP_OUTPUT_BYTES_MAX} bytes");
@@ -228,7 +230,7 @@ impl Engine {
                 Err(Outcome::Unreached { message: ready.words.message("the tool was not reached", &[Some(&why)]) })
             }
             ToolAnswer::Lost(why) => {
-                Err(unknown("TOOL_LOST", ready.words.message("the tool did not answer", &[Some(&why)])))
+                Err(unknown("TOOL_LOST", ready.words.message("the tool did not answer", &[Some(&why)]), None))
             }
             ToolAnswer::Forbidden(message) => Err(Outcome::Failed { code: "TARGET_FORBIDDEN".into(), message }),
         }

@@ -262,7 +262,7 @@ impl Engine {
             if planned.is_none_or(|planned| planned.call.operation != claims.op) {
                 return Err(Problem::new(Code::Unauthenticated, "the warrant is for another call of the step"));
             }
-            let waits = record.is_some_and(|step| step.awaits_callback() && step.call_attempt() == claims.att);
+            let waits = record.is_some_and(|step| step.takes_callback() && step.call_attempt() == claims.att);
             if !waits {
                 return Err(Problem::new(Code::Conflict, "this step does not wait for that result (any more)"));
             }

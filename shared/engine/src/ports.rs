@@ -203,11 +203,27 @@ pub struct ToolCall {
     pub allow_private: bool,
 }
 
+/// An answer of a tool.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reply {
+    pub status: u16,
+    pub body: Vec<u8>,
+    /// The tool asks not to be called again before so many seconds have gone (RFC 9110, `Retry-After`).
+    pub retry_after_seconds: Option<u32>,
+}
+
+impl Reply {
+    /// One that asks for nothing.
+    pub fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
+        Self { status, body: body.into(), retry_after_seconds: None }
+    }
+}
+
 /// What came of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ToolAnswer {
     /// An HTTP answer, or its like.
-    Answered { status: u16, body: Vec<u8> },
+    Answered(Reply),
     /// An answer larger than allowed.
     TooLarge { status: u16 },
     /// No connection came about: nothing was sent.

@@ -5,7 +5,6 @@ use crate::{
     ports::{BlobName, Condition, Fault, Item, Key, Query, Write},
     trust::ended,
 };
-use base64::{Engine as _, engine::general_purpose::STANDARD as B64};
 use contracts::{
     Code, Digest, Issue, Problem, Timestamp, WorkspaceId,
     command::{ArtifactSource, InstallSkill, SkillInstalledAnswer},
@@ -17,7 +16,7 @@ use contracts::{
     query::{ListSkills, SkillList, SkillVerified, SkillView},
 };
 use cs_core::{
-    artifact,
+    artifact, lenient_base64,
     skill::{Skill, manifest_digest},
     trust::{self, examine},
 };
@@ -47,7 +46,7 @@ pub(crate) struct StoredSkill {
 impl StoredSkill {
     /// The manifest inside the envelope, unverified.
     pub(crate) fn manifest(&self) -> Result<Manifest, Fault> {
-        let payload = self.envelope.get("payload").and_then(Value::as_str).and_then(|text| B64.decode(text).ok());
+        let payload = self.envelope.get("payload").and_then(Value::as_str).and_then(lenient_base64::decode);
         payload
             .and_then(|payload| contracts::json::decode(&payload).ok())
             .ok_or_else(|| Fault::Corrupt(format!("{}: its envelope cannot be read", self.key.sort)))
@@ -236,7 +235,7 @@ impl Engine {
         let bytes = match &request.artifact {
             None => Vec::new(),
             Some(ArtifactSource::Bytes(text)) => {
-                B64.decode(text).map_err(|_| invalid("`bytes` is not base64".into()))?
+                lenient_base64::decode(text).ok_or_else(|| invalid("`bytes` is not base64".into()))?
             }
             // What the workspace itself uploaded before. Bytes that are not those of the digest are refused like any
             // others.

@@ -2,7 +2,7 @@
 
 use crate::{
     Answer, Caller, Engine, bodies, boxed, keys,
-    ports::{Condition, Fault, Item, Publisher, Query, ToolAnswer, ToolCall, Write},
+    ports::{Condition, Fault, Item, Publisher, Query, Reply, ToolAnswer, ToolCall, Write},
     relay::webhook_headers,
     secrets::{KeptSecret, origin},
 };
@@ -268,10 +268,12 @@ impl<'e> Webhooks<'e> {
             allow_private: self.engine.config().allow_private_targets,
         };
         match self.engine.ports().tools.call(call).await {
-            ToolAnswer::Answered { status, .. } | ToolAnswer::TooLarge { status } if (200..300).contains(&status) => {
+            ToolAnswer::Answered(Reply { status, .. }) | ToolAnswer::TooLarge { status }
+                if (200..300).contains(&status) =>
+            {
                 Ok(())
             }
-            ToolAnswer::Answered { status, .. } | ToolAnswer::TooLarge { status } => {
+            ToolAnswer::Answered(Reply { status, .. }) | ToolAnswer::TooLarge { status } => {
                 Err(Fault::Unavailable(format!("the subscriber answered {status}")))
             }
             ToolAnswer::Unreached(why) | ToolAnswer::Lost(why) | ToolAnswer::Forbidden(why) => {

@@ -73,11 +73,16 @@ impl Engine {
     }
 }
 
-/// `code`, `title` and `message` of an error body, those that are there.
+/// Code and message of an error body, those that are there: of a problem (RFC 9457), of `{"code", "message"}`, of
+/// `{"error": {...}}` with the same inside, or of `{"error": "..."}`.
 pub(crate) fn of_body(body: &[u8]) -> [Option<String>; 2] {
-    let parsed: Option<Value> = contracts::json::parse(body).ok();
-    let text = |key: &str| parsed.as_ref()?.get(key)?.as_str().map(str::to_owned);
-    [text("code"), text("title").or_else(|| text("message"))]
+    let parsed = contracts::json::parse(body).unwrap_or_default();
+    let error = parsed.get("error").unwrap_or(&parsed);
+    if let Some(text) = error.as_str() {
+        return [parsed.get("code").and_then(Value::as_str).map(str::to_owned), Some(text.to_owned())];
+    }
+    let text = |keys: &[&str]| keys.iter().find_map(|key| error.get(key)?.as_str()).map(str::to_owned);
+    [text(&["code"]), text(&["title", "message", "detail"])]
 }
 
 fn clip(text: &str) -> String {

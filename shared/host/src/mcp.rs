@@ -5,7 +5,7 @@
 
 use contracts::Digest;
 use cs_core::canonical;
-use engine::ports::{ToolAnswer, ToolCall};
+use engine::ports::{Reply, ToolAnswer, ToolCall};
 use http::{HeaderName, HeaderValue};
 use reqwest::Client;
 use rmcp::{
@@ -149,11 +149,13 @@ async fn close(session: Session) {
 
 // A result in the words of HTTP, which the engine reads (CONTRACTS 5): what the tool or the server refuses is a 4xx.
 fn read(result: Result<CallToolResponse, ServiceError>, answer_bytes_max: usize) -> ToolAnswer {
-    let answered = |status: u16, body: Value| ToolAnswer::Answered { status, body: body.to_string().into_bytes() };
+    let answered = |status: u16, body: Value| ToolAnswer::Answered(Reply::new(status, body.to_string()));
     let refused = |status: u16, code: &str, title: String| answered(status, json!({ "code": code, "title": title }));
     match result {
         Ok(CallToolResponse::Complete(result)) if result.is_error == Some(true) => {
-            refused(422, "MCP_TOOL_ERROR", "the tool reports an error".into())
+            let said =
+                result.content.iter().find_map(|content| content.as_text()).map(|content| content.text.clone());
+            refused(422, "MCP_TOOL_ERROR", said.unwrap_or_else(|| "the tool reports an error".into()))
         }
         Ok(CallToolResponse::Complete(result)) => {
             let output = result.structured_content.unwrap_or_else(|| json!({ "content": result.content }));
@@ -161,7 +163,7 @@ fn read(result: Result<CallToolResponse, ServiceError>, answer_bytes_max: usize)
             if body.len() > answer_bytes_max {
                 return ToolAnswer::TooLarge { status: 200 };
             }
-            ToolAnswer::Answered { status: 200, body }
+            ToolAnswer::Answered(Reply::new(200, body))
         }
         Ok(CallToolResponse::InputRequired(_)) => {
             refused(422, "MCP_INPUT_REQUIRED", "the tool asks for more input, which a plan does not have".into())

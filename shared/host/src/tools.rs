@@ -4,7 +4,7 @@
 use crate::mcp;
 use async_trait::async_trait;
 use contracts::manifest::Binding;
-use engine::ports::{ToolAnswer, ToolCall, Tools};
+use engine::ports::{Reply, ToolAnswer, ToolCall, Tools};
 use reqwest::{
     Client, Method,
     dns::{Addrs, Name, Resolve, Resolving},
@@ -89,6 +89,7 @@ impl Tools for HttpTools {
             Err(error) => return ToolAnswer::Lost(causes(&error)),
         };
         let status = response.status().as_u16();
+        let retry_after_seconds = response.headers().get(http::header::RETRY_AFTER).and_then(seconds_until);
         let mut body = Vec::new();
         loop {
             match response.chunk().await {
@@ -96,11 +97,21 @@ impl Tools for HttpTools {
                     return ToolAnswer::TooLarge { status };
                 }
                 Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-                Ok(None) => return ToolAnswer::Answered { status, body },
+                Ok(None) => return ToolAnswer::Answered(Reply { status, body, retry_after_seconds }),
                 Err(error) => return ToolAnswer::Lost(causes(&error)),
             }
         }
     }
+}
+
+// `Retry-After`: seconds, or a date.
+fn seconds_until(value: &http::HeaderValue) -> Option<u32> {
+    let text = value.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(seconds);
+    }
+    let until = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
+    u32::try_from(until.duration_since(jiff::Timestamp::now()).as_secs()).ok()
 }
 
 // The whole chain of causes, without the URL, which may hold what belongs in no log.

@@ -17,7 +17,7 @@ mod vault_key;
 mod walker;
 
 pub use blobs::{FileArchive, FileBlobs};
-pub use node::{Identity, Node, Options, StartError};
+pub use node::{Identity, Node, Options, StartError, routes};
 pub use notify::LocalNotifier;
 pub use private::private_files;
 pub use table::{EmbeddedTable, Stats};

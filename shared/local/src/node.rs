@@ -124,7 +124,7 @@ impl Node {
         for (workspace, id) in open {
             walker.start(&workspace, &id, &format!("{id}-restart")).await.map_err(Problem::from)?;
         }
-        let router = router().with_state(engine.clone());
+        let router = routes().into_router().with_state(engine.clone());
         let server = Server::new(router, compute.clone(), &engine);
         let task = compute.front().spawn(server.clone().run(listener));
         Ok(Self { engine, table, walker, compute, address, server, task, subscriber: options.subscriber })
@@ -200,9 +200,9 @@ fn listen(address: SocketAddr, threads: &Handle) -> std::io::Result<TcpListener>
     TcpListener::from_std(listener)
 }
 
-/// Every function's routes.
-fn router() -> Routes {
-    let routes = Routes::new()
+/// What every function serves.
+pub fn routes() -> Routes {
+    Routes::new()
         .merge(fn_submit::routes())
         .merge(fn_compile::routes())
         .merge(fn_verify::routes())
@@ -210,8 +210,5 @@ fn router() -> Routes {
         .merge(fn_approve::routes())
         .merge(fn_query::routes())
         .merge(fn_skill::routes())
-        .merge(fn_access::health())
-        .merge(fn_access::keys())
-        .merge(fn_access::webhooks());
-    edge::unknown(edge::absent(routes))
+        .merge(fn_access::routes())
 }

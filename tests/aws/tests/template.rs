@@ -1,8 +1,7 @@
 //! The template against the contract and against least privilege, without deploying it.
 
-use contracts::route::{Method, ROUTES};
+use contracts::endpoint::{self, Auth};
 use countersign_aws_tests::{functions, lint, template};
-use fn_authorize::OTHERS;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -46,24 +45,12 @@ fn every_operation_has_its_route_at_its_function() {
             }
         }
     }
-    let table = ROUTES.iter().map(|route| {
-        let method = match route.method {
-            Method::Get => "GET",
-            Method::Post => "POST",
-        };
-        (method.to_owned(), route.path.to_owned(), route.function.to_owned())
-    });
-    let others =
-        OTHERS.iter().map(|(method, path, _)| ((*method).to_owned(), (*path).to_owned(), "access".to_owned()));
-    let unguarded = [
-        ("POST", "/v1/executions/{executionId}/steps/{stepId}/callback", "control"),
-        ("GET", "/.well-known/jwks.json", "control"),
-        ("GET", "/healthz", "access"),
-    ];
-    assert_eq!(open, unguarded.iter().map(|(_, path, _)| (*path).to_owned()).collect::<BTreeSet<_>>());
-    let unguarded =
-        unguarded.map(|(method, path, function)| (method.to_owned(), path.to_owned(), function.to_owned()));
-    assert_eq!(routes, table.chain(others).chain(unguarded).collect::<BTreeSet<_>>());
+    let owned = |endpoint: &endpoint::Endpoint| {
+        (endpoint.method.as_str().to_owned(), endpoint.path.to_owned(), endpoint.function.to_owned())
+    };
+    assert_eq!(routes, endpoint::all().map(owned).collect());
+    let unguarded = endpoint::all().filter(|endpoint| endpoint.auth != Auth::ApiKey);
+    assert_eq!(open, unguarded.map(|endpoint| endpoint.path.to_owned()).collect());
     assert_eq!(template["Resources"]["Api"]["Properties"]["Auth"]["DefaultAuthorizer"], "Keys");
 }
 

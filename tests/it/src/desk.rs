@@ -7,7 +7,7 @@ use engine::{
     Caller, Config, Engine, NextStep, Ports,
     access::{actor, agent_grants, approver_grants},
     memory::{FixedVaultKey, MemoryBlobs},
-    ports::{Clock, Fault, Notifier, Orchestrator, Signalled, Table, ToolAnswer, ToolCall, Tools},
+    ports::{Clock, Fault, Notifier, Orchestrator, Reply, Signalled, Table, ToolAnswer, ToolCall, Tools},
 };
 use host::SystemIds;
 use local::demo_tools;
@@ -77,7 +77,7 @@ struct Customers;
 impl Tools for Customers {
     async fn call(&self, _: ToolCall) -> ToolAnswer {
         let body = json!({ "id": "c1", "name": "ada", "email": "ada@x.org", "active": true, "notes": "" });
-        ToolAnswer::Answered { status: 200, body: body.to_string().into_bytes() }
+        ToolAnswer::Answered(Reply::new(200, body.to_string()))
     }
 }
 

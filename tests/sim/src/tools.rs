@@ -102,7 +102,7 @@ impl Tools for SimTools {
         self.done.lock().unwrap().calls += 1;
         let input: Value = serde_json::from_slice(&call.body).unwrap();
         let Some(asking) = self.claimed(operation, key, &warrant, &call.body, input) else {
-            return ToolAnswer::Answered { status: 403, body: b"{}".to_vec() };
+            return ToolAnswer::Answered(Reply::new(403, b"{}".to_vec()));
         };
         self.measured(&asking);
         self.fits(&asking);
@@ -127,11 +127,11 @@ impl Tools for SimTools {
             self.done.lock().unwrap().refused.insert(asking.key);
             // It says again what it was sent, as tools do.
             let said = json!({ "code": "REFUSED", "title": format!("no: {}", asking.input) });
-            return ToolAnswer::Answered { status: 422, body: said.to_string().into_bytes() };
+            return ToolAnswer::Answered(Reply::new(422, said.to_string()));
         }
         if self.shared.one_in(20) && asking.purpose != Purpose::Probe {
             self.call_back(asking, header("countersign-callback"), warrant);
-            return ToolAnswer::Answered { status: 202, body: Vec::new() };
+            return ToolAnswer::Answered(Reply::new(202, Vec::new()));
         }
         let output = self.perform(&asking);
         self.shared.yield_some().await;
@@ -142,9 +142,9 @@ impl Tools for SimTools {
             return ToolAnswer::Lost("simulated: lost on the way back".into());
         }
         if self.shared.one_in(40) {
-            return ToolAnswer::Answered { status: 503, body: Vec::new() };
+            return ToolAnswer::Answered(Reply::new(503, Vec::new()));
         }
-        ToolAnswer::Answered { status: 200, body: output.to_string().into_bytes() }
+        ToolAnswer::Answered(Reply::new(200, output.to_string()))
     }
 }
 

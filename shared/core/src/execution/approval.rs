@@ -2,6 +2,7 @@
 
 use super::{
     Approval, ApprovalState, StepInput, StepState,
+    attempt::Loss,
     decide::{Refusal, Transition},
     duty::Decider,
     step,
@@ -212,7 +213,12 @@ impl Transition {
             .collect();
         for step in late {
             // Cannot be refused: the step is running.
-            let _ = self.lost(&step, "CALLBACK_TIMEOUT", "the tool did not call back in time".into(), false);
+            let _ = self.lost(
+                &step,
+                "CALLBACK_TIMEOUT",
+                "the tool did not call back in time".into(),
+                Loss::Answer { retry_after_seconds: None },
+            );
         }
     }
 }

@@ -20,6 +20,14 @@ use contracts::{
     verdict::Effect,
 };
 
+/// Why nobody knows what became of a call.
+pub(super) enum Loss {
+    /// The worker died. Our own crashes do not use up a tool's attempts, but they are not endless either.
+    Worker,
+    /// The tool did not say, but perhaps when to call it again.
+    Answer { retry_after_seconds: Option<u32> },
+}
+
 impl Transition {
     pub(super) fn retry(
         &mut self,
@@ -351,10 +359,14 @@ impl Transition {
                 self.blocked(id, BlockReason::AwaitingCallback, None, Some(until));
             }
             Outcome::Accepted { .. } => {
-                self.lost(id, "UNEXPECTED_202", "only a step's own call may answer 202".into(), false)?;
+                let message = "only a step's own call may answer 202".to_owned();
+                self.lost(id, "UNEXPECTED_202", message, Loss::Answer { retry_after_seconds: None })?;
             }
             Outcome::Unreached { message } => self.unreached(id, message)?,
-            Outcome::Unknown { code, message } => self.lost(id, &code, message, false)?,
+            Outcome::Unknown { code, message, retry_after_seconds } => {
+                self.lost(id, &code, message, Loss::Answer { retry_after_seconds })?;
+            }
+            Outcome::Unusable { code, message } => self.unusable(id, &code, message)?,
         }
         Ok(())
     }
@@ -392,17 +404,45 @@ impl Transition {
         Ok(())
     }
 
-    // INVARIANT (unknown-is-not-failed): a lost non-idempotent call is in doubt; others are repeated with their key.
-    pub(super) fn lost(&mut self, id: &StepId, code: &str, message: String, by_us: bool) -> Result<(), Refusal> {
-        let record = self.record(id)?;
-        let (purpose, attempt) = (record.purpose, record.call_attempt());
+    // Of a read that is a failure; else the effect is there, and people see to it.
+    fn unusable(&mut self, id: &StepId, code: &str, message: String) -> Result<(), Refusal> {
+        let purpose = self.record(id)?.purpose;
+        match (purpose, self.effect_of(id, purpose)) {
+            (Purpose::Run, Effect::Read) => {
+                let changed = self.changed(id, Some(code.to_owned()), Some(message));
+                self.emit(Event::StepFailed(changed));
+            }
+            (Purpose::Run, Effect::Idempotent | Effect::NonIdempotent) | (Purpose::Probe, _) => {
+                self.blocked(id, BlockReason::OutcomeUnknown, Some(format!("{code}: {message}")), None);
+            }
+            (Purpose::Compensate, _) => {
+                self.blocked(id, BlockReason::CompensationFailed, Some(format!("{code}: {message}")), None);
+            }
+        }
+        Ok(())
+    }
+
+    // Of the call that is made for a purpose.
+    fn effect_of(&self, id: &StepId, purpose: Purpose) -> Effect {
         let planned = self.state.place(id).and_then(|place| self.state.planned(place));
-        let effect = planned.map_or(Effect::NonIdempotent, |planned| match (purpose, &planned.compensate) {
+        planned.map_or(Effect::NonIdempotent, |planned| match (purpose, &planned.compensate) {
             (Purpose::Compensate, Some(undo)) => undo.call.effect,
             (Purpose::Run | Purpose::Probe | Purpose::Compensate, _) => planned.call.effect,
-        });
-        // Our own crashes do not use up a tool's attempts, but they are not endless either.
-        let limit = if by_us { STEP_ATTEMPTS_MAX } else { self.attempts_max(id, false) };
+        })
+    }
+
+    // INVARIANT (unknown-is-not-failed): a lost non-idempotent call is in doubt; others are repeated with their key.
+    pub(super) fn lost(&mut self, id: &StepId, code: &str, message: String, loss: Loss) -> Result<(), Refusal> {
+        let record = self.record(id)?;
+        let (purpose, attempt) = (record.purpose, record.call_attempt());
+        let effect = self.effect_of(id, purpose);
+        let (limit, wait_ms) = match loss {
+            Loss::Worker => (STEP_ATTEMPTS_MAX, 0),
+            Loss::Answer { retry_after_seconds } => {
+                let asked = i64::from(retry_after_seconds.unwrap_or_default()) * 1_000;
+                (self.attempts_max(id, false), self.backoff_ms(id, attempt).max(asked))
+            }
+        };
         match (purpose, effect) {
             (Purpose::Probe, _) => self.blocked(id, BlockReason::OutcomeUnknown, Some(message), None),
             (Purpose::Run, Effect::NonIdempotent) => {
@@ -413,9 +453,8 @@ impl Transition {
                 self.blocked(id, BlockReason::CompensationFailed, Some(message), None);
             }
             (Purpose::Run | Purpose::Compensate, Effect::Read | Effect::Idempotent) if attempt < limit => {
-                let wait = if by_us { 0 } else { self.backoff_ms(id, attempt) };
                 let unanswered = purpose == Purpose::Run && effect == Effect::Idempotent;
-                self.again(id, self.now.plus_ms(wait), code, message, unanswered)?;
+                self.again(id, self.now.plus_ms(wait_ms), code, message, unanswered)?;
             }
             (Purpose::Run, Effect::Read | Effect::Idempotent) => {
                 let message = format!("no answer after {attempt} attempts; the last: {message}");

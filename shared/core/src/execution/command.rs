@@ -150,10 +150,19 @@ pub enum Outcome {
     Failed { code: String, message: String },
     /// No connection came about: nothing was sent.
     Unreached { message: String },
-    /// Nobody knows.
-    Unknown { code: String, message: String },
+    /// Nobody knows. The tool may have asked for some patience.
+    Unknown { code: String, message: String, retry_after_seconds: Option<u32> },
+    /// The tool did it, but what it says cannot be used: to call it again would not change that.
+    Unusable { code: String, message: String },
     /// The tool will call back.
     Accepted { until: Timestamp },
     /// A probe found that the call had no effect.
     NotDone,
+}
+
+impl Outcome {
+    /// Nobody knows, and nobody asked for patience.
+    pub fn unknown(code: &str, message: String) -> Self {
+        Self::Unknown { code: code.to_owned(), message, retry_after_seconds: None }
+    }
 }

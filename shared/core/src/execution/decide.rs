@@ -5,7 +5,7 @@ pub use super::command::{Command, Outcome};
 use super::duty::Drafter;
 use super::gate::{Kind, allows};
 use super::{
-    Approval, ApprovalState, Execution, Ruling, Status, StepInput, StepState, approval::Seen,
+    Approval, ApprovalState, Execution, Ruling, Status, StepInput, StepState, approval::Seen, attempt::Loss,
     evolve::DEPENDENCY_FAILED, mask, step,
 };
 use crate::plan::Compiled;
@@ -201,7 +201,7 @@ impl Transition {
             }
             Command::Callback { step, attempt, outcome } => {
                 let record = self.record(&step)?;
-                if !record.awaits_callback() || record.call_attempt() != attempt {
+                if !record.takes_callback() || record.call_attempt() != attempt {
                     return Err(Refusal::new(Code::Conflict, "this step does not wait for that result (any more)"));
                 }
                 self.settle(&step, outcome)?;
@@ -211,7 +211,7 @@ impl Transition {
                 if record.fence != Some(fence) {
                     return Err(Refusal::new(Code::PreconditionFailed, "another worker has this step now"));
                 }
-                self.lost(&step, "WORKER_LOST", "the worker died before it learnt the outcome".into(), true)?;
+                self.lost(&step, "WORKER_LOST", "the worker died before it learnt the outcome".into(), Loss::Worker)?;
             }
         }
         self.finish();

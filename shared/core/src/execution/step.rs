@@ -382,4 +382,10 @@ impl Step {
     pub fn awaits_callback(&self) -> bool {
         self.state == StepState::Running && self.waits_for == Some(BlockReason::AwaitingCallback)
     }
+
+    /// Whether its tool may call back: it answered 202, or its 202 may be under way yet.
+    pub fn takes_callback(&self) -> bool {
+        let under_way = self.state == StepState::Running && self.purpose == Purpose::Run && self.in_flight();
+        under_way || self.awaits_callback()
+    }
 }

@@ -14,7 +14,7 @@ use crate::{
 };
 use axum::{Router, body::Body, response::IntoResponse as _};
 use connections::{Connections, Held};
-use contracts::{Code, Problem};
+use contracts::{Code, Problem, endpoint::Cost};
 use engine::Engine;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -132,17 +132,17 @@ impl Server {
             return self.too_many("too many requests", seconds);
         }
         // A stranger's request is refused before it costs anything.
-        let owner = match heavy::is_heavy(&request) {
-            true => self.owner(&request).await,
-            false => None,
+        let cost = heavy::cost(&request);
+        let owner = match cost {
+            Cost::Heavy => self.owner(&request).await,
+            Cost::Urgent | Cost::Light => None,
         };
-        let (router, at_once) =
-            (self.router.clone(), heavy::is_switch(&request) || request.uri().path() == "/healthz");
+        let router = self.router.clone();
         let request = request.map(|body| Body::new(TimedBody::new(body)));
         let work = async {
             match owner {
                 Some(owner) => self.work(request, &owner, who).await,
-                None if at_once => Ok(urgently(routed(router, request)).await),
+                None if cost == Cost::Urgent => Ok(urgently(routed(router, request)).await),
                 None => self.compute.everyday(routed(router, request)).await,
             }
         };

@@ -2,8 +2,8 @@
 //! them anew.
 
 use contracts::{
+    endpoint::{self, Auth, Endpoint, Parameter},
     openapi,
-    route::{Parameter, ROUTES},
 };
 use cs_core::execution::{
     Status, StepInput, StepState,
@@ -11,7 +11,12 @@ use cs_core::execution::{
     step,
 };
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, fmt::Write as _, fs, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    fs,
+    path::PathBuf,
+};
 
 pub fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -34,11 +39,11 @@ fn pretty(value: &Value) -> String {
 
 fn examples() -> openapi::Examples {
     let mut examples = BTreeMap::new();
-    for route in ROUTES.iter().filter(|route| route.offered) {
+    for endpoint in endpoint::all().filter(|endpoint| endpoint.offered) {
         for side in ["request", "response"] {
-            let file = root().join(format!("events/{}/{}.{side}.json", route.function, route.name));
+            let file = root().join(format!("events/{}/{}.{side}.json", endpoint.function, endpoint.name));
             if let Ok(text) = fs::read_to_string(file) {
-                examples.insert(format!("{}.{side}", route.name), serde_json::from_str(&text).unwrap());
+                examples.insert(format!("{}.{side}", endpoint.name), serde_json::from_str(&text).unwrap());
             }
         }
     }
@@ -48,6 +53,74 @@ fn examples() -> openapi::Examples {
 #[test]
 fn openapi_is_what_the_types_say() {
     golden("infra/openapi.json", &pretty(&openapi::document(&examples())));
+}
+
+#[test]
+fn the_deployments_routes_are_those_of_the_table() {
+    const MARK: &str = "      Events: # from the table of endpoints\n";
+    let file = "infra/template.yaml";
+    let mut text = fs::read_to_string(root().join(file)).unwrap();
+    let functions: BTreeSet<&str> = endpoint::all().map(|endpoint| endpoint.function).collect();
+    for function in functions {
+        let name = function[..1].to_uppercase() + &function[1..];
+        let begin = text.find(&format!("\n  {name}Function:\n")).expect(function);
+        let from = begin + text[begin..].find(MARK).expect(function) + MARK.len();
+        let to = from + text[from..].find("\n\n").unwrap() + 1;
+        assert!(!text[begin + 1..from].contains("\n\n"), "{function} has no such events");
+        let rows: String = endpoint::all().filter(|endpoint| endpoint.function == function).map(event).collect();
+        text.replace_range(from..to, &rows);
+    }
+    golden(file, &text);
+}
+
+// An endpoint as an event of the serverless model.
+fn event(endpoint: &Endpoint) -> String {
+    let capital = |word: &str| word[..1].to_uppercase() + &word[1..];
+    let words = endpoint.path.split(|letter: char| !letter.is_ascii_alphanumeric());
+    let words: String = words.filter(|word| !word.is_empty() && *word != "v1").map(capital).collect();
+    let method = endpoint.method.as_str();
+    let name = capital(&method.to_lowercase()) + &words;
+    let auth = if endpoint.auth == Auth::ApiKey { "" } else { ", Auth: { Authorizer: NONE }" };
+    let place = format!("Method: {method}, Path: \"{}\"", endpoint.path);
+    format!("        {name}: {{ Type: Api, Properties: {{ RestApiId: !Ref Api, {place}{auth} }} }}\n")
+}
+
+#[test]
+fn the_reference_is_what_the_table_says() {
+    let mut text = String::from(
+        "# Reference\n\nGenerated from the table of endpoints and the list of codes; shapes are in \
+         [the OpenAPI document](../infra/openapi.json), events in [their schemas](../events/schema).\n\n\
+         ## Endpoints\n\nGrants, operations and events carry the prefixes `control-plane.` and `controlPlane.`. Beside \
+         its own codes each can return ",
+    );
+    let names = |codes: &[contracts::Code]| {
+        let names: Vec<String> = codes.iter().map(|code| format!("`{}`", code.as_str())).collect();
+        names.join(", ")
+    };
+    writeln!(text, "{}.\n\n| operation | | what opens it | its codes | emits |", names(endpoint::COMMON)).unwrap();
+    text += "|---|---|---|---|---|\n";
+    for endpoint in endpoint::all().filter(|endpoint| endpoint.offered) {
+        let opens = match (endpoint.auth, endpoint.grant) {
+            (Auth::None, _) => "nothing".to_owned(),
+            (Auth::Warrant, _) => "the call's warrant".to_owned(),
+            (Auth::ApiKey, "") => "any key".to_owned(),
+            (Auth::ApiKey, grant) => format!("`{grant}`"),
+        };
+        let emits: Vec<String> = endpoint.emits.iter().map(|event| format!("`{event}`")).collect();
+        let place = format!("`{} {}`", endpoint.method.as_str(), endpoint.path);
+        let what = format!("`{}`<br>{}", endpoint.name, endpoint.summary);
+        let (codes, emits) = (names(endpoint.codes), emits.join(", "));
+        writeln!(text, "| {what} | {place} | {opens} | {codes} | {emits} |").unwrap();
+    }
+    text += "\n## Codes\n\n| code | HTTP status |\n|---|---|\n";
+    for code in contracts::Code::ALL {
+        writeln!(text, "| `{}` | {} |", code.as_str(), code.status()).unwrap();
+    }
+    text += "\n## Grants\n\n";
+    for grant in contracts::grant::known() {
+        writeln!(text, "- `{grant}`").unwrap();
+    }
+    golden("docs/reference.md", &text);
 }
 
 #[test]
@@ -66,21 +139,24 @@ fn jsonschema_of(schema: &Value) {
 fn every_offered_operation_has_its_examples_and_they_fit() {
     let examples = examples();
     let document = openapi::document(&examples);
-    for route in ROUTES.iter().filter(|route| route.offered) {
+    for endpoint in endpoint::all().filter(|endpoint| endpoint.offered) {
         let response = examples
-            .get(&format!("{}.response", route.name))
-            .unwrap_or_else(|| panic!("no example answer of {}", route.name));
-        let method = if route.method == contracts::route::Method::Get { "get" } else { "post" };
-        let operation = &document["paths"][route.path][method];
-        assert_eq!(operation["operationId"], json!(route.key()));
+            .get(&format!("{}.response", endpoint.name))
+            .unwrap_or_else(|| panic!("no example answer of {}", endpoint.name));
+        let method = &endpoint.method.as_str().to_lowercase();
+        let operation = &document["paths"][endpoint.path][method];
+        assert_eq!(operation["operationId"], json!(endpoint.key()));
         let check = |schema: &Value, example: &Value| {
             let mut whole = schema.clone();
             whole["components"] = reached(schema, &document["components"]);
             let schema = cs_core::schema::Schema::compile(&whole).unwrap();
             let issues = schema.issues(example, &Default::default(), "");
-            assert!(issues.is_empty(), "{}: {issues:?}", route.name);
+            assert!(issues.is_empty(), "{}: {issues:?}", endpoint.name);
         };
-        check(&operation["responses"][route.success.to_string()]["content"]["application/json"]["schema"], response);
+        check(
+            &operation["responses"][endpoint.success.to_string()]["content"]["application/json"]["schema"],
+            response,
+        );
         // What the server makes of a query parameter's text is what the document says it is.
         let of = |parameter: &Value| {
             parameter["schema"]["type"].as_array().map_or(&parameter["schema"]["type"], |all| &all[0]).clone()
@@ -95,7 +171,7 @@ fn every_offered_operation_has_its_examples_and_they_fit() {
             .filter(in_query)
             .map(|parameter| (parameter["name"].as_str().unwrap(), of(parameter)))
             .collect();
-        let served = route.parameters.iter().map(|(name, parameter)| {
+        let served = endpoint.parameters.iter().map(|(name, parameter)| {
             (
                 *name,
                 json!(match parameter {
@@ -104,11 +180,11 @@ fn every_offered_operation_has_its_examples_and_they_fit() {
                 }),
             )
         });
-        assert_eq!(documented, served.collect(), "{}", route.name);
+        assert_eq!(documented, served.collect(), "{}", endpoint.name);
         if method == "post" {
             let request = examples
-                .get(&format!("{}.request", route.name))
-                .unwrap_or_else(|| panic!("no example request of {}", route.name));
+                .get(&format!("{}.request", endpoint.name))
+                .unwrap_or_else(|| panic!("no example request of {}", endpoint.name));
             check(&operation["requestBody"]["content"]["application/json"]["schema"], request);
         }
     }

@@ -71,13 +71,32 @@ fn functions_know_the_engine_and_only_their_binaries_know_aws() {
     }
 }
 
+/// Each endpoint of the table is served by the function that it names, once, and nothing else is.
 #[test]
-fn every_function_of_the_table_is_a_package() {
-    let metadata = MetadataCommand::new().no_deps().exec().unwrap();
-    let packages: BTreeSet<&str> = metadata.packages.iter().map(|package| package.name.as_str()).collect();
-    for route in contracts::route::ROUTES {
-        assert!(packages.contains(format!("countersign-fn-{}", route.function).as_str()), "{}", route.function);
-    }
+fn every_endpoint_is_served_once_by_its_function() {
+    let functions = [
+        ("submit", fn_submit::routes()),
+        ("compile", fn_compile::routes()),
+        ("verify", fn_verify::routes()),
+        ("control", fn_control::routes()),
+        ("approve", fn_approve::routes()),
+        ("query", fn_query::routes()),
+        ("skill", fn_skill::routes()),
+        ("access", fn_access::routes()),
+    ];
+    let served = functions
+        .iter()
+        .flat_map(|(function, routes)| routes.served().iter().map(move |endpoint| (*function, endpoint.name)));
+    let mut served: Vec<_> = served.collect();
+    let offered = contracts::endpoint::all().filter(|endpoint| endpoint.offered);
+    let mut wanted: Vec<_> = offered.map(|endpoint| (endpoint.function, endpoint.name)).collect();
+    served.sort_unstable();
+    wanted.sort_unstable();
+    assert_eq!(served, wanted);
+    let mut whole: Vec<_> =
+        local::routes().served().iter().map(|endpoint| (endpoint.function, endpoint.name)).collect();
+    whole.sort_unstable();
+    assert_eq!(whole, wanted, "one process serves what the functions serve");
 }
 
 /// Where JSON may be read without `contracts::json`: in itself, and what this control plane wrote itself.

@@ -26,7 +26,7 @@ use engine::{
     Caller, Config, Engine, Ports,
     access::{actor, agent_grants, approver_grants},
     memory::{FixedVaultKey, MemoryBlobs, MemoryTable},
-    ports::{Condition, Key, Notifier, Table, ToolAnswer, ToolCall, Tools, Write},
+    ports::{Condition, Key, Notifier, Reply, Table, ToolAnswer, ToolCall, Tools, Write},
 };
 use host::SystemIds;
 use local::demo_tools;
@@ -249,7 +249,7 @@ impl Tools for Recorder {
         self.received.lock().unwrap().push((name.clone(), body));
         let answer = self.answers.lock().unwrap().get(&name).cloned().unwrap_or_else(|| json!({}));
         let status = self.statuses.lock().unwrap().get(&name).copied().unwrap_or(200);
-        ToolAnswer::Answered { status, body: answer.to_string().into_bytes() }
+        ToolAnswer::Answered(Reply::new(status, answer.to_string()))
     }
 }
 

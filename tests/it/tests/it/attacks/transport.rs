@@ -1,5 +1,6 @@
 //! Attacks on the way in: bytes on a socket, in every form that a client, a proxy or a browser could send them.
 
+use contracts::endpoint::Auth;
 use countersign_it::{Client, House};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -356,10 +357,10 @@ async fn attack_a_page_in_the_users_browser() {
     let house = House::start().await;
     let origin = [("origin", "https://evil.example"), ("sec-fetch-site", "cross-site")];
     let mut seen = 0;
-    for route in contracts::route::ROUTES.iter() {
+    for route in contracts::endpoint::all().filter(|endpoint| endpoint.auth != Auth::None) {
         let path: String = route.path.replace("{executionId}", "exe_00000000000000000000000000000000");
         let path = path.replace("{skillKey}", "crm").replace("{webhookId}", "x").replace("{keyId}", "x");
-        let method = if route.method == contracts::route::Method::Get { "GET" } else { "POST" };
+        let method = route.method.as_str();
         // As a form or `fetch` in mode `no-cors` sends it, under a name that was bound to 127.0.0.1.
         let simple = head(method, &path, &[origin[0], origin[1], ("content-length", "0"), ("cookie", "key=1")]);
         let simple = simple.replacen("host: x", "host: rebound.evil.example:7411", 1);

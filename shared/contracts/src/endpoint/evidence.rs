@@ -1,0 +1,56 @@
+//! What happened, and what would have.
+
+use super::{BASE, Cost, Endpoint, Method, Parameter, Side};
+use crate::capability::Capability;
+
+pub(super) const TABLE: &[Endpoint] = &[
+    Endpoint {
+        name: "execution.evidence.export",
+        path: "/v1/executions/{executionId}/evidence",
+        function: "query",
+        grant: "audit",
+        capability: Capability::Audit,
+        offered: false,
+        summary: "Export an execution's evidence",
+        emits: &["evidence.exported"],
+        ..BASE
+    },
+    Endpoint {
+        name: "trace.get",
+        side: Side::Query,
+        method: Method::Get,
+        path: "/v1/executions/{executionId}/trace",
+        function: "query",
+        grant: "audit",
+        capability: Capability::Audit,
+        cost: Cost::Heavy,
+        summary: "The hash-chained trace of an execution",
+        parameters: &[("includePayloads", Parameter::Flag), ("fromSeq", Parameter::Number)],
+        ..BASE
+    },
+    Endpoint {
+        name: "workspace.log",
+        side: Side::Query,
+        method: Method::Get,
+        path: "/v1/log",
+        function: "query",
+        grant: "audit",
+        capability: Capability::Audit,
+        cost: Cost::Heavy,
+        summary: "The hash-chained log of what changed authority in a workspace",
+        parameters: &[("limit", Parameter::Number)],
+        ..BASE
+    },
+    Endpoint {
+        name: "trace.replay",
+        side: Side::Query,
+        method: Method::Get,
+        path: "/v1/executions/{executionId}/replay",
+        function: "query",
+        grant: "audit",
+        capability: Capability::Audit,
+        cost: Cost::Heavy,
+        summary: "Fold, recompile and re-evaluate; report the first differences",
+        ..BASE
+    },
+];

@@ -13,6 +13,7 @@ pub mod playbook;
 pub mod publisher;
 pub mod schema;
 mod schema_cost;
+pub mod schema_fit;
 pub mod seal;
 pub mod sensitive;
 pub mod skill;

@@ -2,7 +2,7 @@
 
 use crate::{
     plan::{Inputs, ParsedDraft, parse_with},
-    schema::{Found, Schema},
+    schema::Schema,
     skill::Registry,
     suggest::{Suggestions, nearest},
 };
@@ -15,7 +15,7 @@ pub fn check(playbook: &Playbook, inputs: &Schema, at: &str) -> Vec<Issue> {
     let mut issues = Vec::new();
     for (index, step) in playbook.draft.steps.iter().enumerate() {
         walk(&Value::Object(step.with.clone()), &mut |pointer| {
-            if let Found::Nothing(_) = inputs.at(pointer) {
+            if !inputs.at(pointer).is_declared() {
                 let place = format!("{at}/draft/steps/{index}/with");
                 issues.push(Issue::new(place, format!("`$input` `{pointer}` is not in the input schema")));
             }

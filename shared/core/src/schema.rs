@@ -1,4 +1,4 @@
-//! JSON Schemas of operations: compiled validators, look-ups by pointer, and whether one schema's values fit another.
+//! JSON Schemas of operations: compiled validators, and what is wrong with a value, in words that quote none of it.
 
 use crate::sensitive::Marks;
 use contracts::{
@@ -6,12 +6,7 @@ use contracts::{
     limits::{ISSUES_MAX, SCHEMA_PATTERN_BYTES_MAX},
 };
 use serde_json::Value;
-use std::collections::{BTreeSet, HashSet};
-
-/// Deepest look into a schema, so that recursive schemas end.
-const WALK_DEPTH_MAX: usize = 32;
-/// Pairs of subschemas that one wire compares.
-const PAIRS_MAX: usize = 10_000;
+use std::collections::BTreeSet;
 
 /// Evaluations of subschemas that checking one value may take.
 const CHECKS_MAX: u64 = 20_000_000;
@@ -36,17 +31,6 @@ impl std::fmt::Debug for Schema {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Schema({})", self.digest)
     }
-}
-
-/// What a pointer into a schema finds.
-#[derive(Debug, PartialEq)]
-pub enum Found<'s> {
-    /// This subschema.
-    Schema(&'s Value),
-    /// The schema allows anything there, or is too free to say.
-    Anything,
-    /// The schema has no such place; the names it has instead.
-    Nothing(Vec<&'s str>),
 }
 
 impl Schema {
@@ -167,11 +151,6 @@ impl Schema {
             _ => format!("`{keyword}` does not hold"),
         }
     }
-
-    /// The subschema for a place in the value.
-    pub fn at(&self, pointer: &str) -> Found<'_> {
-        at(&self.source, &self.source, pointer)
-    }
 }
 
 /// How schemas are compiled: by the engine of patterns whose time is linear in the text, without backtracking and
@@ -218,111 +197,6 @@ fn clip(text: &str) -> String {
     text.chars().take(QUOTED_CHARS_MAX).chain(['…']).collect()
 }
 
-fn deref<'s>(root: &'s Value, mut schema: &'s Value) -> &'s Value {
-    for _ in 0..WALK_DEPTH_MAX {
-        let Some(reference) = schema.get("$ref").and_then(Value::as_str) else {
-            return schema;
-        };
-        let Some(target) = reference.strip_prefix('#').and_then(|pointer| root.pointer(pointer)) else {
-            return schema;
-        };
-        schema = target;
-    }
-    schema
-}
-
-fn at<'s>(root: &'s Value, schema: &'s Value, pointer: &str) -> Found<'s> {
-    let mut schema = deref(root, schema);
-    for token in pointer.split('/').skip(1) {
-        let token = token.replace("~1", "/").replace("~0", "~");
-        let properties = schema.get("properties").and_then(Value::as_object);
-        let next = if let Some(found) = properties.and_then(|properties| properties.get(&token)) {
-            found
-        } else if let (Some(items), true) = (schema.get("items"), token.bytes().all(|b| b.is_ascii_digit())) {
-            items
-        } else {
-            match (schema.get("additionalProperties"), properties) {
-                (Some(Value::Bool(false)), known) | (None, known @ Some(_)) => {
-                    let names = known.into_iter().flat_map(|known| known.keys().map(String::as_str)).collect();
-                    return Found::Nothing(names);
-                }
-                (Some(other @ Value::Object(_)), _) => other,
-                _ => {
-                    return match types(schema) {
-                        Some(kinds) if !kinds.contains("object") && !kinds.contains("array") => {
-                            Found::Nothing(Vec::new())
-                        }
-                        _ => Found::Anything,
-                    };
-                }
-            }
-        };
-        schema = deref(root, next);
-    }
-    if schema.as_bool() == Some(true) || schema.as_object().is_some_and(serde_json::Map::is_empty) {
-        return Found::Anything;
-    }
-    Found::Schema(schema)
-}
-
-fn types(schema: &Value) -> Option<BTreeSet<&str>> {
-    match schema.get("type")? {
-        Value::String(one) => Some(BTreeSet::from([one.as_str()])),
-        Value::Array(many) => Some(many.iter().filter_map(Value::as_str).collect()),
-        _ => None,
-    }
-}
-
-/// Why values of `producer` cannot be given to `consumer`; `None` where they may fit. What cannot be decided here is
-/// checked again with the value itself before a call.
-pub fn mismatch(producer: &Schema, from: &Value, consumer: &Schema, to: &Value) -> Option<String> {
-    fits((&producer.source, from), (&consumer.source, to), &mut HashSet::new(), 0)
-}
-
-type Pair = (*const Value, *const Value);
-
-// INVARIANT (bounded-work): each pair of subschemas is compared once, however often references lead to it.
-fn fits(
-    (from_root, from): (&Value, &Value),
-    (to_root, to): (&Value, &Value),
-    seen: &mut HashSet<Pair>,
-    depth: usize,
-) -> Option<String> {
-    let (from, to) = (deref(from_root, from), deref(to_root, to));
-    if depth > WALK_DEPTH_MAX || seen.len() > PAIRS_MAX || !seen.insert((from, to)) {
-        return None;
-    }
-    if let (Some(given), Some(wanted)) = (types(from), types(to)) {
-        let fit = |kind: &&str| wanted.contains(*kind) || (*kind == "integer" && wanted.contains("number"));
-        if let Some(bad) = given.iter().find(|kind| !fit(kind)) {
-            let wanted: Vec<&str> = wanted.into_iter().collect();
-            return Some(format!("gives `{bad}` where `{}` is wanted", wanted.join("` or `")));
-        }
-    }
-    if let Some(wanted) = to.get("enum").and_then(Value::as_array)
-        && let Some(given) = from.get("enum").and_then(Value::as_array)
-        && let Some(bad) = given.iter().find(|value| !wanted.contains(value))
-    {
-        return Some(format!("may give {bad}, which is not among the allowed values"));
-    }
-    if let (Some(given), Some(wanted)) = (from.get("items"), to.get("items"))
-        && let Some(why) = fits((from_root, given), (to_root, wanted), seen, depth + 1)
-    {
-        return Some(format!("its items: {why}"));
-    }
-    let given = from.get("properties").and_then(Value::as_object)?;
-    for name in to.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
-        if !given.contains_key(name) {
-            return Some(format!("does not give the required property `{name}`"));
-        }
-    }
-    let wanted = to.get("properties").and_then(Value::as_object)?;
-    wanted.iter().find_map(|(name, wanted)| {
-        let why = fits((from_root, given.get(name)?), (to_root, wanted), seen, depth + 1)?;
-        Some(format!("its property `{name}`: {why}"))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -351,24 +225,6 @@ mod tests {
             assert!(told(json!(vec![0; 200_000]), &[])[0].message.contains("too large for what"));
             assert!(schema.accepts(&json!(vec![0; 100])));
         }
-    }
-
-    #[test]
-    fn wiring_is_typed() {
-        let from = schema(json!({"type":"object","properties":{"id":{"type":"string"},"n":{"type":"integer"},
-            "o":{"type":"object","properties":{"a":{"type":"string"}}}}}));
-        let check = |path: &str, to: Value| match from.at(path) {
-            Found::Schema(found) => mismatch(&from, found, &schema(to.clone()), &to),
-            other => Some(format!("{other:?}")),
-        };
-        assert_eq!(check("/id", json!({"type":"string"})), None);
-        assert_eq!(check("/n", json!({"type":"number"})), None);
-        assert_eq!(check("/id", json!({"type":"integer"})).unwrap(), "gives `string` where `integer` is wanted");
-        assert!(check("/nope", json!({})).unwrap().contains("Nothing([\"id\", \"n\", \"o\"])"));
-        assert!(
-            check("/o", json!({"type":"object","required":["b"],"properties":{"b":{}}})).unwrap().contains("`b`")
-        );
-        assert!(check("/id/deeper", json!({})).unwrap().contains("Nothing"));
     }
 
     #[test]

@@ -140,6 +140,10 @@ impl<'s> Graph<'s> {
         let mut node = Node { pointer: pointer.clone(), ..Node::default() };
         let Some(map) = schema.as_object() else { return Ok(node) };
         let at = |keyword: &str| format!("{pointer}/{}", escape(keyword));
+        if map.get("nullable") == Some(&Value::Bool(true)) {
+            let why = "is OpenAPI 3.0, and means nothing in JSON Schema: add `null` to `type`, and to `enum` where there is one";
+            return Err(format!("{}: {why}", at("nullable")));
+        }
         for keyword in ["$ref", "$dynamicRef", "$recursiveRef"] {
             if let Some(reference) = map.get(keyword).and_then(Value::as_str) {
                 for (pointer, target) in self.targets(reference, &at(keyword))? {

@@ -1,10 +1,6 @@
 //! Skills: what a manifest must hold, and the snapshot of installed ones that the compiler resolves against.
 
-use crate::{
-    canonical,
-    schema::{Found, Schema},
-    suggest::Suggestions,
-};
+use crate::{canonical, schema::Schema, schema_fit::Found, suggest::Suggestions};
 use contracts::{
     Code, Digest, Issue,
     capability::{CONTRACTS_VERSION, Capability},
@@ -208,7 +204,7 @@ fn compile_operation(
             ("blastRadius/money/currency", money.map(|money| &money.currency).filter(|code| code.starts_with('/'))),
         ];
         for (place, pointer) in pointers.into_iter().filter_map(|(place, pointer)| Some((place, pointer?))) {
-            if let Found::Nothing(_) = input.at(pointer) {
+            if !input.at(pointer).is_declared() {
                 bad(place, format!("the input schema has no `{pointer}`"));
             }
         }
@@ -262,7 +258,7 @@ fn compile_operation(
                 (_, Some(rest), _, Some(output)) => output.at(rest),
                 _ => Found::Nothing(Vec::new()),
             };
-            if let Found::Nothing(_) = found {
+            if !found.is_declared() {
                 bad(&place, format!("`{pointer}` is neither in /input nor in /output of this operation"));
             }
         }
@@ -322,7 +318,7 @@ fn check_money(money: &Money, input: &Schema, bad: &mut impl FnMut(&str, String)
             }
             _ => Vec::new(),
         },
-        Found::Anything | Found::Nothing(_) => Vec::new(),
+        Found::Anything | Found::Unnamed(_) | Found::Nothing(_) => Vec::new(),
     };
     let kinds = kinds(input.at(&money.amount));
     let (allowed, said): (&[&str], _) = match money.unit {

@@ -6,7 +6,8 @@ use super::{
     parse::{secrets_base, secrets_of},
 };
 use crate::{
-    schema::{self, Found, within},
+    schema::within,
+    schema_fit::{self, Found},
     seal::{Gone, Opened, Sealed, Secrets},
     skill::CompiledOperation,
     suggest::Suggestions,
@@ -96,7 +97,7 @@ pub(super) fn check_path<'o>(
 ) -> Option<&'o Value> {
     match producer.output.at(path) {
         Found::Schema(found) => Some(found),
-        Found::Anything => None,
+        Found::Anything | Found::Unnamed(_) => None,
         Found::Nothing(names) => {
             let wanted = path.rsplit('/').next().unwrap_or_default();
             let near = suggestions.nearest(wanted, names.into_iter());
@@ -121,7 +122,7 @@ pub(super) fn check_wire(
     let given = check_path(&wire.path, producer, place, suggestions, issues);
     // A place the input schema does not allow is reported by `check_input`, where the hole is judged by its parent.
     if let (Some(given), Found::Schema(wanted)) = (given, consumer.input.at(&wire.to))
-        && let Some(why) = schema::mismatch(&producer.output, given, &consumer.input, wanted)
+        && let Some(why) = schema_fit::mismatch(&producer.output, given, &consumer.input, wanted)
     {
         let message = format!("`{}` of `{}` {why}", wire.path, wire.from);
         issues.push(Issue::coded("TYPE_MISMATCH", at, message));

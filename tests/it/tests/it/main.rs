@@ -16,3 +16,4 @@ mod schedules;
 mod side_doors;
 mod stage_events;
 mod table_contract;
+mod world;

@@ -1,0 +1,138 @@
+//! A tool server whose answers are written byte by byte, and the skill `wire` that calls it.
+
+use axum::{Router, body::Bytes, extract::State, http::HeaderMap, response::Response};
+use countersign_it::{House, anywhere};
+use serde_json::{Value, json};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex},
+    time::Instant,
+};
+
+/// One answer, as it goes out.
+#[derive(Clone, Debug)]
+pub(super) struct Say {
+    status: u16,
+    headers: Vec<(&'static str, String)>,
+    body: Vec<u8>,
+    /// What is brought to the callback before the answer goes out.
+    first: Option<Value>,
+}
+
+impl Say {
+    pub(super) fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
+        Self { status, headers: Vec::new(), body: body.into(), first: None }
+    }
+
+    pub(super) fn header(mut self, name: &'static str, value: &str) -> Self {
+        self.headers.push((name, value.to_owned()));
+        self
+    }
+
+    pub(super) fn after_calling_back(mut self, result: Value) -> Self {
+        self.first = Some(result);
+        self
+    }
+}
+
+/// One call, as it came.
+pub(super) struct Call {
+    pub(super) at: Instant,
+    pub(super) body: String,
+}
+
+#[derive(Clone, Default)]
+struct Book {
+    answers: Arc<Mutex<HashMap<String, VecDeque<Say>>>>,
+    calls: Arc<Mutex<HashMap<String, Vec<Call>>>>,
+    /// Statuses of callbacks.
+    called_back: Arc<Mutex<Vec<u16>>>,
+}
+
+/// The tool server. The last answer of an operation is given for ever.
+pub(super) struct Wire {
+    pub(super) house: House,
+    book: Book,
+    url: String,
+}
+
+impl Wire {
+    /// A house with the skill `wire`: reads of low risk, each by its key and what its manifest says more.
+    pub(super) async fn start(operations: &[(&str, Value)]) -> Self {
+        let (house, book) = (House::start().await, Book::default());
+        let listener = tokio::net::TcpListener::bind(anywhere()).await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let router = Router::new().fallback(answer).with_state(book.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let wire = Self { house, book, url };
+        let operations = operations.iter().map(|(key, more)| wire.operation(key, more)).collect::<Vec<_>>();
+        let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        let manifest = json!({ "schemaVersion": "1.0.0", "skill": { "key": "wire", "version": "1.0.0" },
+            "publisher": { "id": "countersign-examples", "provenance": "examples/skills" },
+            "artifact": { "digest": format!("sha256:{empty}") }, "operations": operations });
+        wire.house.install(&wire.house.approver, &manifest).await;
+        wire
+    }
+
+    fn operation(&self, key: &str, more: &Value) -> Value {
+        let mut operation = json!({ "key": key, "title": key, "effect": "read", "riskTier": "low",
+            "inputSchema": { "type": "object" }, "outputSchema": {}, "timeoutSeconds": 5,
+            "labels": { "accepts": ["untrusted"] },
+            "retry": { "maxAttempts": 1, "backoffSeconds": 1, "maxBackoffSeconds": 1 },
+            "binding": { "kind": "http", "url": format!("{}/{key}", self.url) } });
+        for (name, value) in more.as_object().unwrap() {
+            operation[name] = value.clone();
+        }
+        operation
+    }
+
+    pub(super) fn says(&self, operation: &str, answers: impl IntoIterator<Item = Say>) {
+        self.book.answers.lock().unwrap().insert(operation.to_owned(), answers.into_iter().collect());
+    }
+
+    /// Runs one step of an operation until it moves no more on its own; the execution.
+    pub(super) async fn run(&self, operation: &str) -> Value {
+        let id = self.house.submit(json!([{ "id": "a", "use": format!("wire/{operation}"), "with": {} }])).await;
+        self.house.settled(&id).await
+    }
+
+    /// What came of calls, with how they were made.
+    pub(super) fn calls(&self, operation: &str) -> Vec<Call> {
+        self.book.calls.lock().unwrap().remove(operation).unwrap_or_default()
+    }
+
+    /// The status of the first call back, once it is answered.
+    pub(super) async fn called_back(&self) -> u16 {
+        loop {
+            if let Some(status) = self.book.called_back.lock().unwrap().first() {
+                return *status;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    }
+}
+
+async fn answer(State(book): State<Book>, uri: axum::http::Uri, headers: HeaderMap, body: Bytes) -> Response {
+    let operation = uri.path().trim_start_matches('/').to_owned();
+    let call = Call { at: Instant::now(), body: String::from_utf8_lossy(&body).into_owned() };
+    book.calls.lock().unwrap().entry(operation.clone()).or_default().push(call);
+    let say = {
+        let mut answers = book.answers.lock().unwrap();
+        let left = answers.get_mut(&operation).unwrap();
+        if left.len() > 1 { left.pop_front().unwrap() } else { left[0].clone() }
+    };
+    if let Some(result) = &say.first {
+        let header = |name: &str| headers[name].to_str().unwrap().to_owned();
+        let call = countersign_it::http()
+            .post(header("countersign-callback"))
+            .bearer_auth(header("countersign-warrant"))
+            .json(result);
+        let status = call.send().await.unwrap().status().as_u16();
+        book.called_back.lock().unwrap().push(status);
+    }
+    let mut response = Response::builder().status(say.status);
+    for (name, value) in &say.headers {
+        response = response.header(*name, value);
+    }
+    response.body(say.body.into()).unwrap()
+}

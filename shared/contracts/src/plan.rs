@@ -172,6 +172,9 @@ pub struct PlanCompensate {
     pub facts: CallFacts,
     /// Field of the input ← JSON pointer into `{"input", "output"}` of the step.
     pub input: BTreeMap<String, String>,
+    /// When undoing is tried again, where that is otherwise than the step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<RetryPolicy>,
 }
 
 /// When to try again; from the manifest, defaults filled in.

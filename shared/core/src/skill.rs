@@ -30,11 +30,21 @@ pub struct CompiledOperation {
     pub spec: Operation,
     pub input: Schema,
     pub output: Schema,
-    /// Labels the input takes; `None`: all.
+    /// Labels the input takes; `None`: all but [`SECRET`].
     pub accepts: Option<BTreeSet<String>>,
     /// Labels the input never takes.
     pub refuses: BTreeSet<String>,
     pub retry: RetryPolicy,
+}
+
+/// The label of what goes nowhere unless an operation says that it takes it.
+pub const SECRET: &str = "secret";
+
+impl CompiledOperation {
+    /// Whether its input takes what carries a label.
+    pub fn accepts_label(&self, label: &str) -> bool {
+        self.accepts.as_ref().map_or(label != SECRET, |accepted| accepted.contains(label))
+    }
 }
 
 /// sha256(JCS(manifest without `signature`)): what a plan pins. A skill that is signed anew is the same skill.

@@ -12,6 +12,7 @@ use contracts::{
     Digest, ExecutionId, StepId, Timestamp, WorkspaceId,
     event::{Purpose, Reserved},
     id::ApprovalId,
+    json,
     limits::{STEP_OUTPUT_BYTES_MAX, STEP_TIMEOUT_SECONDS_MAX},
     manifest::Binding,
     plan::{Call, Radius},
@@ -155,10 +156,12 @@ impl Engine {
         };
         let warrant = signer.sign(&claims).map_err(|error| error.to_string())?;
         let signature = webhook_signature(tool_secrets, &id, now, &body).ok_or("no webhook secret")?;
-        let callback = format!("{}/v1/executions/{}/steps/{}/callback", self.config.public_url, state.id, ready.step);
+        // Only a step's own call may answer 202.
+        let callback = (ready.purpose == Purpose::Run)
+            .then(|| format!("{}/v1/executions/{}/steps/{}/callback", self.config.public_url, state.id, ready.step));
         Ok(ToolCall {
             binding: ready.call.binding.clone(),
-            headers: vec![
+            headers: [
                 ("content-type", "application/json".into()),
                 ("idempotency-key", key.hex().to_owned()),
                 ("traceparent", child_traceparent(loaded.traceparent.as_deref(), &key)),
@@ -166,8 +169,10 @@ impl Engine {
                 ("webhook-timestamp", (now.ms() / 1_000).to_string()),
                 ("webhook-signature", signature),
                 ("countersign-warrant", warrant),
-                ("countersign-callback", callback),
-            ],
+            ]
+            .into_iter()
+            .chain(callback.map(|url| ("countersign-callback", url)))
+            .collect(),
             body,
             timeout_ms: (u64::from(timeout_seconds) * 1_000).min(self.config.call_ms_max),
             answer_bytes_max: STEP_OUTPUT_BYTES_MAX,
@@ -200,7 +205,7 @@ impl Engine {
                 let output = if body.is_empty() {
                     Value::Null
                 } else {
-                    contracts::json::parse(&body).map_err(|problem| {
+                    json::parse(json::unmarked(&body)).map_err(|problem| {
                         let what = problem.issues.first().map(|issue| issue.message.clone()).unwrap_or_default();
                         unusable("OUTPUT_INVALID", format!("the answer is not JSON we take: {what}"))
                     })?

@@ -106,6 +106,14 @@ impl Engine {
         if !secure || url.len() > URL_BYTES_MAX {
             return Err(invalid("/url", "an https URL of at most 2048 bytes"));
         }
+        // As it is stored it is called: nothing in it is passed over, and there is somebody to call.
+        let plain = url.bytes().all(|byte| byte.is_ascii_graphic());
+        let reaches = url::Url::parse(url).is_ok_and(|url| {
+            url.username().is_empty() && url.password().is_none() && url.has_host() && url.port() != Some(0)
+        });
+        if !plain || !reaches {
+            return Err(invalid("/url", "a URL without blanks, user name and password, with a port that exists"));
+        }
         let schemas = if request.types.is_empty() { Default::default() } else { contracts::openapi::event_schemas() };
         let titles = schemas.values().filter_map(|schema| schema.get("title")?.as_str());
         // Beside events, there are schemas of what surrounds them.

@@ -5,7 +5,7 @@
 
 use crate::{Answer, Engine, Snapshot};
 use contracts::{
-    StepId,
+    StepId, json,
     limits::TOOL_WORDS_CHARS_MAX,
     plan::{Call, PlanStep},
 };
@@ -76,7 +76,7 @@ impl Engine {
 /// Code and message of an error body, those that are there: of a problem (RFC 9457), of `{"code", "message"}`, of
 /// `{"error": {...}}` with the same inside, or of `{"error": "..."}`.
 pub(crate) fn of_body(body: &[u8]) -> [Option<String>; 2] {
-    let parsed = contracts::json::parse(body).unwrap_or_default();
+    let parsed = json::parse(json::unmarked(body)).unwrap_or_default();
     let error = parsed.get("error").unwrap_or(&parsed);
     if let Some(text) = error.as_str() {
         return [parsed.get("code").and_then(Value::as_str).map(str::to_owned), Some(text.to_owned())];

@@ -16,7 +16,7 @@ use contracts::{
     },
     id::ApprovalId,
     limits::STEP_ATTEMPTS_MAX,
-    plan::Radius,
+    plan::{Radius, RetryPolicy},
     verdict::Effect,
 };
 
@@ -128,7 +128,8 @@ impl Transition {
             return Err(Refusal::new(Code::Conflict, message));
         }
         let undone = record.state == StepState::Stuck;
-        if outcome == Resolution::Retry && self.state.closing() && !undone {
+        // Undoing goes on while the execution is being ended, not when it has ended.
+        if outcome == Resolution::Retry && self.state.closing() && !(undone && self.state.unwinding()) {
             return Err(Refusal::new(Code::Conflict, "it is being ended; say whether the call took effect"));
         }
         if outcome == Resolution::Completed && output.is_none() && !undone {
@@ -390,11 +391,11 @@ impl Transition {
         Ok(())
     }
 
-    // No further call is made of it. Where the plan undoes what it did, what may have had its effect is no failure: it
-    // would never be undone.
+    // No further call is made of it. Where the plan undoes what it did, what may have had its effect is no failure: people
+    // say, before anything before it is undone.
     fn give_up(&mut self, id: &StepId, code: &str, message: String, unanswered: bool) -> Result<(), Refusal> {
         let record = self.record(id)?;
-        if unanswered && self.state.undoes_failures(id) {
+        if unanswered && self.state.undoes_failures() {
             self.blocked(id, BlockReason::OutcomeUnknown, Some(format!("{code}: {message}")), None);
             return Ok(());
         }
@@ -498,16 +499,22 @@ impl Transition {
     }
 
     fn attempts_max(&self, id: &StepId, unreached: bool) -> u32 {
-        let planned = self.state.place(id).and_then(|place| self.state.planned(place));
-        let declared = planned.map_or(1, |planned| planned.retry.max_attempts);
+        let declared = self.retry_of(id).map_or(1, |retry| retry.max_attempts);
         if unreached { declared.max(3) } else { declared }
+    }
+
+    // When the call that is in flight is made again.
+    fn retry_of(&self, id: &StepId) -> Option<&RetryPolicy> {
+        let purpose = self.state.step(id)?.purpose;
+        let planned = self.state.place(id).and_then(|place| self.state.planned(place))?;
+        let undo = planned.compensate.as_ref().filter(|_| purpose == Purpose::Compensate);
+        Some(undo.and_then(|undo| undo.retry.as_ref()).unwrap_or(&planned.retry))
     }
 
     // Exponential, capped, spread by a jitter of 0.8 to 1.2 that is drawn from the step's name: deterministic.
     fn backoff_ms(&self, id: &StepId, attempt: u32) -> i64 {
-        let planned = self.state.place(id).and_then(|place| self.state.planned(place));
         let (first, most) =
-            planned.map_or((1, 30), |planned| (planned.retry.backoff_seconds, planned.retry.max_backoff_seconds));
+            self.retry_of(id).map_or((1, 30), |retry| (retry.backoff_seconds, retry.max_backoff_seconds));
         let seconds = i64::from(first).saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(i64::from(most));
         let parts: [&[u8]; 3] = [self.state.id.as_str().as_bytes(), id.as_str().as_bytes(), &attempt.to_be_bytes()];
         let draw = canonical::digest_parts(&parts).short().first().copied().unwrap_or(128);

@@ -88,10 +88,8 @@ impl Execution {
     }
 
     pub(super) fn derived_status(&self) -> Status {
-        let mut moving = false;
-        let mut open = false;
-        for (place, step) in self.steps.iter().enumerate() {
-            open |= match step.state {
+        if self.cancellation.is_some() {
+            let open = self.steps.iter().enumerate().any(|(place, step)| match step.state {
                 StepState::Running | StepState::InDoubt | StepState::Compensating | StepState::Stuck => true,
                 StepState::Completed => self.unwinding() && self.undoable(place),
                 StepState::Pending
@@ -103,37 +101,55 @@ impl Execution {
                 | StepState::Skipped
                 | StepState::Cancelled
                 | StepState::Compensated => false,
-            };
-            moving |= match step.state {
-                StepState::Running => !step.awaits_callback(),
-                StepState::Ready | StepState::Retrying | StepState::Compensating => true,
-                StepState::InDoubt => self.can_probe(place),
-                StepState::Pending
-                | StepState::Blocked
-                | StepState::Held
-                | StepState::Completed
-                | StepState::Failed
-                | StepState::Skipped
-                | StepState::Cancelled
-                | StepState::Compensated
-                | StepState::Stuck => false,
-            };
-        }
-        if self.cancellation.is_some() {
+            });
             return if open { Status::Cancelling } else { Status::Cancelled };
         }
         if self.paused {
             return Status::Paused;
         }
-        let unwinding = self.unwinding() && self.next_undo(Timestamp::from_ms(i64::MAX)).is_some();
         let pending = self.cut_off().next().is_some();
-        let finished = self.steps.iter().all(|step| step.state.settled());
-        if moving || unwinding || pending || finished { Status::Running } else { Status::Blocked }
+        let undo = self.next_undo(Timestamp::from_ms(i64::MAX));
+        let finished = undo.is_none() && self.steps.iter().all(|step| step.state.settled());
+        if self.moving() || pending || finished { Status::Running } else { Status::Blocked }
+    }
+
+    /// Whether a call is made, or will be, without people, operators or a callback.
+    pub(super) fn moving(&self) -> bool {
+        let steps = self.steps.iter().enumerate().any(|(place, step)| match step.state {
+            StepState::Running => !step.awaits_callback(),
+            StepState::Ready | StepState::Retrying => true,
+            StepState::Compensating => !step.waits_for_operators(),
+            StepState::InDoubt => self.can_probe(place) && !step.waits_for_operators(),
+            StepState::Pending
+            | StepState::Blocked
+            | StepState::Held
+            | StepState::Completed
+            | StepState::Failed
+            | StepState::Skipped
+            | StepState::Cancelled
+            | StepState::Compensated
+            | StepState::Stuck => false,
+        });
+        let undo = self.next_undo(Timestamp::from_ms(i64::MAX)).and_then(|place| self.steps.get(place));
+        steps || undo.is_some_and(|step| !step.waits_for_operators())
     }
 }
 
 impl Step {
     fn waits_for_approval(&self) -> bool {
         matches!(self.waits_for, Some(BlockReason::ApprovalRequired | BlockReason::ApprovalExpired))
+    }
+
+    // A probe or an undoing of it is held where it is.
+    fn waits_for_operators(&self) -> bool {
+        matches!(
+            self.waits_for,
+            Some(
+                BlockReason::SkillDisabled
+                    | BlockReason::WorkspaceFrozen
+                    | BlockReason::Frozen
+                    | BlockReason::UsageExceeded
+            )
+        )
     }
 }

@@ -244,7 +244,6 @@ impl Execution {
                 BlockReason::SkillDisabled
                 | BlockReason::WorkspaceFrozen
                 | BlockReason::Frozen
-                | BlockReason::RequesterRevoked
                 | BlockReason::UsageExceeded,
             ) => {
                 self.change(id, |step| {
@@ -476,14 +475,29 @@ impl Execution {
             let Some(step) = self.steps.get_mut(place) else {
                 continue;
             };
-            let input = if read { StepInput::Cancel } else { StepInput::Doubt };
-            if step.state == StepState::Running
-                && let Some(state) = step::next(step.state, input)
-            {
+            let (input, waits_for) = match step.state {
+                StepState::Running if read => (StepInput::Cancel, None),
+                StepState::Running => (StepInput::Doubt, Some(BlockReason::OutcomeUnknown)),
+                // Undoing it is not tried again, and a call to that end may have had its effect.
+                StepState::Compensating => (StepInput::Stick, Some(BlockReason::CompensationFailed)),
+                StepState::Pending
+                | StepState::Ready
+                | StepState::Blocked
+                | StepState::Held
+                | StepState::Completed
+                | StepState::Retrying
+                | StepState::Failed
+                | StepState::InDoubt
+                | StepState::Skipped
+                | StepState::Cancelled
+                | StepState::Compensated
+                | StepState::Stuck => continue,
+            };
+            if let Some(state) = step::next(step.state, input) {
+                step.unanswered |= step.state == StepState::Running && !read;
                 step.state = state;
-                (step.fence, step.until) = (None, None);
-                step.waits_for = (!read).then_some(BlockReason::OutcomeUnknown);
-                step.unanswered = !read;
+                (step.fence, step.until, step.retry_at) = (None, None, None);
+                step.waits_for = waits_for;
                 self.touched.insert(place);
             }
         }

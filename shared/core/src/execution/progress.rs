@@ -22,9 +22,9 @@ impl Execution {
         (wanted || self.failing_with_compensation()) && !self.status.ended()
     }
 
-    /// A failure of this step ends the plan and undoes what it did, and this step could be undone.
-    pub(crate) fn undoes_failures(&self, id: &StepId) -> bool {
-        self.on_failure() == OnFailure::Compensate && self.place(id).is_some_and(|place| self.has_undo(place))
+    /// A failure of a step ends the plan and undoes what it did.
+    pub(crate) fn undoes_failures(&self) -> bool {
+        self.on_failure() == OnFailure::Compensate
     }
 
     pub(super) fn has_undo(&self, place: usize) -> bool {
@@ -109,7 +109,8 @@ impl Execution {
                 self.intent.as_ref().is_some_and(|intent| intent.mode == SubmitMode::Manual)
             }
             Status::Verified => !drives_itself,
-            Status::New | Status::Running | Status::Cancelling => false,
+            Status::New | Status::Running => false,
+            Status::Cancelling => !self.moving(),
             Status::Rejected
             | Status::Blocked
             | Status::Paused

@@ -18,6 +18,7 @@ use std::{
 /// The call that a step makes for a purpose, in the form of a step: what is known of its input, the wires that give the
 /// rest, and what it is judged on. `None`: the operation declares no such call.
 pub fn call_of(step: &PlanStep, purpose: Purpose) -> Option<Cow<'_, PlanStep>> {
+    let mut retry = &step.retry;
     let (call, facts, Known { input, wires, seals }) = match purpose {
         Purpose::Run => return Some(Cow::Borrowed(step)),
         Purpose::Probe => {
@@ -27,6 +28,7 @@ pub fn call_of(step: &PlanStep, purpose: Purpose) -> Option<Cow<'_, PlanStep>> {
         }
         Purpose::Compensate => {
             let undo = step.compensate.as_ref()?;
+            retry = undo.retry.as_ref().unwrap_or(retry);
             (&undo.call, &undo.facts, undo_input(step, &undo.input))
         }
     };
@@ -48,7 +50,7 @@ pub fn call_of(step: &PlanStep, purpose: Purpose) -> Option<Cow<'_, PlanStep>> {
         unknown: facts.unknown.clone(),
         compensate: None,
         probe: None,
-        retry: step.retry.clone(),
+        retry: retry.clone(),
     }))
 }
 
@@ -107,11 +109,10 @@ pub(super) fn facts(
     carried: impl Iterator<Item = (String, Vec<contracts::StepId>)>,
 ) -> CallFacts {
     let spec = &operation.spec;
-    let accepts = |label: &String| operation.accepts.as_ref().is_none_or(|accepted| accepted.contains(label));
     let (mut labels, mut taint) = (BTreeSet::new(), Vec::new());
     for (label, path) in carried {
         let refused = operation.refuses.contains(&label);
-        if refused || !accepts(&label) {
+        if refused || !operation.accepts_label(&label) {
             taint.push(Taint { label: label.clone(), path, refused });
         }
         labels.insert(label);

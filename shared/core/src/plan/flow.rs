@@ -61,11 +61,10 @@ fn through(labels: &mut Labels<'_>, step: &StepId) {
 }
 
 fn flow(step: &Resolved<'_>, arriving: &Labels<'_>) -> Flow {
-    let accepts = |label: &str| step.operation.accepts.as_ref().is_none_or(|accepted| accepted.contains(label));
     let refuses = |label: &str| step.operation.refuses.contains(label);
     let taint = arriving
         .iter()
-        .filter(|(label, _)| !accepts(label) || refuses(label))
+        .filter(|(label, _)| !step.operation.accepts_label(label) || refuses(label))
         .map(|(label, path)| Taint { label: (*label).to_owned(), path: path.clone(), refused: refuses(label) })
         .collect();
     Flow { labels: arriving.keys().map(|label| (*label).to_owned()).collect(), taint }

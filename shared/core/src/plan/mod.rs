@@ -310,7 +310,8 @@ fn add_siblings(planned: &mut PlanStep, step: &Resolved<'_>, skill: usize) {
     let carried = carried.into_iter().map(|label| (label.clone(), vec![planned.id.clone()]));
     let facts = called::facts(operation, &known, carried);
     let call = call(step.skill, operation, skill);
-    planned.compensate = Some(PlanCompensate { call, facts, input: undo.input.clone() });
+    let retry = Some(&operation.retry).filter(|retry| **retry != planned.retry).cloned();
+    planned.compensate = Some(PlanCompensate { call, facts, input: undo.input.clone(), retry });
 }
 
 /// Currencies of a budget that do not exist, or are not written in capitals.

@@ -15,7 +15,10 @@ use contracts::{
     plan::{Plan, PlanStep, Radius},
     verdict::{Effect, RiskTier, Verdict},
 };
-use cs_core::plan::{self, exceeded, wiring};
+use cs_core::{
+    plan::{self, exceeded, wiring},
+    skill::SECRET,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -110,8 +113,6 @@ const GRANT_AUTONOMOUS: &str = "control-plane.execution.autonomous";
 const GRANT_REQUEST: &str = "control-plane.approval.request";
 /// Operations that change something and speak of this are at least high (CONTRACTS 6).
 const HIGH_WORDS: &[&str] = &["refund", "account", "permission", "grant", "role"];
-/// A label that never reaches a sink that does not accept it, not even with people.
-const SECRET: &str = "secret";
 
 /// Judges a plan.
 pub fn judge(plan: &Plan, plan_digest: &Digest, facts: &Facts, authority: &Authority) -> PlanVerdict {

@@ -225,7 +225,7 @@ fn parse_schema(bytes: &[u8]) {
         for value in [source.clone(), deep, serde_json::json!("a".repeat(10_000))] {
             let _ = schema.issues(&value, &std::collections::BTreeSet::new(), "");
         }
-        let _ = cs_core::schema::mismatch(&schema, &source, &schema, &source);
+        let _ = cs_core::schema_fit::mismatch(&schema, &source, &schema, &source);
     }
 }
 

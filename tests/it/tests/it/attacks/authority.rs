@@ -408,7 +408,7 @@ async fn attack_a_probes_warrant_brings_the_calls_result() {
     waiting(&house, &id, ("w", "awaiting_callback")).await;
     let probe = stub.last("seek");
     assert_eq!((stub.calls("work").len(), stub.calls("seek").len()), (2, 2));
-    let request = countersign_it::http().post(&probe.callback).bearer_auth(&probe.warrant);
+    let request = countersign_it::http().post(&stub.last("work").callback).bearer_auth(&probe.warrant);
     let answer = request.json(&json!({ "output": { "forged": true } })).send().await.unwrap();
     assert_eq!(answer.status().as_u16(), 401, "{}", answer.text().await.unwrap());
     assert_eq!(step(&house.settled(&id).await, "w")["waitsFor"], "awaiting_callback");

@@ -150,7 +150,8 @@ impl Stub {
             headers: HeaderMap,
             body: Bytes,
         ) -> (StatusCode, Json<Value>) {
-            let text = |name: &str| headers.get(name).unwrap().to_str().unwrap().to_owned();
+            let text =
+                |name: &str| headers.get(name).map(|value| value.to_str().unwrap()).unwrap_or_default().to_owned();
             let mut book = book.lock().unwrap();
             book.received.push(Received {
                 operation: name.clone(),

@@ -3,6 +3,7 @@
 mod authority;
 mod deliveries;
 mod documents;
+mod endings;
 mod evidence;
 mod floods;
 mod gate;

@@ -11,34 +11,42 @@ use std::{
 
 /// One answer, as it goes out.
 #[derive(Clone, Debug)]
-pub(super) struct Say {
+pub(crate) struct Say {
     status: u16,
     headers: Vec<(&'static str, String)>,
     body: Vec<u8>,
     /// What is brought to the callback before the answer goes out.
     first: Option<Value>,
+    late_ms: u64,
 }
 
 impl Say {
-    pub(super) fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
-        Self { status, headers: Vec::new(), body: body.into(), first: None }
+    pub(crate) fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
+        Self { status, headers: Vec::new(), body: body.into(), first: None, late_ms: 0 }
     }
 
-    pub(super) fn header(mut self, name: &'static str, value: &str) -> Self {
+    pub(crate) fn header(mut self, name: &'static str, value: &str) -> Self {
         self.headers.push((name, value.to_owned()));
         self
     }
 
-    pub(super) fn after_calling_back(mut self, result: Value) -> Self {
+    pub(crate) fn late(mut self, ms: u64) -> Self {
+        self.late_ms = ms;
+        self
+    }
+
+    pub(crate) fn after_calling_back(mut self, result: Value) -> Self {
         self.first = Some(result);
         self
     }
 }
 
 /// One call, as it came.
-pub(super) struct Call {
-    pub(super) at: Instant,
-    pub(super) body: String,
+pub(crate) struct Call {
+    pub(crate) at: Instant,
+    pub(crate) body: String,
+    /// It was told where to call back.
+    pub(crate) callback: bool,
 }
 
 #[derive(Clone, Default)]
@@ -50,15 +58,15 @@ struct Book {
 }
 
 /// The tool server. The last answer of an operation is given for ever.
-pub(super) struct Wire {
-    pub(super) house: House,
+pub(crate) struct Wire {
+    pub(crate) house: House,
     book: Book,
     url: String,
 }
 
 impl Wire {
     /// A house with the skill `wire`: reads of low risk, each by its key and what its manifest says more.
-    pub(super) async fn start(operations: &[(&str, Value)]) -> Self {
+    pub(crate) async fn start(operations: &[(&str, Value)]) -> Self {
         let (house, book) = (House::start().await, Book::default());
         let listener = tokio::net::TcpListener::bind(anywhere()).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -86,23 +94,23 @@ impl Wire {
         operation
     }
 
-    pub(super) fn says(&self, operation: &str, answers: impl IntoIterator<Item = Say>) {
+    pub(crate) fn says(&self, operation: &str, answers: impl IntoIterator<Item = Say>) {
         self.book.answers.lock().unwrap().insert(operation.to_owned(), answers.into_iter().collect());
     }
 
     /// Runs one step of an operation until it moves no more on its own; the execution.
-    pub(super) async fn run(&self, operation: &str) -> Value {
+    pub(crate) async fn run(&self, operation: &str) -> Value {
         let id = self.house.submit(json!([{ "id": "a", "use": format!("wire/{operation}"), "with": {} }])).await;
         self.house.settled(&id).await
     }
 
     /// What came of calls, with how they were made.
-    pub(super) fn calls(&self, operation: &str) -> Vec<Call> {
+    pub(crate) fn calls(&self, operation: &str) -> Vec<Call> {
         self.book.calls.lock().unwrap().remove(operation).unwrap_or_default()
     }
 
     /// The status of the first call back, once it is answered.
-    pub(super) async fn called_back(&self) -> u16 {
+    pub(crate) async fn called_back(&self) -> u16 {
         loop {
             if let Some(status) = self.book.called_back.lock().unwrap().first() {
                 return *status;
@@ -114,7 +122,8 @@ impl Wire {
 
 async fn answer(State(book): State<Book>, uri: axum::http::Uri, headers: HeaderMap, body: Bytes) -> Response {
     let operation = uri.path().trim_start_matches('/').to_owned();
-    let call = Call { at: Instant::now(), body: String::from_utf8_lossy(&body).into_owned() };
+    let callback = headers.contains_key("countersign-callback");
+    let call = Call { at: Instant::now(), body: String::from_utf8_lossy(&body).into_owned(), callback };
     book.calls.lock().unwrap().entry(operation.clone()).or_default().push(call);
     let say = {
         let mut answers = book.answers.lock().unwrap();
@@ -130,6 +139,7 @@ async fn answer(State(book): State<Book>, uri: axum::http::Uri, headers: HeaderM
         let status = call.send().await.unwrap().status().as_u16();
         book.called_back.lock().unwrap().push(status);
     }
+    tokio::time::sleep(std::time::Duration::from_millis(say.late_ms)).await;
     let mut response = Response::builder().status(say.status);
     for (name, value) in &say.headers {
         response = response.header(*name, value);

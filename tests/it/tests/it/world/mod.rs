@@ -1,4 +1,4 @@
 //! What tools, schemas, keys and generators of the world do. Each test is a sample of it, or its sibling.
 
-mod kit;
+pub(crate) mod kit;
 mod tools;

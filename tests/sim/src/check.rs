@@ -354,8 +354,10 @@ fn effects(world: &World, id: &ExecutionId, view: &ExecutionView, entries: &[Ent
         "it was never started, and tools were called".into()
     });
     let (Some(digest), true) = (&view.plan_digest, ran) else { return };
-    let undoes = world.watch.asked(id).unwrap().draft["onFailure"] == "compensate"
-        || entries.iter().any(|entry| matches!(&entry.event, Event::ExecutionCancelled(data) if data.compensate));
+    let undoes_failures = world.watch.asked(id).unwrap().draft["onFailure"] == "compensate";
+    let undoes =
+        entries.iter().any(|entry| matches!(&entry.event, Event::ExecutionCancelled(data) if data.compensate));
+    let over = ["completed", "failed", "cancelled", "rejected"].contains(&view.status.as_str());
     for step in &view.steps {
         let name = step.step_id.as_str();
         let of = (id.clone(), name.to_owned());
@@ -399,10 +401,18 @@ fn effects(world: &World, id: &ExecutionId, view: &ExecutionView, entries: &[Ent
             hold("one-gate", undone > 0, &|| format!("{name} is compensated and nothing undid it"));
         }
         let state = StepState::ALL.into_iter().find(|state| state.as_str() == step.status).unwrap();
+        let under_way = matches!(state, StepState::Running | StepState::Compensating);
+        hold("unknown-is-not-failed", !(over && under_way), &|| {
+            format!("{name} is {} in what has ended", step.status)
+        });
         let ended = match state {
             StepState::Cancelled | StepState::Skipped => own.effect != "read",
             // An idempotent call may be made again as long as its plan is not being undone.
-            StepState::Failed => own.effect == "non_idempotent" || (undoes && own.undo.is_some()),
+            StepState::Failed => {
+                own.effect == "non_idempotent"
+                    || (undoes_failures && own.effect != "read")
+                    || (undoes && own.undo.is_some())
+            }
             StepState::Pending
             | StepState::Ready
             | StepState::Blocked

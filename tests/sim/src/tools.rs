@@ -130,7 +130,9 @@ impl Tools for SimTools {
             return ToolAnswer::Answered(Reply::new(422, said.to_string()));
         }
         if self.shared.one_in(20) && asking.purpose != Purpose::Probe {
-            self.call_back(asking, header("countersign-callback"), warrant);
+            if asking.purpose == Purpose::Run {
+                self.call_back(asking, header("countersign-callback"), warrant);
+            }
             return ToolAnswer::Answered(Reply::new(202, Vec::new()));
         }
         let output = self.perform(&asking);

@@ -26,6 +26,19 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// For machines: the problem as it came, or one of this machine in the same form.
+    pub fn as_json(&self) -> Value {
+        match self {
+            Self::Problem(problem) => serde_json::to_value(problem).unwrap_or_default(),
+            Self::Unreachable(..) => serde_json::json!({ "code": "UNREACHABLE", "detail": self.to_string() }),
+            Self::Unexpected(status, _) => {
+                serde_json::json!({ "code": "UNEXPECTED_ANSWER", "status": status, "detail": self.to_string() })
+            }
+            Self::Local(_) => serde_json::json!({ "code": "LOCAL", "detail": self.to_string() }),
+            Self::NotProven(_) => serde_json::json!({ "code": "NOT_PROVEN", "detail": self.to_string() }),
+        }
+    }
+
     /// Exit code of the process.
     pub fn exit_code(&self) -> u8 {
         match self {

@@ -207,12 +207,29 @@ async fn submit(client: &Client, args: SubmitArgs, as_json: bool) -> Result<u8, 
     if args.watch {
         return watch(client, &id, as_json).await;
     }
-    if as_json {
-        render::json(&answer);
-    } else {
-        println!("{} {}", bold(&id), render::status(text(&answer, "status")));
+    // A draft that is no plan is told of at once.
+    let view = if args.mode == "manual" { None } else { judged(client, &id).await };
+    let rejected = view.as_ref().is_some_and(|view| text(view, "status") == "rejected");
+    match &view {
+        Some(view) if as_json && rejected => render::json(view),
+        Some(view) if rejected => render::execution(&Visible::of(view)),
+        Some(_) | None if as_json => render::json(&answer),
+        Some(view) => println!("{} {}", bold(&id), render::status(text(view, "status"))),
+        None => println!("{} {}", bold(&id), render::status(text(&answer, "status"))),
     }
-    Ok(0)
+    Ok(u8::from(rejected))
+}
+
+// What became of a draft, if that is known within moments and the key may see it.
+async fn judged(client: &Client, execution: &str) -> Option<Value> {
+    for _ in 0..20 {
+        let view = get(client, execution, 0).await.ok()?;
+        if !matches!(text(&view, "status"), "received" | "compiled") {
+            return Some(view);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    None
 }
 
 async fn plan(client: &Client, args: SubmitArgs, as_json: bool) -> Result<u8, Failure> {
@@ -260,7 +277,8 @@ async fn watch(client: &Client, execution: &str, as_json: bool) -> Result<u8, Fa
                 render::execution(&Visible::of(&view));
                 decide::show_open(&view);
             }
-            return Ok(u8::from(matches!(status, "failed" | "cancelled" | "rejected")));
+            let well = matches!(status, "completed" | "verified" | "received" | "compiled");
+            return Ok(u8::from(!well));
         }
         tokio::time::sleep(Duration::from_millis(150)).await;
     }

@@ -61,8 +61,14 @@ async fn play(args: &DemoArgs, data: PathBuf, quiet: bool) -> Result<Vec<String>
     let local = |error: &dyn std::fmt::Display| Failure::Local(error.to_string());
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let tools = DemoTools::start(any).await.map_err(|error| local(&error))?;
-    let options =
-        Options { data, listen: any, allow_private_targets: true, new_warrant_key: false, subscriber: None };
+    let options = Options {
+        data,
+        listen: any,
+        allow_private_targets: true,
+        new_warrant_key: false,
+        subscriber: None,
+        public_url: None,
+    };
     let node = Node::start(options).await.map_err(|error| local(&error))?;
     let workspace = "demo".parse().map_err(|error: contracts::id::Malformed| local(&error))?;
     let identity = node.identity(&workspace).await.map_err(|problem| Failure::Problem(Box::new(problem)))?;

@@ -39,16 +39,16 @@ pub async fn dev(args: DevArgs, as_json: bool) -> Result<(), Failure> {
         allow_private_targets: true,
         new_warrant_key: args.new_warrant_key,
         subscriber: args.subscriber,
+        public_url: args.public_url.map(|url| url.trim_end_matches('/').to_owned()),
     };
     let mut node = Node::start(options).await.map_err(local)?;
     let mut identities: Vec<(WorkspaceId, Option<Identity>)> = Vec::new();
     for name in names {
         let known = node.engine().has_keys(&name).await.map_err(local)?;
-        // For machines a key comes with every start; for people once, unless they ask.
-        let identity = if known && !args.new_keys && !as_json {
-            if let Some(secret) =
-                node.subscribe(&name).await.map_err(|problem| Failure::Problem(Box::new(problem)))?
-            {
+        // Keys are shown once, unless somebody asks for others.
+        let identity = if known && !args.new_keys {
+            let secret = node.subscribe(&name).await.map_err(|problem| Failure::Problem(Box::new(problem)))?;
+            if let (Some(secret), false) = (secret, as_json) {
                 println!(
                     "  {} {secret}",
                     dim(&format!("workspace {name}: what signs the events for the subscriber:"))
@@ -69,7 +69,7 @@ pub async fn dev(args: DevArgs, as_json: bool) -> Result<(), Failure> {
                     "approverKey": identity.approver_key, "subscriberSecret": identity.subscriber_secret })
             })
             .collect();
-        let mut line = all.first().cloned().unwrap_or_default();
+        let mut line = all.first().cloned().unwrap_or_else(|| json!({}));
         if let Some(map) = line.as_object_mut() {
             map.insert("url".into(), node.url().into());
             map.insert("workspaces".into(), all.into());

@@ -200,6 +200,9 @@ struct DevArgs {
     /// Send stage events to this URL, signed by Standard Webhooks.
     #[arg(long)]
     subscriber: Option<String>,
+    /// Where tools reach this process to call back, and warrants' keys; else where it listens.
+    #[arg(long, value_name = "URL")]
+    public_url: Option<String>,
     /// Make new keys for workspaces that have some.
     #[arg(long)]
     new_keys: bool,
@@ -500,13 +503,18 @@ fn main() -> ExitCode {
             return ExitCode::from(3);
         }
     };
+    let as_json = cli.target.json;
     let outcome = runtime.block_on(run(cli));
     // Whatever still runs is driven again by the next start.
     runtime.shutdown_background();
     match outcome {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
-            render::failure(&failure);
+            if as_json {
+                render::json(&failure.as_json());
+            } else {
+                render::failure(&failure);
+            }
             ExitCode::from(failure.exit_code())
         }
     }

@@ -132,6 +132,11 @@ pub fn execution(view: &Visible) {
     println!("{line}");
     field(2, "goal", &format!("\"{}\"", text(view, "text").replace('"', "\\\"")));
     dag(view);
+    for step in list(view, "steps") {
+        if let Some(next) = next_command(text(view, "executionId"), step) {
+            field(2, "next", &next);
+        }
+    }
     for issue in list(view, "reasons") {
         let (code, message) = (text(issue, "code"), text(issue, "message"));
         println!("  {} {}", paint(RED, "✗"), bold(code));
@@ -207,6 +212,28 @@ fn dag(view: &Value) {
     if let Some(radius) = plan.and_then(|plan| plan.get("radius")) {
         field(2, "touches", &touched(radius));
     }
+}
+
+// What a step waits for, and the command that ends it. Approvals are shown with their question.
+fn next_command(execution: &str, step: &Value) -> Option<String> {
+    let id = text(step, "stepId");
+    let resolve = format!("countersign resolve {execution} {id} completed|failed|retry");
+    Some(match text(step, "waitsFor") {
+        "approval_required" => return None,
+        "approval_expired" | "budget_exceeded" => format!("{id}: countersign retry {execution} --step {id}"),
+        "workspace_frozen" | "frozen" => format!("{id} is frozen: countersign freeze list, then freeze lift"),
+        "skill_disabled" => {
+            let skill = text(step, "operation").split('/').next().unwrap_or_default();
+            format!("{id}: countersign skill enable {skill}")
+        }
+        "usage_exceeded" => format!("{id} goes on when its meter has room: countersign budget show"),
+        "requester_revoked" if text(step, "status") == "stuck" => format!("{id}: {resolve}"),
+        "requester_revoked" => format!("{id} has no requester any more: countersign cancel {execution}"),
+        "awaiting_callback" => format!("{id} waits for its tool to call back; nothing to do"),
+        "outcome_unknown" => format!("{id}, look at what its tool did, then: {resolve}"),
+        "compensation_failed" => format!("{id} was not undone: {resolve}"),
+        _ => return None,
+    })
 }
 
 // What is said below a step's row.

@@ -31,7 +31,7 @@ impl Process {
         let log = data.with_extension("log");
         let mut child = Command::new("sh")
             .arg("-c")
-            .arg(format!("{first}; exec \"$0\" dev --json --listen 127.0.0.1:0 --data \"$1\""))
+            .arg(format!("{first}; exec \"$0\" dev --json --new-keys --listen 127.0.0.1:0 --data \"$1\""))
             .args([Path::new(BIN), data])
             .env("RUST_LOG", "trace")
             .stdout(Stdio::piped())

@@ -36,7 +36,7 @@ impl Process {
     }
     fn start_by(mut program: Command, data: &Path, listen: &str) -> Self {
         let mut child = program
-            .args(["dev", "--json", "--listen", listen, "--data"])
+            .args(["dev", "--json", "--new-keys", "--listen", listen, "--data"])
             .arg(data)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -422,6 +422,82 @@ fn the_command_line_tells_clearly_and_exits_rightly() {
 }
 
 #[test]
+fn exit_codes_say_what_became_of_a_draft_and_problems_are_json() {
+    let folder = tempfile::tempdir().unwrap();
+    let process = Process::start(folder.path());
+    let draft = folder.path().join("draft.json");
+    let steps = json!({ "steps": [{ "id": "a", "use": "no/such.operation", "with": {} }] });
+    std::fs::write(&draft, steps.to_string()).unwrap();
+    let submit = ["submit", "x", "--draft", draft.to_str().unwrap()];
+    let (code, text) = cli(&process, &submit);
+    assert!(code == 1 && text.contains("rejected") && text.contains("UNKNOWN_SKILL"), "{code} {text}");
+    let (code, text) = cli(&process, &[&submit[..], &["--json"]].concat());
+    let view: Value = serde_json::from_str(&text).unwrap();
+    assert!(code == 1 && view["status"] == "rejected" && view["reasons"][0]["code"].is_string(), "{text}");
+    let (code, text) = cli(&process, &["get", &format!("exe_{}", "0".repeat(32)), "--json"]);
+    let problem: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    assert!(code == 1 && problem["code"] == "NOT_FOUND", "{text}");
+    let (code, text) = cli(&process, &["--endpoint", "http://127.0.0.1:9", "list", "--json"]);
+    let problem: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    assert!(code == 3 && problem["code"] == "UNREACHABLE", "{text}");
+}
+
+#[test]
+fn keys_are_made_once_unless_somebody_asks() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = |more: &[&str]| {
+        let mut child = Command::new(BIN)
+            .args(["dev", "--json", "--listen", "127.0.0.1:0", "--data"])
+            .arg(folder.path())
+            .args(more)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        Process { child, ready: serde_json::from_str(&line).unwrap() }
+    };
+    let first = start(&[]).ready.clone();
+    assert!(first["apiKey"].is_string() && first["approverKey"].is_string(), "{first}");
+    let second = start(&[]).ready.clone();
+    assert!(second["apiKey"].is_null() && second["url"].is_string(), "{second}");
+    let third = start(&["--new-keys"]).ready.clone();
+    assert!(third["apiKey"].is_string() && third["apiKey"] != first["apiKey"], "{third}");
+}
+
+#[test]
+fn keys_that_sign_are_of_the_form_that_every_program_reads() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let run = |args: &[&str]| {
+        let output = Command::new(BIN).args(args).output().unwrap();
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    run(&["keys", "generate", "--out", &file("own.key")]);
+    let pem = std::fs::read_to_string(file("own.key")).unwrap();
+    // PKCS#8 version 1 (RFC 8410): the one form that OpenSSL, Node and Python read.
+    let body: String = pem.lines().filter(|line| !line.starts_with("-----")).collect();
+    assert!(body.starts_with("MC4CAQAwBQYDK2Vw") && body.len() == 64, "{pem}");
+    let stored: Value = serde_json::from_str(&std::fs::read_to_string(file("own.key.pub")).unwrap()).unwrap();
+    for form in ["own.key", "own.key.pub"] {
+        let shown: Value = serde_json::from_str(&run(&["keys", "public", &file(form)])).unwrap();
+        assert_eq!(shown, stored, "{form}");
+    }
+    // The example of RFC 8410, private and public.
+    let private = "MC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC";
+    let public = "MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=";
+    std::fs::write(file("rfc.key"), format!("-----BEGIN PRIVATE KEY-----\n{private}\n-----END PRIVATE KEY-----\n"))
+        .unwrap();
+    std::fs::write(file("rfc.pem"), format!("-----BEGIN PUBLIC KEY-----\n{public}\n-----END PUBLIC KEY-----\n"))
+        .unwrap();
+    let shown = run(&["keys", "public", &file("rfc.key")]);
+    assert!(shown.contains("Gb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE="), "{shown}");
+    assert_eq!(shown, run(&["keys", "public", &file("rfc.pem")]));
+}
+
+#[test]
 fn one_changed_byte_of_one_stored_event_is_named() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -547,7 +623,8 @@ fn what_is_seen_is_signed_at_the_command_line() {
         client.get(&format!("/v1/executions/{id}?waitSeconds=10")).await.unwrap();
         for args in [vec!["get", &id], vec!["list"], vec!["watch", &id], vec!["trace", &id], vec!["explain", &id]] {
             let (code, text) = cli(&process, &args);
-            assert_eq!(code, 0, "{args:?}: {text}");
+            // It waits for people: not done.
+            assert_eq!(code, i32::from(args[0] == "watch"), "{args:?}: {text}");
             assert_fits_a_terminal(&text);
             assert!(!text.contains("4111"), "{args:?}: {text}");
         }

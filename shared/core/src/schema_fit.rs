@@ -224,7 +224,7 @@ fn fits(
     if let (Some(given), Some(wanted)) = (types(from), types(to)) {
         let number = |kind: &str| matches!(kind, "integer" | "number");
         let fit = |kind: &&str| wanted.contains(*kind) || (number(kind) && wanted.iter().any(|kind| number(kind)));
-        if !given.iter().any(|kind| fit(kind)) {
+        if !given.iter().any(fit) {
             let list = |kinds: BTreeSet<&str>| kinds.into_iter().collect::<Vec<_>>().join("` or `");
             return Some(format!("gives `{}` where `{}` is wanted", list(given), list(wanted)));
         }

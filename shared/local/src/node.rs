@@ -33,6 +33,8 @@ pub struct Options {
     pub new_warrant_key: bool,
     /// Where stage events are sent.
     pub subscriber: Option<String>,
+    /// Where tools reach it to call back; else where it listens.
+    pub public_url: Option<String>,
 }
 
 /// Why a node does not start.
@@ -106,7 +108,7 @@ impl Node {
         };
         let config = Config {
             allow_private_targets: options.allow_private_targets,
-            public_url: format!("http://{address}"),
+            public_url: options.public_url.unwrap_or_else(|| reached_at(address)),
             exclusive: true,
             stage_events: options.subscriber.is_some(),
             ..Config::default()
@@ -190,6 +192,18 @@ impl Drop for Node {
         self.task.abort();
         self.compute.end();
     }
+}
+
+// An address that stands for all of this machine's is none to call: this machine itself is.
+fn reached_at(mut address: SocketAddr) -> String {
+    if address.ip().is_unspecified() {
+        let own = match address {
+            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        };
+        address.set_ip(own);
+    }
+    format!("http://{address}")
 }
 
 // A listener whose connections are served by these threads.

@@ -24,6 +24,7 @@ async fn start(folder: &std::path::Path) -> Node {
         allow_private_targets: true,
         new_warrant_key: false,
         subscriber: None,
+        public_url: None,
     };
     Node::start(options).await.unwrap()
 }

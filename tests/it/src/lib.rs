@@ -83,6 +83,7 @@ impl House {
             allow_private_targets: true,
             new_warrant_key: false,
             subscriber,
+            public_url: None,
         };
         let node = Node::start(options).await.unwrap();
         Self::on(Arc::new(Embedded { node, _folder: folder }), "acme").await

@@ -17,6 +17,7 @@ fn options(data: &Path) -> Options {
         allow_private_targets: true,
         new_warrant_key: false,
         subscriber: None,
+        public_url: None,
     }
 }
 

@@ -73,13 +73,16 @@ impl Wire {
         let router = Router::new().fallback(answer).with_state(book.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
         let wire = Self { house, book, url };
-        let operations = operations.iter().map(|(key, more)| wire.operation(key, more)).collect::<Vec<_>>();
-        let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-        let manifest = json!({ "schemaVersion": "1.0.0", "skill": { "key": "wire", "version": "1.0.0" },
-            "publisher": { "id": "countersign-examples", "provenance": "examples/skills" },
-            "artifact": { "digest": format!("sha256:{empty}") }, "operations": operations });
-        wire.house.install(&wire.house.approver, &manifest).await;
+        wire.house.install(&wire.house.approver, &wire.manifest("1.0.0", operations)).await;
         wire
+    }
+
+    pub(crate) fn manifest(&self, version: &str, operations: &[(&str, Value)]) -> Value {
+        let operations = operations.iter().map(|(key, more)| self.operation(key, more)).collect::<Vec<_>>();
+        let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        json!({ "schemaVersion": "1.0.0", "skill": { "key": "wire", "version": version },
+            "publisher": { "id": "countersign-examples", "provenance": "examples/skills" },
+            "artifact": { "digest": format!("sha256:{empty}") }, "operations": operations })
     }
 
     fn operation(&self, key: &str, more: &Value) -> Value {

@@ -113,6 +113,11 @@ pub async fn run(command: Command, target: &Target) -> Result<u8, Failure> {
             let log = whole_log(&client).await?;
             return Ok(shown_trace(&log, verify, target.json));
         }
+        Command::Output { execution, step } => {
+            let query: Vec<(&str, String)> = step.into_iter().map(|step| ("stepId", step)).collect();
+            let answer = client.get(&path(&execution, "output"), &query).await?;
+            show(&answer, &|value| println!("{:#}", value["outputs"]));
+        }
         Command::Replay { execution } => {
             let answer = client.get(&path(&execution, "replay"), &[]).await?;
             show(&answer, &replay);

@@ -6,6 +6,7 @@ mod decide;
 mod demo;
 mod dev;
 mod govern;
+mod mcp_import;
 mod publisher_keys;
 mod render;
 mod skills;
@@ -145,6 +146,12 @@ enum Command {
         #[arg(long)]
         verify: bool,
     },
+    /// Show what a step gave, or the last steps of an execution.
+    Output {
+        execution: String,
+        #[arg(long)]
+        step: Option<String>,
+    },
     /// Fold the trace, recompile the plan, re-evaluate the policy, and report the first differences.
     Replay { execution: String },
     /// Why an execution, a step or a draft is judged as it is.
@@ -280,8 +287,14 @@ enum SkillCommand {
         #[arg(long, default_value = "acme")]
         publisher: String,
         /// Wrap the tools of an MCP server at this URL (streamable HTTP).
-        #[arg(long)]
+        #[arg(long, value_name = "URL")]
         mcp: Option<String>,
+        /// Of that server only these tools; may be given several times.
+        #[arg(long, value_name = "TOOL", requires = "mcp")]
+        only: Vec<String>,
+        /// Of that server all but these tools; may be given several times.
+        #[arg(long, value_name = "TOOL", requires = "mcp", conflicts_with = "only")]
+        except: Vec<String>,
     },
     /// Sign a skill: a folder that `init` made, or a manifest file.
     Sign {
@@ -504,6 +517,8 @@ fn main() -> ExitCode {
         }
     };
     let as_json = cli.target.json;
+    // Whoever runs a server reads its log.
+    let serves = matches!(cli.command, Command::Dev(_) | Command::Tools { .. });
     let outcome = runtime.block_on(run(cli));
     // Whatever still runs is driven again by the next start.
     runtime.shutdown_background();
@@ -512,7 +527,8 @@ fn main() -> ExitCode {
         Err(failure) => {
             if as_json {
                 render::json(&failure.as_json());
-            } else {
+            }
+            if serves || !as_json {
                 render::failure(&failure);
             }
             ExitCode::from(failure.exit_code())

@@ -5,15 +5,16 @@ use crate::{
     SkillCommand,
     client::{Client, Failure},
     commands::{Show, items, object, read_json},
+    mcp_import::{Imported, Server},
     publisher_keys,
     render::{self, bold, dim, green, text},
     visible::Visible,
 };
 use anstream::println;
 use contracts::{Timestamp, manifest::Manifest};
-use cs_core::{artifact, publisher::Publisher, skill::Skill};
+use cs_core::{artifact, publisher::Publisher, skill::Skill, text::escape_foreign};
 use engine::ports::Clock as _;
-use host::{HttpTools, SystemClock, mcp};
+use host::SystemClock;
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
@@ -33,7 +34,9 @@ fn failed(path: &Path, error: impl std::fmt::Display) -> Failure {
 /// Runs a command on skills.
 pub async fn run(client: &Client, command: SkillCommand, show: Show<'_>, as_json: bool) -> Result<u8, Failure> {
     match command {
-        SkillCommand::Init { name, publisher, mcp } => init(&name, &publisher, mcp.as_deref()).await?,
+        SkillCommand::Init { name, publisher, mcp, only, except } => {
+            init(&name, &publisher, mcp.map(|url| Server { url, only, except })).await?;
+        }
         SkillCommand::Sign { skill, with, days, out } => {
             let (bundle, file) = sign(&skill, &with, days, out)?;
             fs::write(&file, format!("{bundle:#}\n")).map_err(|error| failed(&file, error))?;
@@ -130,12 +133,12 @@ fn list(value: &Visible) {
 }
 
 // A folder with a manifest and the files that go with it.
-async fn init(name: &str, publisher: &str, server: Option<&str>) -> Result<(), Failure> {
+async fn init(name: &str, publisher: &str, server: Option<Server>) -> Result<(), Failure> {
     let folder = Path::new(name);
     let key = folder.file_name().and_then(|name| name.to_str()).unwrap_or(name);
-    let operations = match server {
-        Some(url) => wrapped(url).await?,
-        None => vec![example(key)],
+    let imported = match server {
+        Some(server) => server.import().await?,
+        None => Imported { operations: vec![example(key)], ..Imported::default() },
     };
     let manifest = json!({
         "schemaVersion": "1.0.0",
@@ -143,7 +146,7 @@ async fn init(name: &str, publisher: &str, server: Option<&str>) -> Result<(), F
         "publisher": { "id": publisher, "provenance": format!("local/{publisher}") },
         "artifact": { "digest": artifact::digest(b"") },
         "compatibility": { "contractsSpec": { "minVersion": "1.0.0" } },
-        "operations": operations,
+        "operations": imported.operations,
     });
     check(folder, &manifest)?;
     let files = folder.join("files");
@@ -163,6 +166,9 @@ async fn init(name: &str, publisher: &str, server: Option<&str>) -> Result<(), F
         dim("the manifest: look at effects and risk tiers")
     );
     println!("  {}/files/  {}", folder.display(), dim("what is packed and signed with it"));
+    for (tool, why) in &imported.left {
+        render::field(2, "left out", &format!("{}: {}", escape_foreign(tool), escape_foreign(why)));
+    }
     Ok(())
 }
 
@@ -175,58 +181,6 @@ fn example(key: &str) -> Value {
         "effect": "idempotent", "riskTier": "low", "timeoutSeconds": 10,
         "binding": { "kind": "http", "url": format!("http://127.0.0.1:7412/{key}/note.add") },
     })
-}
-
-// The tools of an MCP server as operations, each pinned by its schemas. What a server says of its own tools is a hint:
-// people look at it before they sign.
-async fn wrapped(url: &str) -> Result<Vec<Value>, Failure> {
-    let tools = HttpTools::new().map_err(|error| Failure::Local(error.to_string()))?.mcp_tools(url).await;
-    let tools = tools.map_err(|error| Failure::Unreachable(url.to_owned(), error))?;
-    let mut operations = Vec::new();
-    for tool in tools {
-        let hints = tool.annotations.clone().unwrap_or_default();
-        let (effect, tier) = match (hints.read_only_hint, hints.idempotent_hint, hints.destructive_hint) {
-            (Some(true), _, _) => ("read", "low"),
-            (_, Some(true), Some(false)) => ("idempotent", "medium"),
-            (_, _, Some(false)) => ("non_idempotent", "medium"),
-            _ => ("non_idempotent", "high"),
-        };
-        let content = json!({ "type": "object", "required": ["content"],
-            "properties": { "content": { "type": "array", "items": { "type": "object" } } } });
-        operations.push(json!({
-            "key": operation_key(&tool.name),
-            "title": tool.title.clone().unwrap_or_else(|| tool.name.to_string()),
-            "description": tool.description,
-            "inputSchema": *tool.input_schema,
-            "outputSchema": tool.output_schema.as_ref().map_or(content, |schema| Value::Object((**schema).clone())),
-            "effect": effect, "riskTier": tier, "timeoutSeconds": 30,
-            // What a server answers was written by others.
-            "labels": { "output": ["untrusted"] },
-            "binding": { "kind": "mcp", "url": url, "tool": tool.name,
-                "schemaDigest": mcp::schema_digest(&tool) },
-        }));
-    }
-    if operations.is_empty() {
-        return Err(Failure::Local(format!("{url} has no tools")));
-    }
-    Ok(operations)
-}
-
-fn operation_key(tool: &str) -> String {
-    let mut key = String::new();
-    for c in tool.chars() {
-        match c {
-            'A'..='Z' => {
-                if !key.is_empty() && !key.ends_with(['-', '_', '.']) {
-                    key.push('-');
-                }
-                key.push(c.to_ascii_lowercase());
-            }
-            'a'..='z' | '0'..='9' | '-' | '_' | '.' => key.push(c),
-            _ => key.push('-'),
-        }
-    }
-    key
 }
 
 // Everything that the control plane would say of the manifest, before it is signed.

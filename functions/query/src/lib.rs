@@ -15,6 +15,9 @@ pub fn routes() -> Routes {
         .serve(const { named("execution.list") }, |engine, caller, request| async move {
             engine.list(&caller, request).await
         })
+        .serve(const { named("execution.output") }, |engine, caller, request| async move {
+            engine.execution_output(&caller, request).await
+        })
         .serve(
             const { named("trace.get") },
             |engine, caller, request| async move { engine.trace(&caller, request).await },

@@ -73,7 +73,7 @@ pub const BACKTEST_DAYS_MAX: u32 = 90;
 /// Changes that a backtest lists.
 pub const BACKTEST_CHANGES_MAX: usize = 1_000;
 /// Operations of one skill.
-pub const SKILL_OPERATIONS_MAX: usize = 200;
+pub const SKILL_OPERATIONS_MAX: usize = 1_000;
 /// Longest time a tool call may take, in seconds.
 pub const STEP_TIMEOUT_SECONDS_MAX: u32 = 900;
 /// Longest time a tool that answered 202 may take to call back, in seconds: 24 hours.

@@ -31,6 +31,10 @@ pub fn document(examples: &Examples) -> Value {
         let item = operation(endpoint, shapes, &mut generator, &problem, examples);
         paths.entry(endpoint.path).or_default().insert(endpoint.method.as_str().to_lowercase(), item);
     }
+    let mut schemas = Value::Object(generator.take_definitions(true));
+    without_booleans(&mut schemas);
+    let mut paths = json!(paths);
+    without_booleans(&mut paths);
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -43,7 +47,7 @@ pub fn document(examples: &Examples) -> Value {
         "security": [{ "apiKey": [] }],
         "paths": paths,
         "components": {
-            "schemas": generator.take_definitions(true),
+            "schemas": schemas,
             "securitySchemes": {
                 "apiKey": { "type": "http", "scheme": "bearer" },
                 "warrant": { "type": "http", "scheme": "bearer", "bearerFormat": "JWT",
@@ -51,6 +55,27 @@ pub fn document(examples: &Examples) -> Value {
             },
         },
     })
+}
+
+// `true` as a schema is `{}`, which every generator of clients reads.
+fn without_booleans(document: &mut Value) {
+    match document {
+        Value::Object(map) => {
+            let places = map.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten();
+            for (_, schema) in places.filter(|(_, schema)| **schema == Value::Bool(true)) {
+                *schema = json!({});
+            }
+            if map.get("items") == Some(&Value::Bool(true)) {
+                map.insert("items".into(), json!({}));
+            }
+            let data = ["const", "default", "enum", "example", "examples"];
+            map.iter_mut()
+                .filter(|(key, _)| !data.contains(&key.as_str()))
+                .for_each(|(_, value)| without_booleans(value));
+        }
+        Value::Array(items) => items.iter_mut().for_each(without_booleans),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 type Shape = fn(&mut SchemaGenerator) -> Schema;
@@ -127,6 +152,7 @@ fn shapes(name: &str) -> Option<(Shape, Shape)> {
         "signals.set" => (schema::<g::SetSignals>, schema::<g::SignalsAnswer>),
         "execution.get" => (schema::<q::GetExecution>, schema::<q::ExecutionAnswer>),
         "execution.list" => (schema::<q::ListExecutions>, schema::<q::ExecutionList>),
+        "execution.output" => (schema::<q::GetOutput>, schema::<q::ExecutionOutput>),
         "trace.get" => (schema::<q::GetTrace>, schema::<q::Trace>),
         "workspace.log" => (schema::<q::GetWorkspaceLog>, schema::<q::WorkspaceLog>),
         "trace.replay" => (schema::<q::ReplayTrace>, schema::<q::Replay>),

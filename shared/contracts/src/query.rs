@@ -31,6 +31,32 @@ pub struct GetExecution {
     pub include_view: Option<bool>,
 }
 
+/// controlPlane.execution.output
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GetOutput {
+    pub execution_id: ExecutionId,
+    /// The output of this step; else of those that no other step comes after.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step_id: Option<StepId>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExecutionOutput {
+    pub execution_id: ExecutionId,
+    #[schemars(with = "ExecutionStatus")]
+    pub status: String,
+    /// Outputs by step: of those that have one. Sensitive places are empty.
+    pub outputs: Map<String, Value>,
+    /// The places that are empty, with their commitments, by step.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub seals: BTreeMap<String, BTreeMap<String, Digest>>,
+    /// Steps whose outputs this answer has no room for: ask for them one by one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub omitted: Vec<StepId>,
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ExecutionAnswer {
@@ -56,6 +82,7 @@ pub struct ExecutionView {
     pub plan_digest: Option<Digest>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_id: Option<RunId>,
+    #[schemars(with = "ExecutionStatus")]
     pub status: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<RunMode>,
@@ -82,12 +109,33 @@ pub struct ExecutionView {
     pub updated_at: Timestamp,
 }
 
+/// Every status of a step.
+pub const STEP_STATUSES: [&str; 14] = [
+    "pending",
+    "ready",
+    "blocked",
+    "held",
+    "running",
+    "completed",
+    "retrying",
+    "failed",
+    "in_doubt",
+    "skipped",
+    "cancelled",
+    "compensating",
+    "compensated",
+    "stuck",
+];
+/// Every status of an approval.
+pub const APPROVAL_STATUSES: [&str; 5] = ["requested", "granted", "rejected", "expired", "voided"];
+
 /// A step as callers see it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StepView {
     pub step_id: StepId,
     pub operation: String,
+    #[schemars(extend("enum" = STEP_STATUSES))]
     pub status: String,
     pub attempt: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -122,6 +170,7 @@ pub struct ApprovalView {
     pub approval_id: ApprovalId,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step_id: Option<StepId>,
+    #[schemars(extend("enum" = APPROVAL_STATUSES))]
     pub status: String,
     pub binding_digest: Digest,
     /// Digest of `view`, which the binding covers.
@@ -222,6 +271,7 @@ pub struct ExecutionList {
 #[serde(rename_all = "camelCase")]
 pub struct ExecutionSummary {
     pub execution_id: ExecutionId,
+    #[schemars(with = "ExecutionStatus")]
     pub status: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub risk_tier: Option<RiskTier>,

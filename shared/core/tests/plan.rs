@@ -28,7 +28,7 @@ fn registry() -> Registry {
             "inputSchema": { "type": "object", "additionalProperties": false, "required": ["text"], "properties": {
                 "text": string, "count": { "type": "integer", "minimum": 1 }, "to": { "type": "array", "items": string },
                 "money": { "type": "object", "required": ["amount"], "properties": { "amount": { "type": "integer" }, "currency": string } } } },
-            "outputSchema": { "type": "object", "properties": { "id": string, "count": { "type": "integer" },
+            "outputSchema": { "type": "object", "additionalProperties": false, "properties": { "id": string, "count": { "type": "integer" },
                 "list": { "type": "array", "items": string }, "inner": { "type": "object", "properties": { "name": string } } } },
             "blastRadius": { "money": { "amount": "/money/amount", "currency": "/money/currency" }, "recipients": "/to" },
             "binding": { "kind": "http", "url": "https://tool.example" } })

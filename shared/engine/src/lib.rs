@@ -24,6 +24,7 @@ pub mod keys;
 mod log;
 mod measure;
 pub mod memory;
+mod outputs;
 mod policies;
 pub mod ports;
 mod query;

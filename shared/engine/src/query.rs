@@ -5,6 +5,7 @@ use crate::{
     commit::{Loaded, run_of},
     compile::check_draft,
     keys,
+    outputs::Shown,
     ports::Query,
     records::PolicyRecord,
     skills::page,
@@ -13,7 +14,7 @@ use crate::{
 use contracts::{
     Code, ExecutionId, Issue, Problem, StepId, Timestamp,
     event::{BlockReason, Purpose},
-    limits::{GET_WAIT_SECONDS_MAX, TRACE_PAYLOADS_BYTES_MAX},
+    limits::GET_WAIT_SECONDS_MAX,
     query::{
         ApprovalView, ExecutionAnswer, ExecutionList, ExecutionSummary, ExecutionView, ExplainPolicy, Explanation,
         GetExecution, GetTrace, ListExecutions, StepExplanation, StepView, Trace, TraceEntry, TraceHead,
@@ -23,14 +24,13 @@ use contracts::{
 use cs_core::{
     execution::StepState,
     plan::{self, Rejected},
-    seal::Sealed,
     skill::Registry,
 };
 use futures_util::FutureExt as _;
 use policy::Authority;
 use serde::Deserialize;
-use serde_json::{Map, Value};
-use std::collections::{BTreeMap, HashMap};
+use serde_json::Value;
+use std::collections::HashMap;
 
 /// Days a listing goes back when the caller does not say.
 const LIST_DAYS_DEFAULT: i64 = 31;
@@ -281,42 +281,18 @@ impl Engine {
         caller.require("control-plane.audit")?;
         let loaded = self.load_for(caller, &request.execution_id).await?;
         let entries = self.entries(&loaded, request.from_seq.unwrap_or(1)).await?;
-        let (mut payloads, mut seals, mut payloads_omitted) = (Map::new(), BTreeMap::new(), Vec::new());
-        if request.include_payloads {
-            let state = &loaded.state;
-            // INVARIANT (bounded-work): an answer has room for so much, and says what it has not.
-            let mut room = TRACE_PAYLOADS_BYTES_MAX;
-            let partition = keys::execution(&state.workspace, &state.id);
-            let shown = self.each_body(partition, keys::OUTPUT, |name, output: Sealed| {
-                let step = name.parse().ok().and_then(|id| state.step(&id)).filter(|step| step.output.is_some());
-                let Some(step) = step else { return Ok(true) };
-                // What is shown as the trace's is what the trace names.
-                if output.digest().ok() != step.output {
-                    let message = format!("the stored output of `{name}` is not the one in the trace");
-                    return Err(Problem { retryable: false, ..Problem::new(Code::InternalError, message) });
-                }
-                let size = serde_json::to_vec(&output.value).map_or(usize::MAX, |bytes| bytes.len());
-                let Some(left) = room.checked_sub(size) else { return Ok(false) };
-                room = left;
-                payloads.insert(name.to_owned(), output.value);
-                if !output.seals.is_empty() {
-                    seals.insert(name.to_owned(), output.seals);
-                }
-                Ok(true)
-            });
-            shown.await?;
-            let given = state.steps.iter().filter(|step| step.output.is_some());
-            payloads_omitted =
-                given.map(|step| step.id.clone()).filter(|id| !payloads.contains_key(id.as_str())).collect();
-        }
+        let shown = match request.include_payloads {
+            true => self.outputs(&loaded, |_| true).await?,
+            false => Shown::default(),
+        };
         Ok(Trace {
             execution_id: loaded.state.id.clone(),
             run_id: run_of(&loaded.state),
             entries: entries.into_iter().map(entry).collect(),
             head: TraceHead { seq: loaded.chain.seq, hash: loaded.chain.hash.clone(), sealed: loaded.state.sealed() },
-            payloads,
-            seals,
-            payloads_omitted,
+            payloads: shown.outputs,
+            seals: shown.seals,
+            payloads_omitted: shown.omitted,
         })
     }
 

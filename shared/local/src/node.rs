@@ -168,6 +168,7 @@ impl Node {
     pub async fn drain(&mut self, within: Duration) {
         let began = Instant::now();
         self.engine.drain();
+        tracing::info!(seconds_max = within.as_secs(), "stopping: nothing more is called; waits for calls in flight");
         // Tools whose calls are in flight may still ask for the keys that sign warrants: the server stops last.
         if tokio::time::timeout(within, self.walker.drain()).await.is_err() {
             tracing::warn!("calls are still in flight; the next start takes them up");

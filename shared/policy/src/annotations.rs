@@ -29,7 +29,7 @@ pub(crate) enum AnnotationError {
     Approvers,
     #[error("`@approvers` names the group `{group}`, which does not exist{near}")]
     UnknownGroup { group: String, near: String },
-    #[error("`@approvers` wants {wanted} people of `{group}`, who can give {there}: nobody could ever approve")]
+    #[error("`@approvers` asks for {wanted} people of `{group}`; one person decides so far, so {there} is the most")]
     TooManyApprovers { group: String, wanted: u32, there: u32 },
 }
 
@@ -155,7 +155,7 @@ mod tests {
             assert_eq!(errors(&format!("@approvers(\"{text}\")")).len(), 1, "{text}");
         }
         assert!(errors("@approvers(\"finance:2\")")[0].contains("`finance`, which does not exist"));
-        assert!(errors("@approvers(\"approvers:2\")")[0].contains("nobody could ever approve"));
+        assert!(errors("@approvers(\"approvers:2\")")[0].contains("one person decides so far"));
         assert_eq!(errors("@id(\"\")").len(), 1);
         assert_eq!(errors("@reason").len(), 1);
     }

@@ -16,6 +16,17 @@ pub(super) const TABLE: &[Endpoint] = &[
         ..BASE
     },
     Endpoint {
+        name: "execution.output",
+        side: Side::Query,
+        method: Method::Get,
+        path: "/v1/executions/{executionId}/output",
+        function: "query",
+        grant: "execution.read",
+        cost: Cost::Heavy,
+        summary: "The output of a step, or of an execution's last steps",
+        ..BASE
+    },
+    Endpoint {
         name: "trace.get",
         side: Side::Query,
         method: Method::Get,

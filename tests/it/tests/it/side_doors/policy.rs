@@ -190,7 +190,7 @@ async fn sample_rules_that_can_never_match_are_refused_with_name_and_line() {
     for (annotation, wanted) in [
         ("@expire(\"4h\")", "did you mean `expires`"),
         ("@approvers(\"finance:2\")", "`finance`, which does not exist"),
-        ("@approvers(\"approvers:2\")", "nobody could ever approve"),
+        ("@approvers(\"approvers:2\")", "one person decides so far"),
         ("@approvers(\"approvers\")", "each group once"),
         ("@expires(\"31d\")", "at most 30 days"),
     ] {

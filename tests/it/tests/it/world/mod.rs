@@ -2,4 +2,5 @@
 
 pub(crate) mod kit;
 mod plans;
+mod results;
 mod tools;

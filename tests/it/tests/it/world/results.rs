@@ -1,0 +1,54 @@
+//! What callers and generators of clients get.
+
+use super::kit::{Say, Wire};
+use crate::generated::root;
+use serde_json::{Value, json};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn api_the_result_of_an_execution_is_there() {
+    let secret = json!({ "outputSchema": { "type": "object", "properties": { "pin": { "x-sensitive": true } } } });
+    let wire = Wire::start(&[("first", json!({})), ("last", secret)]).await;
+    wire.says("first", [Say::new(200, r#"{"n":1}"#)]);
+    wire.says("last", [Say::new(200, r#"{"pin":"1234","m":2}"#)]);
+    let id = wire.house.submit(json!([
+        { "id": "a", "use": "wire/first", "with": {} },
+        { "id": "b", "use": "wire/last", "with": {}, "after": ["a"] },
+    ]));
+    let id = id.await;
+    assert_eq!(wire.house.settled(&id).await["status"], "completed");
+    let path = format!("/v1/executions/{id}/output");
+    let (status, answer) = wire.house.agent.get(&path).await;
+    assert_eq!((status, &answer["outputs"]), (200, &json!({ "b": { "pin": null, "m": 2 } })), "{answer}");
+    assert!(answer["seals"]["b"]["/pin"].is_string() && !answer.to_string().contains("1234"), "{answer}");
+    let (status, answer) = wire.house.agent.get(&format!("{path}?stepId=a")).await;
+    assert_eq!((status, &answer["outputs"]), (200, &json!({ "a": { "n": 1 } })), "{answer}");
+    assert_eq!(wire.house.agent.get(&format!("{path}?stepId=nobody")).await.0, 404);
+    assert_eq!(wire.house.neighbour().await.agent.get(&path).await.0, 404, "another workspace's is not there");
+}
+
+/// Two generators of clients refuse boolean schemas; enumerations make their types usable.
+#[test]
+fn api_the_document_is_what_generators_read() {
+    fn look(at: &str, value: &Value) {
+        if let Some(properties) = value.get("properties").and_then(Value::as_object) {
+            properties.iter().for_each(|(name, schema)| assert!(!schema.is_boolean(), "{at}/properties/{name}"));
+        }
+        assert!(!value.get("items").is_some_and(Value::is_boolean), "{at}/items");
+        match value {
+            Value::Object(map) => map.iter().for_each(|(key, inner)| look(&format!("{at}/{key}"), inner)),
+            Value::Array(items) => items.iter().for_each(|inner| look(at, inner)),
+            _ => {}
+        }
+    }
+    let text = std::fs::read_to_string(root().join("infra/openapi.json")).unwrap();
+    let document: Value = serde_json::from_str(&text).unwrap();
+    look("", &document["components"]["schemas"]);
+    let schemas = &document["components"]["schemas"];
+    let states = cs_core::execution::StepState::ALL.map(cs_core::execution::StepState::as_str);
+    assert_eq!(schemas["StepView"]["properties"]["status"]["enum"], json!(states));
+    assert!(schemas["ExecutionView"]["properties"]["status"]["$ref"].is_string());
+    for endpoint in contracts::endpoint::all().filter(|endpoint| endpoint.offered) {
+        let method = endpoint.method.as_str().to_lowercase();
+        assert!(document["paths"][endpoint.path][method].is_object(), "{}", endpoint.name);
+    }
+}

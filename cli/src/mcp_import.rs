@@ -164,11 +164,6 @@ fn key(tool: &str, taken: &BTreeSet<String>) -> String {
 }
 
 #[cfg(test)]
-#[expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test that finds what it does not expect ends there"
-)]
 mod tests {
     use super::*;
 

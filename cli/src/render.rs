@@ -345,3 +345,38 @@ fn status_cell(cell: &str) -> String {
         ["completed", "failed", "blocked", "running", "rejected", "cancelled", "paused", "low", "medium", "high"];
     if known.contains(&cell) || cell == "enabled" { status(cell) } else { cell.to_owned() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::next_command;
+    use contracts::event::BlockReason;
+    use serde_json::json;
+
+    #[test]
+    fn each_waiting_names_its_own_command() {
+        let next = |reason: BlockReason, status: &str| {
+            next_command(
+                "exe_1",
+                &json!({ "stepId": "a", "operation": "crm/find", "status": status, "waitsFor": reason }),
+            )
+        };
+        let says = |reason, status, words: &str| {
+            let next = next(reason, status).unwrap_or_default();
+            assert!(next.contains(words), "{reason:?}: {next}");
+        };
+        says(BlockReason::ApprovalExpired, "blocked", "retry exe_1 --step a");
+        says(BlockReason::BudgetExceeded, "blocked", "retry exe_1 --step a");
+        says(BlockReason::Frozen, "held", "freeze list");
+        says(BlockReason::WorkspaceFrozen, "held", "freeze list");
+        says(BlockReason::SkillDisabled, "held", "skill enable crm");
+        says(BlockReason::UsageExceeded, "held", "budget show");
+        says(BlockReason::RequesterRevoked, "held", "cancel exe_1");
+        says(BlockReason::RequesterRevoked, "stuck", "resolve exe_1 a");
+        says(BlockReason::AwaitingCallback, "running", "call back");
+        says(BlockReason::OutcomeUnknown, "in_doubt", "resolve exe_1 a");
+        says(BlockReason::CompensationFailed, "stuck", "resolve exe_1 a");
+        // These are told with their question, or nothing helps.
+        assert_eq!(next(BlockReason::ApprovalRequired, "blocked"), None);
+        assert_eq!(next(BlockReason::PolicyBlocked, "blocked"), None);
+    }
+}

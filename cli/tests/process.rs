@@ -34,10 +34,14 @@ impl Process {
     fn start_at(data: &Path, listen: &str) -> Self {
         Self::start_by(Command::new(BIN), data, listen)
     }
-    fn start_by(mut program: Command, data: &Path, listen: &str) -> Self {
+    fn start_by(program: Command, data: &Path, listen: &str) -> Self {
+        Self::start_with(program, data, listen, &["--new-keys"])
+    }
+    fn start_with(mut program: Command, data: &Path, listen: &str, more: &[&str]) -> Self {
         let mut child = program
-            .args(["dev", "--json", "--new-keys", "--listen", listen, "--data"])
+            .args(["dev", "--json", "--listen", listen, "--data"])
             .arg(data)
+            .args(more)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -445,19 +449,7 @@ fn exit_codes_say_what_became_of_a_draft_and_problems_are_json() {
 #[test]
 fn keys_are_made_once_unless_somebody_asks() {
     let folder = tempfile::tempdir().unwrap();
-    let start = |more: &[&str]| {
-        let mut child = Command::new(BIN)
-            .args(["dev", "--json", "--listen", "127.0.0.1:0", "--data"])
-            .arg(folder.path())
-            .args(more)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        Process { child, ready: serde_json::from_str(&line).unwrap() }
-    };
+    let start = |more: &[&str]| Process::start_with(Command::new(BIN), folder.path(), "127.0.0.1:0", more);
     let first = start(&[]).ready.clone();
     assert!(first["apiKey"].is_string() && first["approverKey"].is_string(), "{first}");
     let second = start(&[]).ready.clone();
@@ -495,6 +487,11 @@ fn keys_that_sign_are_of_the_form_that_every_program_reads() {
     let shown = run(&["keys", "public", &file("rfc.key")]);
     assert!(shown.contains("Gb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE="), "{shown}");
     assert_eq!(shown, run(&["keys", "public", &file("rfc.pem")]));
+    // It is trusted as it is.
+    let process = Process::start(&folder.path().join("data"));
+    let add = ["trust", "add", "acme", "--public", &file("rfc.pem"), "--provenance", "ci/", "--json"];
+    let (code, text) = cli_as(&process, "approverKey", folder.path(), &add);
+    assert!(code == 0 && text.contains("Gb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE="), "{text}");
 }
 
 #[test]

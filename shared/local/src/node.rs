@@ -227,3 +227,19 @@ pub fn routes() -> Routes {
         .merge(fn_skill::routes())
         .merge(fn_access::routes())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::reached_at;
+
+    #[test]
+    fn an_address_of_all_is_called_by_one_of_them() {
+        for (listens, reached) in [
+            ("0.0.0.0:7411", "http://127.0.0.1:7411"),
+            ("[::]:7411", "http://[::1]:7411"),
+            ("10.0.0.7:80", "http://10.0.0.7:80"),
+        ] {
+            assert_eq!(reached_at(listens.parse().unwrap()), reached);
+        }
+    }
+}

@@ -233,6 +233,25 @@ pub enum BlockReason {
     AwaitingCallback,
 }
 
+impl BlockReason {
+    /// Whether a call for that purpose waits where it is for an operator to act or for time to pass. A requester that is
+    /// gone holds a step that has not begun; what is beside a call that was made is put before people, for nothing brings
+    /// that key back.
+    pub fn holds(self, purpose: Purpose) -> bool {
+        match self {
+            Self::SkillDisabled | Self::WorkspaceFrozen | Self::Frozen | Self::UsageExceeded => true,
+            Self::RequesterRevoked => purpose.is_run(),
+            Self::ApprovalRequired
+            | Self::ApprovalExpired
+            | Self::OutcomeUnknown
+            | Self::BudgetExceeded
+            | Self::PolicyBlocked
+            | Self::CompensationFailed
+            | Self::AwaitingCallback => false,
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StepBlocked {

@@ -1,7 +1,10 @@
 //! What follows from other state, without an event: steps that become ready or are cancelled, and the status.
 
 use super::{Execution, Status, Step, StepInput, StepState, step};
-use contracts::{Timestamp, event::BlockReason};
+use contracts::{
+    Timestamp,
+    event::{BlockReason, Purpose},
+};
 
 impl Execution {
     /// Derives what follows from other state; see the module.
@@ -118,8 +121,8 @@ impl Execution {
         let steps = self.steps.iter().enumerate().any(|(place, step)| match step.state {
             StepState::Running => !step.awaits_callback(),
             StepState::Ready | StepState::Retrying => true,
-            StepState::Compensating => !step.waits_for_operators(),
-            StepState::InDoubt => self.can_probe(place) && !step.waits_for_operators(),
+            StepState::Compensating => !step.is_held_beside(),
+            StepState::InDoubt => self.can_probe(place) && !step.is_held_beside(),
             StepState::Pending
             | StepState::Blocked
             | StepState::Held
@@ -131,7 +134,7 @@ impl Execution {
             | StepState::Stuck => false,
         });
         let undo = self.next_undo(Timestamp::from_ms(i64::MAX)).and_then(|place| self.steps.get(place));
-        steps || undo.is_some_and(|step| !step.waits_for_operators())
+        steps || undo.is_some_and(|step| !step.is_held_beside())
     }
 }
 
@@ -141,15 +144,7 @@ impl Step {
     }
 
     // A probe or an undoing of it is held where it is.
-    fn waits_for_operators(&self) -> bool {
-        matches!(
-            self.waits_for,
-            Some(
-                BlockReason::SkillDisabled
-                    | BlockReason::WorkspaceFrozen
-                    | BlockReason::Frozen
-                    | BlockReason::UsageExceeded
-            )
-        )
+    fn is_held_beside(&self) -> bool {
+        self.waits_for.is_some_and(|reason| reason.holds(Purpose::Compensate))
     }
 }

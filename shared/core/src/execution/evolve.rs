@@ -239,13 +239,7 @@ impl Execution {
         };
         let input = match (data.purpose, data.reason) {
             // A call beside the step's own that waits for an operator: nothing of the step changes.
-            (
-                Purpose::Probe | Purpose::Compensate,
-                BlockReason::SkillDisabled
-                | BlockReason::WorkspaceFrozen
-                | BlockReason::Frozen
-                | BlockReason::UsageExceeded,
-            ) => {
+            (Purpose::Probe | Purpose::Compensate, reason) if reason.holds(data.purpose) => {
                 self.change(id, |step| {
                     step.waits_for = Some(data.reason);
                     step.message = data.message.clone();

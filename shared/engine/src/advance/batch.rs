@@ -156,7 +156,9 @@ impl Turn {
                     Command::Block { step, purpose, reason, message, about: None }
                 }
                 // A call that waits, and whose reason still stands.
-                Prepared::Block { reason, .. } if record.waits_for == Some(reason) && waits(reason) => continue,
+                Prepared::Block { reason, .. } if record.waits_for == Some(reason) && reason.holds(purpose) => {
+                    continue;
+                }
                 Prepared::Block { reason, message } => Command::Block { step, purpose, reason, message, about: None },
                 Prepared::Ask { message, about, write } => {
                     batch.writes.extend(write);
@@ -235,23 +237,5 @@ fn due(state: &Execution, place: usize, purpose: Purpose, now: Timestamp) -> boo
         }
         Purpose::Probe => step == Some(StepState::InDoubt),
         Purpose::Compensate => state.next_undo(now) == Some(place),
-    }
-}
-
-// Whether a call waits where it is for an operator to act, or for time to pass.
-const fn waits(reason: BlockReason) -> bool {
-    match reason {
-        BlockReason::SkillDisabled
-        | BlockReason::WorkspaceFrozen
-        | BlockReason::Frozen
-        | BlockReason::RequesterRevoked
-        | BlockReason::UsageExceeded => true,
-        BlockReason::ApprovalRequired
-        | BlockReason::ApprovalExpired
-        | BlockReason::OutcomeUnknown
-        | BlockReason::BudgetExceeded
-        | BlockReason::PolicyBlocked
-        | BlockReason::CompensationFailed
-        | BlockReason::AwaitingCallback => false,
     }
 }

@@ -340,19 +340,9 @@ impl Turn {
         let left = |at: Timestamp| (at.ms() - now.ms()).max(0);
         let due = state.due_after(self.looked_at).map(left);
         // A probe or an undoing waits for the same where it is.
-        let held = state.steps.iter().any(|step| {
-            let operators = matches!(
-                step.waits_for,
-                Some(
-                    BlockReason::SkillDisabled
-                        | BlockReason::WorkspaceFrozen
-                        | BlockReason::Frozen
-                        | BlockReason::RequesterRevoked
-                        | BlockReason::UsageExceeded
-                )
-            );
-            step.state == StepState::Held || operators
-        });
+        let beside =
+            |step: &cs_core::execution::Step| step.waits_for.is_some_and(|reason| reason.holds(Purpose::Run));
+        let held = state.steps.iter().any(|step| step.state == StepState::Held || beside(step));
         // What could be done is not done, and no time will do it: a probe or an undoing that is frozen.
         let stalled = matches!(state.status, Status::Running | Status::Cancelling) && due.is_none();
         let held = (held || stalled) && matches!(step, Step::Wait | Step::Blocked);

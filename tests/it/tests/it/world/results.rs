@@ -52,3 +52,17 @@ fn api_the_document_is_what_generators_read() {
         assert!(document["paths"][endpoint.path][method].is_object(), "{}", endpoint.name);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_an_envelope_in_either_base64_alphabet_is_installed() {
+    let wire = Wire::start(&[("any", json!({}))]).await;
+    let manifest = wire.manifest("1.1.0", &[("any", json!({ "description": "¿÷ÿ? >>>???" }))]);
+    let mut body = countersign_it::install_body(&manifest);
+    let safe = |text: &Value| json!(text.as_str().unwrap().replace('+', "-").replace('/', "_").trim_end_matches('='));
+    let changed = safe(&body["manifest"]["payload"]);
+    assert_ne!(changed, body["manifest"]["payload"], "the two alphabets say it alike");
+    body["manifest"]["payload"] = changed;
+    body["manifest"]["signatures"][0]["sig"] = safe(&body["manifest"]["signatures"][0]["sig"]);
+    let (status, answer) = wire.house.approver.post("/v1/skills", &body).await;
+    assert_eq!(status, 201, "{answer}");
+}

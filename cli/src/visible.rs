@@ -1,7 +1,11 @@
-//! What a terminal may be sent. INVARIANT (seen-is-signed): an answer's texts may come from agents, tools and skills;
-//! renderers get them only as [`Visible`], with everything that acts or hides shown as an escape.
+//! What a terminal may be sent. INVARIANT (seen-is-signed): an answer's texts may come from agents,
+//! tools and skills; renderers get them only as [`Visible`], with everything that acts or hides
+//! shown as an escape.
 
+use crate::error::CliError;
+use client::Answer;
 use cs_core::text::{escape_foreign, is_hidden, width, wrap};
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::{fmt::Write as _, ops::Deref};
 
@@ -11,31 +15,30 @@ const COLUMNS_DEFAULT: usize = 80;
 const COLUMNS_MIN: usize = 40;
 
 /// An answer whose texts, names of fields included, are all visible and on one line.
-pub struct Visible {
-    shown: Value,
-    raw: Value,
-}
+pub struct Visible<A>(A);
 
-impl Visible {
+impl<A: DeserializeOwned> Visible<A> {
     /// Makes an answer visible.
-    pub fn of(raw: &Value) -> Self {
-        Self { shown: visible(raw), raw: raw.clone() }
-    }
-
-    /// A text of several lines, each of them visible; the backslash is itself, for it is code.
-    pub fn document(&self, key: &str) -> String {
-        let text = self.raw.get(key).and_then(Value::as_str).unwrap_or_default();
-        text.lines()
-            .map(|line| escape_all(line, |out, char| write!(out, "\\u{{{:x}}}", u32::from(char))) + "\n")
-            .collect()
+    pub fn of(answer: &Answer<A>) -> Result<Self, CliError> {
+        let shown = Answer::<A>::of(visible(answer.document()));
+        shown.map(|shown| Self(shown.into_inner())).map_err(CliError::Server)
     }
 }
 
-impl Deref for Visible {
-    type Target = Value;
-    fn deref(&self) -> &Value {
-        &self.shown
+impl<A> Deref for Visible<A> {
+    type Target = A;
+    fn deref(&self) -> &A {
+        &self.0
     }
+}
+
+/// A text of several lines, each of them visible; the backslash is itself, for it is code.
+pub fn document(text: &str) -> String {
+    text.lines()
+        .map(|line| {
+            escape_all(line, |out, char| write!(out, "\\u{{{:x}}}", u32::from(char))) + "\n"
+        })
+        .collect()
 }
 
 fn visible(value: &Value) -> Value {
@@ -43,15 +46,18 @@ fn visible(value: &Value) -> Value {
         Value::String(text) => Value::String(escape_foreign(text).into_owned()),
         Value::Array(items) => items.iter().map(visible).collect(),
         Value::Object(map) => {
-            let shown: Map<String, Value> =
-                map.iter().map(|(key, value)| (escape_foreign(key).into_owned(), visible(value))).collect();
+            let shown: Map<String, Value> = map
+                .iter()
+                .map(|(key, value)| (escape_foreign(key).into_owned(), visible(value)))
+                .collect();
             shown.into()
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
     }
 }
 
-/// JSON in one line, with everything escaped that a terminal could obey or hide. Every reader gets the same value.
+/// JSON in one line, with everything escaped that a terminal could obey or hide. Every reader gets
+/// the same value.
 pub fn json_line(value: &Value) -> String {
     escape_all(&value.to_string(), |out, char| {
         char.encode_utf16(&mut [0; 2]).iter().try_for_each(|unit| write!(out, "\\u{unit:04x}"))
@@ -71,10 +77,14 @@ fn escape_all(text: &str, escape: impl Fn(&mut String, char) -> std::fmt::Result
     out
 }
 
-/// Columns of the terminal: what `COLUMNS` says, else 80.
+/// Columns of the terminal: what `COLUMNS` says, else its own width; 80 where there is none.
 pub fn columns() -> usize {
     let said = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
-    said.unwrap_or(COLUMNS_DEFAULT).max(COLUMNS_MIN)
+    let terminal = || {
+        let (width, _) = terminal_size::terminal_size_of(std::io::stdout())?;
+        Some(usize::from(width.0))
+    };
+    said.or_else(terminal).unwrap_or(COLUMNS_DEFAULT).max(COLUMNS_MIN)
 }
 
 /// A visible text in lines that leave `margin` columns.
@@ -105,12 +115,11 @@ mod tests {
     #[test]
     fn every_text_of_an_answer_is_visible() {
         let hostile = "a\u{1b}[2J\r\n\u{202e}b";
-        let answer =
-            json!({ "text": hostile, hostile: [{ "deep": hostile }, 1, null, true], "policies": "a\n\u{1b}\\b" });
-        let shown = Visible::of(&answer);
+        let answer = json!({ "text": hostile, hostile: [{ "deep": hostile }, 1, null, true] });
+        let shown = Visible::of(&Answer::<Value>::of(answer).unwrap()).unwrap();
         assert!(!shown.to_string().chars().any(is_hidden), "{}", *shown);
         assert_eq!(shown["text"], "a\\u{1b}[2J\\u{d}\\u{a}\\u{202e}b");
-        assert_eq!(shown.document("policies"), "a\n\\u{1b}\\b\n");
+        assert_eq!(document("a\n\u{1b}\\b"), "a\n\\u{1b}\\b\n");
     }
 
     #[test]

@@ -31,7 +31,9 @@ impl Process {
         let log = data.with_extension("log");
         let mut child = Command::new("sh")
             .arg("-c")
-            .arg(format!("{first}; exec \"$0\" dev --json --new-keys --listen 127.0.0.1:0 --data \"$1\""))
+            .arg(format!(
+                "{first}; exec \"$0\" dev --json --new-keys --listen 127.0.0.1:0 --data \"$1\""
+            ))
             .args([Path::new(BIN), data])
             .env("RUST_LOG", "trace")
             .stdout(Stdio::piped())
@@ -45,7 +47,8 @@ impl Process {
     }
 
     fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
+        let sent =
+            Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
         assert!(sent.success());
     }
 
@@ -85,7 +88,8 @@ struct Client {
 impl Client {
     fn new(process: &Process, key: &str) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(40)).build().unwrap();
+        let http =
+            reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(40)).build().unwrap();
         let text = |name: &str| process.ready[name].as_str().unwrap().to_owned();
         Self { http, url: text("url"), key: text(key) }
     }
@@ -110,7 +114,9 @@ impl Client {
         answer
     }
     async fn submit(&self, steps: Value) -> String {
-        let answer = self.post("/v1/intents", &json!({ "text": "do it", "draft": { "steps": steps } })).await;
+        let answer = self
+            .post("/v1/intents", &json!({ "text": "do it", "draft": { "steps": steps } }))
+            .await;
         answer["executionId"].as_str().unwrap().to_owned()
     }
 }
@@ -123,7 +129,8 @@ async fn equip(process: &Process) -> DemoTools {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     let now = contracts::Timestamp::from_ms(now.as_millis() as i64);
     for manifest in tools.manifests().unwrap() {
-        let body = serde_json::to_value(local::demo_tools::signed(&manifest, now).unwrap()).unwrap();
+        let body =
+            serde_json::to_value(local::demo_tools::signed(&manifest, now).unwrap()).unwrap();
         person.post("/v1/skills", &body).await;
     }
     tools
@@ -136,13 +143,23 @@ fn runtime() -> tokio::runtime::Runtime {
 fn each_file(folder: &Path, mut look: impl FnMut(&Path)) {
     let mut open = vec![folder.to_owned()];
     while let Some(folder) = open.pop() {
-        assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700, "{}", folder.display());
+        assert_eq!(
+            fs::metadata(&folder).unwrap().permissions().mode() & 0o777,
+            0o700,
+            "{}",
+            folder.display()
+        );
         for entry in fs::read_dir(&folder).unwrap().map(Result::unwrap) {
             if entry.file_type().unwrap().is_dir() {
                 open.push(entry.path());
                 continue;
             }
-            assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{}", entry.path().display());
+            assert_eq!(
+                entry.metadata().unwrap().permissions().mode() & 0o777,
+                0o600,
+                "{}",
+                entry.path().display()
+            );
             look(&entry.path());
         }
     }
@@ -152,8 +169,9 @@ fn holds(bytes: &[u8], text: &str) -> bool {
     bytes.windows(text.len()).any(|window| window == text.as_bytes())
 }
 
-/// Whoever copies the folder and the log of a process that was started under umask 000 and logs everything, running, killed
-/// and ended. Right: no sensitive value, no key, no secret lies there in clear, not in the journal either; all of it is 0600.
+/// Whoever copies the folder and the log of a process that was started under umask 000 and logs
+/// everything, running, killed and ended. Right: no sensitive value, no key, no secret lies there
+/// in clear, not in the journal either; all of it is 0600.
 #[test]
 fn attack_the_folder_and_the_log_are_read() {
     runtime().block_on(async {
@@ -179,13 +197,16 @@ fn attack_the_folder_and_the_log_are_read() {
         tools.behave("payments/refund.create", Behaviour::Fail { status: 400 });
         for _ in 0..2 {
             let id = agent.submit(refund.clone()).await;
-            let view = agent.get(&format!("/v1/executions/{id}?waitSeconds=20")).await["execution"].clone();
-            let body = json!({ "bindingDigest": view["bindingDigest"], "viewDigest": view["viewDigest"] });
+            let path = format!("/v1/executions/{id}?waitSeconds=20");
+            let view = agent.get(&path).await["execution"].clone();
+            let body = json!({ "bindingDigest": view["bindingDigest"],
+                "viewDigest": view["viewDigest"] });
             person.post(&format!("/v1/executions/{id}/approve"), &body).await;
             agent.get(&format!("/v1/executions/{id}?waitSeconds=20")).await;
         }
         assert_eq!(tools.effects("payments/refund.create").len(), 1);
-        let wrong = json!({ "text": "x", "draft": { "steps": [{ "id": "r", "use": "payments/refund.create",
+        let wrong = json!({ "text": "x", "draft": { "steps": [{
+            "id": "r", "use": "payments/refund.create",
             "with": { "customer": 7, "amount": "x", "card": { "of": [card] } } }] } });
         agent.send("POST", "/v1/intents", Some(&wrong)).await.unwrap();
         let search = |when: &str| {
@@ -193,7 +214,8 @@ fn attack_the_folder_and_the_log_are_read() {
             each_file(&data, |file| {
                 let mut bytes = fs::read(file).unwrap();
                 // A journal is made in its full size.
-                bytes.truncate(bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1));
+                bytes
+                    .truncate(bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1));
                 for secret in &secrets {
                     assert!(!holds(&bytes, secret), "{when}: {secret} in {}", file.display());
                     // Without what names its kind, as raw bytes would be found too.
@@ -220,8 +242,9 @@ fn attack_the_folder_and_the_log_are_read() {
     });
 }
 
-/// SIGTERM, again, and SIGINT, while a tool hangs and a caller polls. Right: one drain, which ends in time and says that all
-/// is well; the caller gets an answer or an end; the next start takes up what hung, and the tool sees one effect.
+/// SIGTERM, again, and SIGINT, while a tool hangs and a caller polls. Right: one drain, which ends
+/// in time and says that all is well; the caller gets an answer or an end; the next start takes up
+/// what hung, and the tool sees one effect.
 #[test]
 fn attack_an_end_that_is_asked_for_again_and_again() {
     runtime().block_on(async {
@@ -231,7 +254,8 @@ fn attack_an_end_that_is_asked_for_again_and_again() {
         let tools = equip(&process).await;
         let agent = process.agent();
         tools.behave("mail/message.send", Behaviour::Slow { ms: 25_000 });
-        let mail = json!([{ "id": "m", "use": "mail/message.send", "with": { "to": ["a@x.org"], "subject": "s", "body": "b" } }]);
+        let mail = json!([{ "id": "m", "use": "mail/message.send", "with": { "to": ["a@x.org"],
+            "subject": "s", "body": "b" } }]);
         let id = agent.submit(mail).await;
         let begun = Instant::now();
         while tools.calls() == 0 {
@@ -250,14 +274,19 @@ fn attack_an_end_that_is_asked_for_again_and_again() {
         println!("it ended after {:?}: {status}", begun.elapsed());
         assert!(status.success(), "{status}");
         let polled = poll.await.unwrap();
-        let stopping = |(status, answer): &(u16, Value)| *status == 503 && answer["retryable"] == true;
-        assert!(polled.as_ref().is_none_or(|polled| polled.0 < 500 || stopping(polled)), "{polled:?}");
+        let stopping =
+            |(status, answer): &(u16, Value)| *status == 503 && answer["retryable"] == true;
+        assert!(
+            polled.as_ref().is_none_or(|polled| polled.0 < 500 || stopping(polled)),
+            "{polled:?}"
+        );
         let process = Process::start(&data, ":");
         tools.trust(process.ready["url"].as_str().unwrap());
         let agent = process.agent();
         let begun = Instant::now();
         loop {
-            let view = agent.get(&format!("/v1/executions/{id}?waitSeconds=5")).await["execution"].clone();
+            let view =
+                agent.get(&format!("/v1/executions/{id}?waitSeconds=5")).await["execution"].clone();
             if view["status"] == "completed" {
                 break;
             }
@@ -267,8 +296,9 @@ fn attack_an_end_that_is_asked_for_again_and_again() {
     });
 }
 
-/// The disk is full in the middle of a load (a file may not grow any more). Right: what is acknowledged is there at the next
-/// start; the process does not live on as one that answers every command with an error, but ends and says why.
+/// The disk is full in the middle of a load (a file may not grow any more). Right: what is
+/// acknowledged is there at the next start; the process does not live on as one that answers every
+/// command with an error, but ends and says why.
 #[test]
 fn attack_the_disk_is_full() {
     runtime().block_on(async {
@@ -281,12 +311,18 @@ fn attack_the_disk_is_full() {
         for number in 0..2_000 {
             if number == 50 {
                 let pid = process.child.id().to_string();
-                let limited = Command::new("prlimit").args(["--pid", &pid, "--fsize=4096:"]).status().unwrap();
+                let limited = Command::new("prlimit")
+                    .args(["--pid", &pid, "--fsize=4096:"])
+                    .status()
+                    .unwrap();
                 assert!(limited.success());
             }
-            let body = json!({ "text": format!("{number} {}", "x".repeat(1_000)), "mode": "manual" });
+            let body =
+                json!({ "text": format!("{number} {}", "x".repeat(1_000)), "mode": "manual" });
             match agent.send("POST", "/v1/intents", Some(&body)).await {
-                Some((202, answer)) => acknowledged.push(answer["executionId"].as_str().unwrap().to_owned()),
+                Some((202, answer)) => {
+                    acknowledged.push(answer["executionId"].as_str().unwrap().to_owned())
+                }
                 Some(_) => refused += 1,
                 None => break,
             }
@@ -296,7 +332,11 @@ fn attack_the_disk_is_full() {
         let log = fs::read_to_string(&process.log).unwrap();
         println!("{} acknowledged, {refused} refused, then {status}", acknowledged.len());
         assert!(status.code().is_some_and(|code| code != 0), "{status}");
-        assert!(log.contains("the data folder cannot be written"), "{}", &log[log.len().saturating_sub(2_000)..]);
+        assert!(
+            log.contains("the data folder cannot be written"),
+            "{}",
+            &log[log.len().saturating_sub(2_000)..]
+        );
         let process = Process::start(&data, ":");
         for id in &acknowledged {
             process.person().get(&format!("/v1/executions/{id}")).await;

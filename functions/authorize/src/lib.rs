@@ -1,20 +1,29 @@
-//! Authorize: the gateway's door. Who has no valid API key gets 401, whose key lacks the grant of a route 403. The
-//! functions behind it look at the key again (INVARIANT identity-from-transport): a cached answer of the gateway never
-//! outlives a revoked key by more than a refusal.
+//! Authorize: the gateway's door. Who has no valid API key gets 401, whose key lacks the grant of a
+//! route 403. The functions behind it look at the key again (INVARIANT identity-from-transport): a
+//! cached answer of the gateway never outlives a revoked key by more than a refusal.
 
 use contracts::endpoint::{self, Auth};
 use engine::Engine;
 use serde_json::{Value, json};
 
-/// Answers a request authorizer's event: an IAM policy for every route the key's grants cover. `None`: 401.
-pub async fn authorize(engine: &Engine, event: &Value) -> Result<Option<Value>, contracts::Problem> {
+/// Answers a request authorizer's event: an IAM policy for every route the key's grants cover.
+/// `None`: 401.
+pub async fn authorize(
+    engine: &Engine,
+    event: &Value,
+) -> Result<Option<Value>, contracts::Problem> {
     let header = |name: &str| {
         let headers = event.get("headers").and_then(Value::as_object)?;
-        headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).and_then(|(_, value)| value.as_str())
+        headers
+            .iter()
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .and_then(|(_, value)| value.as_str())
     };
     let token = header("authorization").and_then(|value| value.split_once(' '));
-    let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
-    let caller = match engine.authenticate(token).await {
+    let token = token
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, token)| token.trim());
+    let caller = match engine.access.authenticate(token).await {
         Ok(caller) => caller,
         Err(problem) if problem.status == 401 => return Ok(None),
         Err(problem) => return Err(problem),
@@ -27,16 +36,19 @@ pub async fn authorize(engine: &Engine, event: &Value) -> Result<Option<Value>, 
     };
     let allowed: Vec<String> = endpoint::all()
         .filter(|endpoint| endpoint.auth == Auth::ApiKey)
-        .filter(|endpoint| endpoint.grant_key().is_none_or(|grant| caller.require(&grant).is_ok()))
-        .map(|endpoint| format!("{api}/{stage}/{}{}", endpoint.method.as_str(), pattern(endpoint.path)))
+        .filter(|endpoint| caller.require_endpoint(endpoint).is_ok())
+        .map(|endpoint| {
+            format!("{api}/{stage}/{}{}", endpoint.method.as_str(), pattern(endpoint.path))
+        })
         .collect();
     let mut statements = vec![];
     if !allowed.is_empty() {
-        statements.push(json!({ "Effect": "Allow", "Action": "execute-api:Invoke", "Resource": allowed }));
-    } else {
         statements.push(
-            json!({ "Effect": "Deny", "Action": "execute-api:Invoke", "Resource": format!("{api}/{stage}/*") }),
+            json!({ "Effect": "Allow", "Action": "execute-api:Invoke", "Resource": allowed }),
         );
+    } else {
+        statements.push(json!({ "Effect": "Deny", "Action": "execute-api:Invoke",
+                "Resource": format!("{api}/{stage}/*") }));
     }
     Ok(Some(json!({
         "principalId": caller.actor.id,
@@ -55,6 +67,9 @@ fn pattern(path: &str) -> String {
 mod tests {
     #[test]
     fn parameters_become_wildcards() {
-        assert_eq!(super::pattern("/v1/executions/{executionId}/approve"), "/v1/executions/*/approve");
+        assert_eq!(
+            super::pattern("/v1/executions/{executionId}/approve"),
+            "/v1/executions/*/approve"
+        );
     }
 }

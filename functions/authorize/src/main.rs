@@ -4,6 +4,8 @@ use countersign_fn_authorize::authorize;
 
 fn main() -> Result<(), aws::Error> {
     aws::tasks(|host, event, _| {
-        Box::pin(async move { authorize(&host.engine, &event).await?.ok_or_else(aws::unauthorized) })
+        Box::pin(
+            async move { authorize(&host.engine, &event).await?.ok_or_else(aws::unauthorized) },
+        )
     })
 }

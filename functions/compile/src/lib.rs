@@ -8,14 +8,15 @@ use serde_json::{Value, json};
 /// Its routes.
 pub fn routes() -> Routes {
     Routes::new().serve(const { named("plan.compile") }, |engine, caller, request| async move {
-        engine.compile(&caller, request).await
+        engine.plans.compile(&caller, request).await
     })
 }
 
-/// Its task: `{"workspaceId", "executionId"}` → the same with `next`: `verify` or `done`, and how many `steps` the plan has.
+/// Its task: `{"workspaceId", "executionId"}` → the same with `next`: `verify` or `done`, and how
+/// many `steps` the plan has.
 pub async fn task(engine: &Engine, payload: &Value) -> Result<Value, Problem> {
     let (workspace, id) = &engine::execution_of(payload)?;
-    let steps = engine.compile_task(workspace, id).await?;
+    let steps = engine.plans.compile_task(workspace, id).await?;
     let next = if steps.is_some() { "verify" } else { "done" };
     Ok(json!({ "workspaceId": workspace, "executionId": id, "next": next, "steps": steps }))
 }

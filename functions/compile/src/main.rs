@@ -3,5 +3,7 @@
 use countersign_fn_compile::{routes, task};
 
 fn main() -> Result<(), aws::Error> {
-    aws::serve(routes(), |host, payload, _| Box::pin(async move { task(&host.engine, &payload).await }))
+    aws::serve(routes(), |host, payload, _| {
+        Box::pin(async move { task(&host.engine, &payload).await })
+    })
 }

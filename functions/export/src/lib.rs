@@ -4,8 +4,8 @@ use contracts::Problem;
 use engine::{Engine, ports::Archive};
 use serde_json::{Value, json};
 
-/// Exports what is not exported yet, for at most about `budget_ms`: `{"task": "exportNow"}` without awaiting the end of
-/// the hour.
+/// Exports what is not exported yet, for at most about `budget_ms`: `{"task": "exportNow"}` without
+/// awaiting the end of the hour.
 pub async fn handle(
     engine: &Engine,
     archive: &dyn Archive,
@@ -13,8 +13,8 @@ pub async fn handle(
     budget_ms: i64,
 ) -> Result<Value, Problem> {
     let exported = match payload.get("task").and_then(Value::as_str) {
-        Some("exportNow") => engine.export_until(archive, engine.now(), budget_ms).await?,
-        _ => engine.export(archive, budget_ms).await?,
+        Some("exportNow") => engine.exports.export_until(archive, engine.now(), budget_ms).await?,
+        _ => engine.exports.export(archive, budget_ms).await?,
     };
     tracing::info!(
         target: "metric",
@@ -26,6 +26,7 @@ pub async fn handle(
         ExportRuns = 1_u64,
         "exported"
     );
-    Ok(json!({ "manifests": exported.manifests, "traces": exported.traces, "events": exported.events,
+    Ok(json!({ "manifests": exported.manifests, "traces": exported.traces,
+            "events": exported.events,
         "broken": exported.broken, "left": exported.left }))
 }

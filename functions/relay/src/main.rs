@@ -3,5 +3,7 @@
 use countersign_fn_relay::handle;
 
 fn main() -> Result<(), aws::Error> {
-    aws::tasks(|host, batch, _| Box::pin(async move { Ok(handle(&host.engine, &host.queue(), &batch).await) }))
+    aws::tasks(|host, batch, _| {
+        Box::pin(async move { Ok(handle(&host.engine, &host.queue(), &batch).await) })
+    })
 }

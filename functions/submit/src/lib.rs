@@ -6,6 +6,6 @@ use edge::Routes;
 /// Its routes.
 pub fn routes() -> Routes {
     Routes::new().serve(const { named("intent.submit") }, |engine, caller, request| async move {
-        engine.submit(&caller, request).await
+        engine.intents.submit(&caller, request).await
     })
 }

@@ -1,10 +1,16 @@
 //! The table on DynamoDB: one table, strongly consistent reads, `TransactWriteItems`.
 //!
-//! An item: `pk`, `sk` (strings), `v` (version), `b` (body), `f_<name>` (a number that conditions look at), `ttl`.
-//! A single write goes as `PutItem` or `DeleteItem`, which costs half of a transaction.
+//! An item: `pk`, `sk` (strings), `v` (version), `b` (body), `f_<name>` (a number that conditions
+//! look at), `ttl`. A single write goes as `PutItem` or `DeleteItem`, which costs half of a
+//! transaction.
 //!
-//! What may have happened is not guessed at. A try whose answer is lost is repeated with the same request token, which
-//! DynamoDB honours for ten minutes; the tries of one call end long before that. Beyond, the engine looks again.
+//! What may have happened is not guessed at. A try whose answer is lost is repeated with the same
+//! request token, which DynamoDB honours for ten minutes; the tries of one call end long before
+//! that. Beyond, the engine looks again.
+
+mod budget;
+
+pub use budget::Budget;
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::{
@@ -13,18 +19,18 @@ use aws_sdk_dynamodb::{
     operation::transact_write_items::TransactWriteItemsError,
     primitives::Blob,
     types::{
-        AttributeValue, CancellationReason, ConditionCheck, Delete, Put, ReturnConsumedCapacity, TransactWriteItem,
+        AttributeValue, CancellationReason, ConditionCheck, Delete, Put, ReturnConsumedCapacity,
+        TransactWriteItem,
     },
 };
-use engine::{
-    memory::check_form,
-    ports::{Clock, Condition, Fault, Ids, Item, Key, NotCommitted, Query, Table, Write},
+use countersign_store::{
+    Clock, Condition, Ids, Item, Key, PortError, Query, Table, TransactionError, Write, check_form,
 };
 use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
 };
 
@@ -37,34 +43,6 @@ const BACKOFF_MS_MAX: u64 = 1_000;
 const PAGE_MAX: usize = 1_000;
 
 type Attributes = HashMap<String, AttributeValue>;
-
-/// Retries that all callers of one process may still make. Each costs [`Budget::COST`], each success gives one back: a
-/// store in trouble is not asked more often than one that is well.
-#[derive(Debug)]
-pub struct Budget(AtomicI64);
-
-impl Default for Budget {
-    fn default() -> Self {
-        Self(AtomicI64::new(Self::MAX))
-    }
-}
-
-impl Budget {
-    const MAX: i64 = 500;
-    const COST: i64 = 5;
-
-    fn take(&self) -> bool {
-        self.0
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-                (left >= Self::COST).then(|| left - Self::COST)
-            })
-            .is_ok()
-    }
-    fn give(&self) {
-        let _ =
-            self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| (left < Self::MAX).then_some(left + 1));
-    }
-}
 
 /// Capacity that was used.
 #[derive(Debug, Default)]
@@ -116,14 +94,16 @@ impl DynamoTable {
     async fn single(&self, write: &Write) -> Result<(), Tried> {
         let units = match write {
             Write::Put { key, item, .. } => {
-                let request = self.client.put_item().table_name(&self.name).set_item(Some(encode(key, item)));
+                let request =
+                    self.client.put_item().table_name(&self.name).set_item(Some(encode(key, item)));
                 let out = request.set_return_consumed_capacity(self.report()).send().await;
-                out.map_err(|error| Tried::Fault(fault(&error)))?.consumed_capacity
+                out.map_err(|error| Tried::Port(fault(&error)))?.consumed_capacity
             }
             Write::Delete { key, .. } => {
-                let request = self.client.delete_item().table_name(&self.name).set_key(Some(place(key)));
+                let request =
+                    self.client.delete_item().table_name(&self.name).set_key(Some(place(key)));
                 let out = request.set_return_consumed_capacity(self.report()).send().await;
-                out.map_err(|error| Tried::Fault(fault(&error)))?.consumed_capacity
+                out.map_err(|error| Tried::Port(fault(&error)))?.consumed_capacity
             }
             Write::Check { .. } => return Ok(()),
         };
@@ -132,17 +112,22 @@ impl DynamoTable {
     }
 
     async fn many(&self, writes: &[Write]) -> Result<(), Tried> {
-        let items = writes.iter().map(|write| self.transact_item(write)).collect::<Result<Vec<_>, _>>()?;
+        let items =
+            writes.iter().map(|write| self.transact_item(write)).collect::<Result<Vec<_>, _>>()?;
         // One token for every try of this request, the SDK's own among them.
         let token: String = self.ids.id().iter().map(|byte| format!("{byte:02x}")).collect();
         let mut tried = 0;
         loop {
-            let request = self.client.transact_write_items().set_transact_items(Some(items.clone()));
-            let request = request.client_request_token(&token).set_return_consumed_capacity(self.report());
+            let request =
+                self.client.transact_write_items().set_transact_items(Some(items.clone()));
+            let request =
+                request.client_request_token(&token).set_return_consumed_capacity(self.report());
             let failed = match request.send().await {
                 Ok(out) => {
                     let used = out.consumed_capacity.unwrap_or_default();
-                    self.count_write(Some(used.iter().filter_map(|used| used.capacity_units).sum()));
+                    self.count_write(Some(
+                        used.iter().filter_map(|used| used.capacity_units).sum(),
+                    ));
                     return Ok(());
                 }
                 Err(error) => transaction_failed(error),
@@ -160,27 +145,48 @@ impl DynamoTable {
 
     fn transact_item(&self, write: &Write) -> Result<TransactWriteItem, Tried> {
         let test = Test::of(write.condition());
-        let incomplete = |error: aws_sdk_dynamodb::error::BuildError| Tried::Fault(Fault::Corrupt(error.to_string()));
+        let incomplete = |error: aws_sdk_dynamodb::error::BuildError| {
+            Tried::Port(PortError::Corrupt(error.to_string()))
+        };
         let item = TransactWriteItem::builder();
         Ok(match write {
             Write::Put { key, item: new, .. } => {
                 let put = Put::builder().table_name(&self.name).set_item(Some(encode(key, new)));
-                let put = put.set_condition_expression(test.expression).set_expression_attribute_names(test.names);
-                item.put(put.set_expression_attribute_values(test.values).build().map_err(incomplete)?)
+                let put = put
+                    .set_condition_expression(test.expression)
+                    .set_expression_attribute_names(test.names);
+                item.put(
+                    put.set_expression_attribute_values(test.values).build().map_err(incomplete)?,
+                )
             }
             Write::Delete { key, .. } => {
                 let delete = Delete::builder().table_name(&self.name).set_key(Some(place(key)));
-                let delete =
-                    delete.set_condition_expression(test.expression).set_expression_attribute_names(test.names);
-                item.delete(delete.set_expression_attribute_values(test.values).build().map_err(incomplete)?)
+                let delete = delete
+                    .set_condition_expression(test.expression)
+                    .set_expression_attribute_names(test.names);
+                item.delete(
+                    delete
+                        .set_expression_attribute_values(test.values)
+                        .build()
+                        .map_err(incomplete)?,
+                )
             }
             Write::Check { key, .. } => {
                 // `Any` is no condition to DynamoDB; what always holds is.
-                let expression =
-                    test.expression.unwrap_or_else(|| "attribute_exists(pk) OR attribute_not_exists(pk)".into());
-                let check = ConditionCheck::builder().table_name(&self.name).set_key(Some(place(key)));
-                let check = check.condition_expression(expression).set_expression_attribute_names(test.names);
-                item.condition_check(check.set_expression_attribute_values(test.values).build().map_err(incomplete)?)
+                let expression = test
+                    .expression
+                    .unwrap_or_else(|| "attribute_exists(pk) OR attribute_not_exists(pk)".into());
+                let check =
+                    ConditionCheck::builder().table_name(&self.name).set_key(Some(place(key)));
+                let check = check
+                    .condition_expression(expression)
+                    .set_expression_attribute_names(test.names);
+                item.condition_check(
+                    check
+                        .set_expression_attribute_values(test.values)
+                        .build()
+                        .map_err(incomplete)?,
+                )
             }
         }
         .build())
@@ -202,37 +208,47 @@ enum Tried {
     Condition(usize),
     /// Nothing was written, because others were at it, or too many; trying again may help.
     Conflict(String),
-    Fault(Fault),
+    Port(PortError),
 }
 
-impl From<Tried> for NotCommitted {
+impl From<Tried> for TransactionError {
     fn from(tried: Tried) -> Self {
         match tried {
             Tried::Condition(index) => Self::Condition(index),
-            Tried::Conflict(why) => Self::Fault(Fault::Unavailable(why)),
-            Tried::Fault(fault) => Self::Fault(fault),
+            Tried::Conflict(why) => Self::Port(PortError::Unavailable(why)),
+            Tried::Port(fault) => Self::Port(fault),
         }
     }
 }
 
 #[async_trait]
 impl Table for DynamoTable {
-    async fn get(&self, key: &Key) -> Result<Option<Item>, Fault> {
-        let request = self.client.get_item().table_name(&self.name).set_key(Some(place(key))).consistent_read(true);
-        let out = request.set_return_consumed_capacity(self.report()).send().await.map_err(|error| fault(&error))?;
+    async fn get(&self, key: &Key) -> Result<Option<Item>, PortError> {
+        let request = self
+            .client
+            .get_item()
+            .table_name(&self.name)
+            .set_key(Some(place(key)))
+            .consistent_read(true);
+        let out = request
+            .set_return_consumed_capacity(self.report())
+            .send()
+            .await
+            .map_err(|error| fault(&error))?;
         self.count_read(out.consumed_capacity.and_then(|used| used.capacity_units));
         self.budget.give();
         out.item.map(|attributes| decode(attributes).map(|(_, item)| item)).transpose()
     }
 
-    async fn query(&self, query: &Query) -> Result<Vec<(Key, Item)>, Fault> {
+    async fn query(&self, query: &Query) -> Result<Vec<(Key, Item)>, PortError> {
         let mut found = Vec::new();
         if query.from >= query.to || query.limit == 0 {
             return Ok(found);
         }
         let mut start: Option<Attributes> = None;
         loop {
-            // `BETWEEN` includes its end, which is not wanted: one more is asked for than is needed.
+            // `BETWEEN` includes its end, which is not wanted: one more is asked for than is
+            // needed.
             let page = (query.limit - found.len()).saturating_add(1).min(PAGE_MAX);
             let request = self.client.query().table_name(&self.name).consistent_read(true);
             let request = request.key_condition_expression("pk = :p AND sk BETWEEN :from AND :to");
@@ -243,8 +259,12 @@ impl Table for DynamoTable {
             let request = request
                 .expression_attribute_values(":from", text(from))
                 .expression_attribute_values(":to", text(&query.to));
-            let request = request.scan_index_forward(!query.reverse).limit(i32::try_from(page).unwrap_or(i32::MAX));
-            let request = request.set_exclusive_start_key(start.take()).set_return_consumed_capacity(self.report());
+            let request = request
+                .scan_index_forward(!query.reverse)
+                .limit(i32::try_from(page).unwrap_or(i32::MAX));
+            let request = request
+                .set_exclusive_start_key(start.take())
+                .set_return_consumed_capacity(self.report());
             let out = request.send().await.map_err(|error| fault(&error))?;
             self.count_read(out.consumed_capacity.and_then(|used| used.capacity_units));
             for attributes in out.items.unwrap_or_default() {
@@ -261,7 +281,7 @@ impl Table for DynamoTable {
         }
     }
 
-    async fn transact(&self, writes: Vec<Write>) -> Result<(), NotCommitted> {
+    async fn transact(&self, writes: Vec<Write>) -> Result<(), TransactionError> {
         check_form(&writes)?;
         let outcome = match writes.as_slice() {
             [write] if *write.condition() == Condition::Any => self.single(write).await,
@@ -285,12 +305,15 @@ struct Test {
 impl Test {
     fn of(condition: &Condition) -> Self {
         let plain = |text: &str| Self { expression: Some(text.to_owned()), ..Self::default() };
-        let number = |number: String| Some(HashMap::from([(":n".to_owned(), AttributeValue::N(number))]));
+        let number =
+            |number: String| Some(HashMap::from([(":n".to_owned(), AttributeValue::N(number))]));
         match condition {
             Condition::Any => Self::default(),
             Condition::NotExists => plain("attribute_not_exists(pk)"),
             Condition::Exists => plain("attribute_exists(pk)"),
-            Condition::VersionIs(version) => Self { values: number(version.to_string()), ..plain("v = :n") },
+            Condition::VersionIs(version) => {
+                Self { values: number(version.to_string()), ..plain("v = :n") }
+            }
             Condition::FieldAtMost(field, limit) => {
                 // An absent field is 0.
                 let absent = if *limit >= 0 { "attribute_not_exists(#f) OR " } else { "" };
@@ -322,8 +345,8 @@ fn encode(key: &Key, item: &Item) -> Attributes {
     attributes
 }
 
-fn decode(mut attributes: Attributes) -> Result<(Key, Item), Fault> {
-    let wrong = |name: &str| Fault::Corrupt(format!("a stored item has no usable `{name}`"));
+fn decode(mut attributes: Attributes) -> Result<(Key, Item), PortError> {
+    let wrong = |name: &str| PortError::Corrupt(format!("a stored item has no usable `{name}`"));
     let mut text = |name: &str| match attributes.remove(name) {
         Some(AttributeValue::S(text)) => Ok(text),
         _ => Err(wrong(name)),
@@ -350,7 +373,9 @@ fn decode(mut attributes: Attributes) -> Result<(Key, Item), Fault> {
 }
 
 // What is for the log: the code and the message, without the request.
-fn fault<E: ProvideErrorMetadata + std::fmt::Debug, R: std::fmt::Debug>(error: &SdkError<E, R>) -> Fault {
+fn fault<E: ProvideErrorMetadata + std::fmt::Debug, R: std::fmt::Debug>(
+    error: &SdkError<E, R>,
+) -> PortError {
     let code = error.code().unwrap_or(match error {
         SdkError::ConstructionFailure(_) => "not sent",
         SdkError::TimeoutError(_) => "timed out",
@@ -358,7 +383,7 @@ fn fault<E: ProvideErrorMetadata + std::fmt::Debug, R: std::fmt::Debug>(error: &
         SdkError::ResponseError(_) => "no readable answer",
         _ => "failed",
     });
-    Fault::Unavailable(format!("{code}: {}", error.message().unwrap_or_default()))
+    PortError::Unavailable(format!("{code}: {}", error.message().unwrap_or_default()))
 }
 
 fn transaction_failed<R: std::fmt::Debug>(error: SdkError<TransactWriteItemsError, R>) -> Tried {
@@ -366,11 +391,12 @@ fn transaction_failed<R: std::fmt::Debug>(error: SdkError<TransactWriteItemsErro
         Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
             cancelled_for(cancelled.cancellation_reasons())
         }
-        // A try of ours is still being applied; asked again with its token, it says what became of it.
+        // A try of ours is still being applied; asked again with its token, it says what became of
+        // it.
         Some(TransactWriteItemsError::TransactionInProgressException(_)) => {
             Tried::Conflict("still in progress".into())
         }
-        _ => Tried::Fault(fault(&error)),
+        _ => Tried::Port(fault(&error)),
     }
 }
 
@@ -378,11 +404,12 @@ fn transaction_failed<R: std::fmt::Debug>(error: SdkError<TransactWriteItemsErro
 fn cancelled_for(reasons: &[CancellationReason]) -> Tried {
     let code = |reason: &CancellationReason| reason.code().unwrap_or("None").to_owned();
     // A condition that does not hold decides, whatever else went wrong.
-    if let Some(index) = reasons.iter().position(|reason| code(reason) == "ConditionalCheckFailed") {
+    if let Some(index) = reasons.iter().position(|reason| code(reason) == "ConditionalCheckFailed")
+    {
         return Tried::Condition(index);
     }
     let Some(reason) = reasons.iter().find(|reason| code(reason) != "None") else {
-        return Tried::Fault(Fault::Unavailable("cancelled without a reason".into()));
+        return Tried::Port(PortError::Unavailable("cancelled without a reason".into()));
     };
     let why = format!("{}: {}", code(reason), reason.message().unwrap_or_default());
     let passing = |reason: &CancellationReason| {
@@ -398,9 +425,11 @@ fn cancelled_for(reasons: &[CancellationReason]) -> Tried {
     match reasons.iter().find(|reason| !passing(reason)) {
         None => Tried::Conflict(why),
         // An item or a collection that is too large, or not valid, will be so the next time.
-        Some(reason) => {
-            Tried::Fault(Fault::Corrupt(format!("{}: {}", code(reason), reason.message().unwrap_or_default())))
-        }
+        Some(reason) => Tried::Port(PortError::Corrupt(format!(
+            "{}: {}",
+            code(reason),
+            reason.message().unwrap_or_default()
+        ))),
     }
 }
 
@@ -409,31 +438,36 @@ mod tests {
     use super::*;
 
     fn reasons(codes: &[&str]) -> Vec<CancellationReason> {
-        codes.iter().map(|code| CancellationReason::builder().code(*code).message("m").build()).collect()
+        codes
+            .iter()
+            .map(|code| CancellationReason::builder().code(*code).message("m").build())
+            .collect()
     }
 
     #[test]
     fn every_cancellation_reason_has_its_meaning() {
-        let condition = |codes: &[&str]| matches!(cancelled_for(&reasons(codes)), Tried::Condition(1));
+        let condition =
+            |codes: &[&str]| matches!(cancelled_for(&reasons(codes)), Tried::Condition(1));
         assert!(condition(&["None", "ConditionalCheckFailed"]));
-        assert!(condition(&["TransactionConflict", "ConditionalCheckFailed"]), "a condition decides");
-        for passing in
-            ["TransactionConflict", "ProvisionedThroughputExceeded", "ThrottlingError", "RequestLimitExceeded"]
-        {
-            assert!(matches!(cancelled_for(&reasons(&["None", passing])), Tried::Conflict(_)), "{passing}");
+        assert!(
+            condition(&["TransactionConflict", "ConditionalCheckFailed"]),
+            "a condition decides"
+        );
+        for passing in [
+            "TransactionConflict",
+            "ProvisionedThroughputExceeded",
+            "ThrottlingError",
+            "RequestLimitExceeded",
+        ] {
+            assert!(
+                matches!(cancelled_for(&reasons(&["None", passing])), Tried::Conflict(_)),
+                "{passing}"
+            );
         }
         for lasting in ["ItemCollectionSizeLimitExceeded", "ValidationError", "SomethingNew"] {
             let found = cancelled_for(&reasons(&["TransactionConflict", lasting]));
-            assert!(matches!(found, Tried::Fault(Fault::Corrupt(_))), "{lasting}: {found:?}");
+            assert!(matches!(found, Tried::Port(PortError::Corrupt(_))), "{lasting}: {found:?}");
         }
-        assert!(matches!(cancelled_for(&[]), Tried::Fault(Fault::Unavailable(_))));
-    }
-
-    #[test]
-    fn a_budget_ends_and_refills() {
-        let budget = Budget::default();
-        assert_eq!((0..1_000).filter(|_| budget.take()).count(), 100);
-        (0..5).for_each(|_| budget.give());
-        assert!(budget.take() && !budget.take());
+        assert!(matches!(cancelled_for(&[]), Tried::Port(PortError::Unavailable(_))));
     }
 }

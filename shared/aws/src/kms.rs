@@ -1,12 +1,17 @@
-//! The key that the vault is encrypted under: a key of KMS that never leaves it, and data keys that it wraps.
+//! The key that the vault is encrypted under: a key of KMS that never leaves it, and data keys that
+//! it wraps.
 //!
-//! Two requests, signed by AWS's own signer, instead of an SDK of fifty. A data key encrypts for a while, and what was
-//! unwrapped is kept: a chain of steps asks KMS once.
+//! Two requests, signed by AWS's own signer, instead of an SDK of fifty. A data key encrypts for a
+//! while, and what was unwrapped is kept: a chain of steps asks KMS once.
 
-use crate::{client::TRY, s3::Signing};
+use crate::{
+    client::TRY,
+    signing::{Signing, domain},
+};
 use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::STANDARD as B64};
-use engine::ports::{DataKey, Fault, VaultKeys};
+use countersign_store::PortError;
+use engine::ports::{DataKey, VaultKeys};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use std::{
@@ -34,15 +39,17 @@ impl KmsVaultKeys {
     /// By the ARN of the key.
     pub(crate) fn new(signing: Signing, endpoint: Option<&str>, key: String) -> Self {
         let region = &signing.region;
-        let suffix = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
-        let url = endpoint.map_or_else(|| format!("https://kms.{region}.{suffix}/"), |url| format!("{url}/"));
+        let url = endpoint.map_or_else(
+            || format!("https://kms.{region}.{}/", domain(region)),
+            |url| format!("{url}/"),
+        );
         let http = crate::transport::http();
         Self { http, signing, url, key, current: Mutex::default(), opened: Mutex::default() }
     }
 
-    async fn ask(&self, operation: &str, mut body: Value) -> Result<Value, Fault> {
+    async fn ask(&self, operation: &str, mut body: Value) -> Result<Value, PortError> {
         if self.key.is_empty() {
-            return Err(Fault::Corrupt("this function has no key of the vault".into()));
+            return Err(PortError::Corrupt("this function has no key of the vault".into()));
         }
         if let Some(body) = body.as_object_mut() {
             body.insert("KeyId".into(), self.key.clone().into());
@@ -50,40 +57,47 @@ impl KmsVaultKeys {
         }
         let body = body.to_string();
         let target = format!("TrentService.{operation}");
-        let headers = [("content-type", "application/x-amz-json-1.1"), ("x-amz-target", target.as_str())];
-        let signed = self.signing.sign(("kms", Method::POST.as_str()), &self.url, &headers, body.as_bytes())?;
-        let http = self.http.as_ref().map_err(|why| Fault::Unavailable(why.clone()))?;
+        let headers =
+            [("content-type", "application/x-amz-json-1.1"), ("x-amz-target", target.as_str())];
+        let signed = self.signing.sign(
+            ("kms", Method::POST.as_str()),
+            &self.url,
+            &headers,
+            body.as_bytes(),
+        )?;
+        let http = self.http.as_ref().map_err(|why| PortError::Unavailable(why.clone()))?;
         let mut request = http.post(&self.url).timeout(TRY).body(body);
         for (name, value) in signed {
             request = request.header(name, value);
         }
-        let unreachable = |error: reqwest::Error| Fault::Unavailable(format!("KMS: {}", error.without_url()));
+        let unreachable =
+            |error: reqwest::Error| PortError::Unavailable(format!("KMS: {}", error.without_url()));
         let response = request.send().await.map_err(unreachable)?;
         let status = response.status();
         if !status.is_success() {
-            return Err(Fault::Unavailable(format!("KMS answered {status}")));
+            return Err(PortError::Unavailable(format!("KMS answered {status}")));
         }
         let bytes = response.bytes().await.map_err(unreachable)?;
         serde_json::from_slice(&bytes).map_err(|_| unreadable())
     }
 }
 
-fn unreadable() -> Fault {
-    Fault::Corrupt("KMS: the answer cannot be read".into())
+fn unreadable() -> PortError {
+    PortError::Corrupt("KMS: the answer cannot be read".into())
 }
 
-fn bytes(answer: &Value, name: &str) -> Result<Vec<u8>, Fault> {
+fn bytes(answer: &Value, name: &str) -> Result<Vec<u8>, PortError> {
     let text = answer.get(name).and_then(Value::as_str).ok_or_else(unreadable)?;
     B64.decode(text).map_err(|_| unreadable())
 }
 
-fn key(answer: &Value) -> Result<[u8; 32], Fault> {
+fn key(answer: &Value) -> Result<[u8; 32], PortError> {
     bytes(answer, "Plaintext")?.try_into().map_err(|_| unreadable())
 }
 
 #[async_trait]
 impl VaultKeys for KmsVaultKeys {
-    async fn data_key(&self) -> Result<DataKey, Fault> {
+    async fn data_key(&self) -> Result<DataKey, PortError> {
         let mut current = self.current.lock().await;
         if let Some((_, kept)) = current.as_ref().filter(|(at, _)| at.elapsed() < KEPT) {
             return Ok(kept.clone());
@@ -95,7 +109,7 @@ impl VaultKeys for KmsVaultKeys {
         Ok(made)
     }
 
-    async fn open_key(&self, wrapped: &[u8]) -> Result<[u8; 32], Fault> {
+    async fn open_key(&self, wrapped: &[u8]) -> Result<[u8; 32], PortError> {
         if let Some(key) = self.opened.lock().await.get(wrapped) {
             return Ok(*key);
         }

@@ -1,13 +1,14 @@
-//! The glue of every function: one event in, one answer out. HTTP events go through the very routes of the embedded
-//! server; all else is the function's task.
+//! The glue of every function: one event in, one answer out. HTTP events go through the very routes
+//! of the embedded server; all else is the function's task.
 
-use crate::{Host, Misconfigured, telemetry};
+use crate::{ConfigError, Host, telemetry};
 use axum::{Router, body::Body};
 use contracts::{Code, Problem};
 use edge::Routes;
 use futures_util::future::BoxFuture;
 use http::{HeaderValue, Request};
 use http_body_util::BodyExt as _;
+use lambda_http::{RequestExt as _, request::RequestContext};
 use lambda_runtime::{Context, Diagnostic, LambdaEvent, service_fn};
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
@@ -62,12 +63,22 @@ pub fn serve(routes: Routes, task: Task) -> Result<(), Error> {
     run(Host::from_env, routes, task)
 }
 
-/// Serves a function whose task calls tools or subscribers.
+/// Serves a function whose task calls tools.
 pub fn calls(task: Task) -> Result<(), Error> {
-    run(Host::calling, Routes::new(), task)
+    serve_and_call(Routes::new(), task)
 }
 
-fn run(host: fn() -> Result<Host, Misconfigured>, routes: Routes, task: Task) -> Result<(), Error> {
+/// Serves a function that calls tools or subscribers, for HTTP too.
+pub fn serve_and_call(routes: Routes, task: Task) -> Result<(), Error> {
+    run(Host::calling, routes, task)
+}
+
+/// Serves a function that signs people in by the identity provider.
+pub fn serve_and_sign_in(routes: Routes, task: Task) -> Result<(), Error> {
+    run(Host::signing_in, routes, task)
+}
+
+fn run(host: fn() -> Result<Host, ConfigError>, routes: Routes, task: Task) -> Result<(), Error> {
     telemetry::init();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -84,7 +95,9 @@ fn run(host: fn() -> Result<Host, Misconfigured>, routes: Routes, task: Task) ->
 
 /// The task of a function that has none.
 fn none(_: Arc<Host>, _: Value, _: i64) -> BoxFuture<'static, Result<Value, Problem>> {
-    Box::pin(async { Err(Problem::new(Code::BadRequest, "this function takes HTTP events of API Gateway only")) })
+    Box::pin(async {
+        Err(Problem::new(Code::BadRequest, "this function takes HTTP events of API Gateway only"))
+    })
 }
 
 /// Serves a function that has routes only.
@@ -115,7 +128,8 @@ async fn invoke(
     }
     let event: Value = contracts::json::decode(payload.get().as_bytes()).map_err(malformed)?;
     let text = |key: &str| event.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let (workspace, execution, started) = (text("workspaceId"), text("executionId"), Instant::now());
+    let (workspace, execution, started) =
+        (text("workspaceId"), text("executionId"), Instant::now());
     let outcome = task(host, event, left_ms(&context)).await;
     let code = outcome.as_ref().err().map_or("OK", |problem| problem.code.as_str());
     let ms = started.elapsed().as_millis() as u64;
@@ -136,10 +150,13 @@ async fn invoke(
 }
 
 async fn answer(router: Router, event: &str, context: &Context) -> Result<Value, Problem> {
-    let malformed = |error: &dyn std::fmt::Display| Problem::new(Code::BadRequest, error.to_string());
+    let malformed =
+        |error: &dyn std::fmt::Display| Problem::new(Code::BadRequest, error.to_string());
     let started = Instant::now();
     let request = lambda_http::request::from_str(event).map_err(|error| malformed(&error))?;
+    let prefix = prefix(&request);
     let (mut parts, body) = request.into_parts();
+    parts.extensions.insert(prefix);
     if !parts.headers.contains_key("traceparent")
         && let Some(parent) = context.xray_trace_id.as_deref().and_then(traceparent)
     {
@@ -168,6 +185,16 @@ async fn answer(router: Router, event: &str, context: &Context) -> Result<Value,
     }))
 }
 
+// What the whole path has before that of the route.
+fn prefix(request: &lambda_http::Request) -> edge::page::Prefix {
+    let whole = match request.request_context_ref() {
+        Some(RequestContext::ApiGatewayV1(context)) => context.path.as_deref(),
+        Some(_) | None => None,
+    };
+    let before = whole.and_then(|whole| whole.strip_suffix(request.uri().path()));
+    edge::page::Prefix(before.unwrap_or_default().trim_end_matches('/').to_owned())
+}
+
 fn left_ms(context: &Context) -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     i64::try_from(u128::from(context.deadline).saturating_sub(now)).unwrap_or(0)
@@ -175,7 +202,9 @@ fn left_ms(context: &Context) -> i64 {
 
 // `Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1` → W3C trace context.
 fn traceparent(header: &str) -> Option<HeaderValue> {
-    let field = |name: &str| header.split(';').find_map(|part| part.trim().strip_prefix(name)?.strip_prefix('='));
+    let field = |name: &str| {
+        header.split(';').find_map(|part| part.trim().strip_prefix(name)?.strip_prefix('='))
+    };
     let root = field("Root")?;
     let trace: String = root.strip_prefix("1-")?.chars().filter(|digit| *digit != '-').collect();
     let parent = field("Parent").unwrap_or("0000000000000001");
@@ -189,8 +218,12 @@ mod tests {
 
     #[test]
     fn a_caller_cannot_make_a_task_of_a_request() {
-        let request = r#"{"httpMethod":"GET","queryStringParameters":{"methodArn":"x"},"headers":{"methodArn":"y"}}"#;
-        assert!(Kind::is_http(request));
+        let request = serde_json::json!({
+            "httpMethod": "GET",
+            "queryStringParameters": { "methodArn": "x" },
+            "headers": { "methodArn": "y" },
+        });
+        assert!(Kind::is_http(&request.to_string()));
         assert!(!Kind::is_http(r#"{"httpMethod":"GET","methodArn":"arn:aws:execute-api:x"}"#));
         assert!(!Kind::is_http(r#"{"task":"createWorkspace"}"#));
     }

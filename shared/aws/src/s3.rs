@@ -1,22 +1,20 @@
-//! Large bodies and exports in buckets of S3: three requests (RFC 9110), signed by AWS's own signer.
+//! Large bodies and exports in buckets of S3: three requests (RFC 9110), signed by AWS's own
+//! signer.
 //!
-//! Not its SDK: that brings checksums and rules for a hundred operations, a fifth of a function's package.
+//! Not its SDK: that brings checksums and rules for a hundred operations, a fifth of a function's
+//! package.
 
-use crate::client::{BACKOFF, TRIES_MAX, TRY};
+use crate::{
+    client::{BACKOFF, TRIES_MAX, TRY},
+    signing::{Signing, domain},
+};
 use async_trait::async_trait;
 use aws_credential_types::Credentials;
-use aws_sigv4::{
-    http_request::{
-        PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings,
-        UriPathNormalizationMode, sign,
-    },
-    sign::v4,
-};
 use base64::{Engine as _, engine::general_purpose::STANDARD as B64};
-use engine::ports::{Archive, BlobName, Blobs, Fault};
+use countersign_store::{BlobName, Blobs, PortError};
+use engine::ports::Archive;
 use reqwest::{Client, Method, Response, StatusCode};
 use sha2::{Digest as _, Sha256};
-use std::time::SystemTime;
 
 /// A bucket: blobs by digest, exports by name.
 pub struct Bucket {
@@ -28,17 +26,21 @@ pub struct Bucket {
 
 impl Bucket {
     /// A bucket by its name; at an endpoint that is not AWS the name stands in the path.
-    pub(crate) fn new(credentials: Credentials, region: String, endpoint: Option<&str>, name: &str) -> Self {
-        let suffix = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
+    pub(crate) fn new(
+        credentials: Credentials,
+        region: String,
+        endpoint: Option<&str>,
+        name: &str,
+    ) -> Self {
         let url = match endpoint {
             Some(endpoint) => format!("{}/{name}", endpoint.trim_end_matches('/')),
-            None => format!("https://{name}.s3.{region}.{suffix}"),
+            None => format!("https://{name}.s3.{region}.{}", domain(&region)),
         };
         Self { http: crate::transport::http(), signing: Signing { credentials, region }, url }
     }
 
     /// The bytes of an object.
-    pub async fn object(&self, name: &str) -> Result<Option<Vec<u8>>, Fault> {
+    pub async fn object(&self, name: &str) -> Result<Option<Vec<u8>>, PortError> {
         let response = self.send(Method::GET, name, "", &[]).await?;
         match found(response)? {
             Some(response) => Ok(Some(response.bytes().await.map_err(unreachable)?.to_vec())),
@@ -46,19 +48,28 @@ impl Bucket {
         }
     }
 
-    async fn store(&self, name: &str, media_type: &str, bytes: &[u8]) -> Result<(), Fault> {
+    async fn store(&self, name: &str, media_type: &str, bytes: &[u8]) -> Result<(), PortError> {
         let response = self.send(Method::PUT, name, media_type, bytes).await?;
-        found(response)?.map(|_| ()).ok_or_else(|| Fault::Unavailable("S3: there is no such bucket".into()))
+        found(response)?
+            .map(|_| ())
+            .ok_or_else(|| PortError::Unavailable("S3: there is no such bucket".into()))
     }
 
     // Every request may be repeated: an object is written whole or not at all, and the same twice.
-    async fn send(&self, method: Method, name: &str, media_type: &str, body: &[u8]) -> Result<Response, Fault> {
+    async fn send(
+        &self,
+        method: Method,
+        name: &str,
+        media_type: &str,
+        body: &[u8],
+    ) -> Result<Response, PortError> {
         let mut tries = 1;
         loop {
             let sent = self.once(method.clone(), name, media_type, body).await;
             let again = match &sent {
                 Ok(response) => {
-                    response.status().is_server_error() || response.status() == StatusCode::TOO_MANY_REQUESTS
+                    response.status().is_server_error()
+                        || response.status() == StatusCode::TOO_MANY_REQUESTS
                 }
                 Err(_) => true,
             };
@@ -70,7 +81,13 @@ impl Bucket {
         }
     }
 
-    async fn once(&self, method: Method, name: &str, media_type: &str, body: &[u8]) -> Result<Response, Fault> {
+    async fn once(
+        &self,
+        method: Method,
+        name: &str,
+        media_type: &str,
+        body: &[u8],
+    ) -> Result<Response, PortError> {
         let url = format!("{}/{name}", self.url);
         // Object lock asks for a checksum.
         let checksum = B64.encode(Sha256::digest(body));
@@ -83,7 +100,7 @@ impl Bucket {
             ]);
         }
         let signed = self.signing.sign(("s3", method.as_str()), &url, &headers, body)?;
-        let http = self.http.as_ref().map_err(|why| Fault::Unavailable(why.clone()))?;
+        let http = self.http.as_ref().map_err(|why| PortError::Unavailable(why.clone()))?;
         let mut request = http.request(method, url).timeout(TRY).body(body.to_vec());
         for (name, value) in signed {
             request = request.header(name, value);
@@ -92,56 +109,16 @@ impl Bucket {
     }
 }
 
-/// What signs requests of a service without its SDK.
-pub(crate) struct Signing {
-    pub(crate) credentials: Credentials,
-    pub(crate) region: String,
-}
-
-impl Signing {
-    /// The headers of a request, signed.
-    pub(crate) fn sign(
-        &self,
-        (service, method): (&str, &str),
-        url: &str,
-        headers: &[(&str, &str)],
-        body: &[u8],
-    ) -> Result<Vec<(String, String)>, Fault> {
-        let mut settings = SigningSettings::default();
-        settings.percent_encoding_mode = PercentEncodingMode::Single;
-        settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
-        settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
-        let identity = self.credentials.clone().into();
-        let params = v4::SigningParams::builder()
-            .identity(&identity)
-            .region(&self.region)
-            .name(service)
-            .time(SystemTime::now())
-            .settings(settings)
-            .build()
-            .map_err(unsigned)?;
-        let signable = SignableRequest::new(method, url, headers.iter().copied(), SignableBody::Bytes(body))
-            .map_err(unsigned)?;
-        let (signature, _) = sign(signable, &params.into()).map_err(unsigned)?.into_parts();
-        let all = headers.iter().copied().chain(signature.headers());
-        Ok(all.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
-    }
-}
-
-fn unsigned(error: impl std::fmt::Display) -> Fault {
-    Fault::Unavailable(format!("the request cannot be signed: {error}"))
-}
-
-fn unreachable(error: reqwest::Error) -> Fault {
-    Fault::Unavailable(format!("S3: {}", error.without_url()))
+fn unreachable(error: reqwest::Error) -> PortError {
+    PortError::Unavailable(format!("S3: {}", error.without_url()))
 }
 
 // What came of a request: an answer, or that there is no such object.
-fn found(response: Response) -> Result<Option<Response>, Fault> {
+fn found(response: Response) -> Result<Option<Response>, PortError> {
     match response.status() {
         StatusCode::NOT_FOUND => Ok(None),
         status if status.is_success() => Ok(Some(response)),
-        status => Err(Fault::Unavailable(format!("S3 answered {status}"))),
+        status => Err(PortError::Unavailable(format!("S3 answered {status}"))),
     }
 }
 
@@ -152,20 +129,20 @@ fn blob(name: &BlobName) -> String {
 
 #[async_trait]
 impl Blobs for Bucket {
-    async fn put(&self, name: &BlobName, bytes: &[u8]) -> Result<(), Fault> {
+    async fn put(&self, name: &BlobName, bytes: &[u8]) -> Result<(), PortError> {
         self.store(&blob(name), "application/octet-stream", bytes).await
     }
-    async fn get(&self, name: &BlobName) -> Result<Option<Vec<u8>>, Fault> {
+    async fn get(&self, name: &BlobName) -> Result<Option<Vec<u8>>, PortError> {
         self.object(&blob(name)).await
     }
 }
 
 #[async_trait]
 impl Archive for Bucket {
-    async fn holds(&self, name: &str) -> Result<bool, Fault> {
+    async fn holds(&self, name: &str) -> Result<bool, PortError> {
         Ok(found(self.send(Method::HEAD, name, "", &[]).await?)?.is_some())
     }
-    async fn put(&self, name: &str, media_type: &str, bytes: Vec<u8>) -> Result<(), Fault> {
+    async fn put(&self, name: &str, media_type: &str, bytes: Vec<u8>) -> Result<(), PortError> {
         self.store(name, media_type, &bytes).await
     }
 }

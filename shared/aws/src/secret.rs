@@ -1,14 +1,16 @@
-//! The keys that sign warrants, from Secrets Manager. Read when they are first needed, never before, and again after a
-//! while: a secret that is rotated (`aws secretsmanager put-secret-value`) is published from then on and signs ten minutes
-//! later; the one before it stays published, so that warrants on their way are taken.
+//! The keys that sign warrants, from Secrets Manager. Read when they are first needed, never
+//! before, and again after a while: a secret that is rotated (`aws secretsmanager
+//! put-secret-value`) is published from then on and signs ten minutes later; the one before it
+//! stays published, so that warrants on their way are taken.
 //!
-//! Why not a key inside KMS: every step of every plan carries a warrant, and KMS asks for money and milliseconds each
-//! time; the key in memory takes 14 µs.
+//! Why not a key inside KMS: every step of every plan carries a warrant, and KMS asks for money and
+//! milliseconds each time; the key in memory takes 14 µs.
 
 use async_trait::async_trait;
 use aws_sdk_secretsmanager::{Client, error::ProvideErrorMetadata};
+use countersign_store::PortError;
 use cs_core::{canonical, warrant};
-use engine::ports::{Fault, Signer};
+use engine::ports::Signer;
 use std::{
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -19,7 +21,8 @@ use tokio::sync::Mutex;
 const SECRET_CHARS_MIN: usize = 43;
 /// How long the keys are kept before they are read again.
 const KEPT: Duration = Duration::from_secs(300);
-/// A new key is published for so long before it signs, in seconds: functions and tools keep keys for five minutes.
+/// A new key is published for so long before it signs, in seconds: functions and tools keep keys
+/// for five minutes.
 const PUBLISHED_FIRST_SECONDS: i64 = 600;
 /// The stages of a secret whose keys are published.
 const STAGES: [&str; 2] = ["AWSCURRENT", "AWSPREVIOUS"];
@@ -37,13 +40,14 @@ impl SecretSigner {
         Self { client, secret, ring: Mutex::default() }
     }
 
-    async fn read(&self) -> Result<warrant::Ring, Fault> {
+    async fn read(&self) -> Result<warrant::Ring, PortError> {
         if self.secret.is_empty() {
-            return Err(Fault::Corrupt("this function has no secret to sign with".into()));
+            return Err(PortError::Corrupt("this function has no secret to sign with".into()));
         }
         let [current, previous] = STAGES;
         let newest = self.key(current).await?;
-        let (newest, made_at) = newest.ok_or_else(|| Fault::Corrupt("the signing secret has no value".into()))?;
+        let (newest, made_at) =
+            newest.ok_or_else(|| PortError::Corrupt("the signing secret has no value".into()))?;
         // A secret that was never rotated has none before.
         let before = self.key(previous).await?.map(|(key, _)| key);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
@@ -51,7 +55,7 @@ impl SecretSigner {
     }
 
     // The key of a stage, and when it was made, in seconds since 1970.
-    async fn key(&self, stage: &str) -> Result<Option<(warrant::Key, i64)>, Fault> {
+    async fn key(&self, stage: &str) -> Result<Option<(warrant::Key, i64)>, PortError> {
         let request = self.client.get_secret_value().secret_id(&self.secret).version_stage(stage);
         let out = match request.send().await.map_err(|error| error.into_service_error()) {
             Ok(out) => out,
@@ -59,21 +63,28 @@ impl SecretSigner {
             Err(error) => {
                 let code = error.code().unwrap_or("no answer").to_owned();
                 let message = error.message().unwrap_or_default();
-                return Err(Fault::Unavailable(format!("the signing secret: {code}: {message}")));
+                return Err(PortError::Unavailable(format!(
+                    "the signing secret: {code}: {message}"
+                )));
             }
         };
         let text = out.secret_string().unwrap_or_default();
         if text.len() < SECRET_CHARS_MIN {
-            return Err(Fault::Corrupt(format!("the signing secret is shorter than {SECRET_CHARS_MIN} characters")));
+            return Err(PortError::Corrupt(format!(
+                "the signing secret is shorter than {SECRET_CHARS_MIN} characters"
+            )));
         }
         Ok(Some((key_of(text), out.created_date().map_or(0, |date| date.secs()))))
     }
 }
 
-// The newest key signs once it has been published for long enough, and at once where there is none before it.
+// The newest key signs once it has been published for long enough, and at once where there is none
+// before it.
 fn ring(newest: warrant::Key, before: Option<warrant::Key>, age_seconds: i64) -> warrant::Ring {
     match before {
-        Some(before) if age_seconds < PUBLISHED_FIRST_SECONDS => warrant::Ring::new(before).with_published([newest]),
+        Some(before) if age_seconds < PUBLISHED_FIRST_SECONDS => {
+            warrant::Ring::new(before).with_published([newest])
+        }
         before => warrant::Ring::new(newest).with_published(before),
     }
 }
@@ -83,7 +94,8 @@ fn key_of(secret: &str) -> warrant::Key {
     let digest = canonical::digest_parts(&[b"countersign/warrant-key/1", secret.as_bytes()]);
     let mut bytes = [0; 32];
     for (byte, pair) in bytes.iter_mut().zip(digest.hex().as_bytes().chunks(2)) {
-        let nibble = |at: usize| pair.get(at).and_then(|digit| char::from(*digit).to_digit(16)).unwrap_or(0);
+        let nibble =
+            |at: usize| pair.get(at).and_then(|digit| char::from(*digit).to_digit(16)).unwrap_or(0);
         *byte = (nibble(0) * 16 + nibble(1)) as u8;
     }
     warrant::Key::new(&bytes)
@@ -91,7 +103,7 @@ fn key_of(secret: &str) -> warrant::Key {
 
 #[async_trait]
 impl Signer for SecretSigner {
-    async fn ring(&self) -> Result<Arc<warrant::Ring>, Fault> {
+    async fn ring(&self) -> Result<Arc<warrant::Ring>, PortError> {
         let mut kept = self.ring.lock().await;
         if let Some((_, ring)) = kept.as_ref().filter(|(at, _)| at.elapsed() < KEPT) {
             return Ok(ring.clone());

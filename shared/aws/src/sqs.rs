@@ -1,12 +1,11 @@
-//! Stage events on a FIFO queue: group = execution, or one workspace's log, deduplication id = event hash.
+//! Stage events on a FIFO queue: group = execution, or one workspace's log, deduplication id =
+//! event hash.
 
 use async_trait::async_trait;
 use aws_sdk_sqs::{Client, error::ProvideErrorMetadata, types::SendMessageBatchRequestEntry};
 use contracts::{WorkspaceId, event::CloudEvent};
-use engine::{
-    Stream,
-    ports::{Fault, Publisher},
-};
+use countersign_store::{PortError, Stream};
+use engine::ports::Publisher;
 
 /// Messages of one request.
 const BATCH_MAX: usize = 10;
@@ -26,7 +25,7 @@ impl StageQueue {
     }
 
     // Says how many, from the first, are in the queue.
-    async fn send(&self, batch: &[(String, String, String)]) -> (usize, Result<(), Fault>) {
+    async fn send(&self, batch: &[(String, String, String)]) -> (usize, Result<(), PortError>) {
         let entries: Result<Vec<_>, _> = batch
             .iter()
             .enumerate()
@@ -41,20 +40,39 @@ impl StageQueue {
             .collect();
         let entries = match entries {
             Ok(entries) => entries,
-            Err(error) => return (0, Err(Fault::Corrupt(error.to_string()))),
+            Err(error) => return (0, Err(PortError::Corrupt(error.to_string()))),
         };
-        match self.client.send_message_batch().queue_url(&self.url).set_entries(Some(entries)).send().await {
+        match self
+            .client
+            .send_message_batch()
+            .queue_url(&self.url)
+            .set_entries(Some(entries))
+            .send()
+            .await
+        {
             Ok(out) if out.failed().is_empty() => (batch.len(), Ok(())),
             Ok(out) => {
-                // What came behind a failure may be in the queue; sent again in order, it is known by its id.
-                let first =
-                    out.failed().iter().filter_map(|entry| entry.id().parse::<usize>().ok()).min().unwrap_or(0);
-                let why = out.failed().first().map(|entry| entry.code().to_owned()).unwrap_or_default();
-                (first, Err(Fault::Unavailable(format!("the queue refused: {why}"))))
+                // What came behind a failure may be in the queue; sent again in order, it is known
+                // by its id.
+                let first = out
+                    .failed()
+                    .iter()
+                    .filter_map(|entry| entry.id().parse::<usize>().ok())
+                    .min()
+                    .unwrap_or(0);
+                let why =
+                    out.failed().first().map(|entry| entry.code().to_owned()).unwrap_or_default();
+                (first, Err(PortError::Unavailable(format!("the queue refused: {why}"))))
             }
             Err(error) => {
                 let code = error.code().unwrap_or("no answer").to_owned();
-                (0, Err(Fault::Unavailable(format!("{code}: {}", error.message().unwrap_or_default()))))
+                (
+                    0,
+                    Err(PortError::Unavailable(format!(
+                        "{code}: {}",
+                        error.message().unwrap_or_default()
+                    ))),
+                )
             }
         }
     }
@@ -62,16 +80,22 @@ impl StageQueue {
 
 #[async_trait]
 impl Publisher for StageQueue {
-    async fn publish(&self, workspace: &WorkspaceId, events: &[CloudEvent]) -> (usize, Result<(), Fault>) {
+    async fn publish(
+        &self,
+        workspace: &WorkspaceId,
+        events: &[CloudEvent],
+    ) -> (usize, Result<(), PortError>) {
         let mut sent = 0;
         let mut batch: Vec<(String, String, String)> = Vec::new();
         let mut bytes = 0;
         for event in events {
             let body = match serde_json::to_string(event) {
                 Ok(body) => body,
-                Err(error) => return (sent, Err(Fault::Corrupt(error.to_string()))),
+                Err(error) => return (sent, Err(PortError::Corrupt(error.to_string()))),
             };
-            if batch.len() == BATCH_MAX || (bytes + body.len() > BATCH_BYTES_MAX && !batch.is_empty()) {
+            if batch.len() == BATCH_MAX
+                || (bytes + body.len() > BATCH_BYTES_MAX && !batch.is_empty())
+            {
                 let (count, outcome) = self.send(&batch).await;
                 sent += count;
                 if outcome.is_err() {

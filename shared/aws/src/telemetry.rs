@@ -1,7 +1,7 @@
 //! Logs as JSON lines, and metrics in CloudWatch's embedded metric format.
 //!
-//! A metric is an event of target `metric`: its numbers are the metrics, its texts the dimensions. The engine says what
-//! happened; only here is it known what CloudWatch is.
+//! A metric is an event of target `metric`: its numbers are the metrics, its texts the dimensions.
+//! The engine says what happened; only here is it known what CloudWatch is.
 
 use serde_json::{Map, Value, json};
 use std::{
@@ -32,8 +32,11 @@ pub(crate) fn init() {
         "warn" => Level::WARN,
         _ => Level::INFO,
     };
-    let logs = fmt::layer().json().flatten_event(true).with_current_span(true).with_span_list(false);
-    let ours = |target: &str| !["hyper", "h2", "rustls", "aws_", "tower"].iter().any(|name| target.starts_with(name));
+    let logs =
+        fmt::layer().json().flatten_event(true).with_current_span(true).with_span_list(false);
+    let ours = |target: &str| {
+        !["hyper", "h2", "rustls", "aws_", "tower"].iter().any(|name| target.starts_with(name))
+    };
     let logs = logs.with_filter(filter_fn(move |metadata| {
         metadata.target() != TARGET
             && (metadata.level() <= &level)
@@ -60,7 +63,8 @@ impl<S: Subscriber> Layer<S> for Metrics {
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         let line = record(found, &self.stage, now as u64);
-        // One write: lines of two tasks do not mix. Without a log there is nowhere to say that there is none.
+        // One write: lines of two tasks do not mix. Without a log there is nowhere to say that
+        // there is none.
         let _ = std::io::stdout().lock().write_all(format!("{line}\n").as_bytes());
     }
 }
@@ -88,14 +92,19 @@ fn record(found: Found, stage: &str, now_ms: u64) -> Value {
     let metrics: Vec<Value> = found
         .numbers
         .keys()
-        .map(|name| json!({ "Name": name, "Unit": if name.ends_with("Ms") { "Milliseconds" } else { "Count" } }))
+        .map(|name| {
+            json!({ "Name": name, "Unit": if name.ends_with("Ms") {
+            "Milliseconds" } else { "Count" } })
+        })
         .collect();
     let mut all = vec!["Stage"];
     all.extend(found.texts.keys().map(String::as_str));
     // By everything, and by stage alone, which alarms look at.
-    let dimensions = if found.texts.is_empty() { json!([["Stage"]]) } else { json!([all, ["Stage"]]) };
+    let dimensions =
+        if found.texts.is_empty() { json!([["Stage"]]) } else { json!([all, ["Stage"]]) };
     let mut line = json!({
-        "_aws": { "Timestamp": now_ms, "CloudWatchMetrics": [{ "Namespace": NAMESPACE, "Dimensions": dimensions, "Metrics": metrics }] },
+        "_aws": { "Timestamp": now_ms, "CloudWatchMetrics": [{ "Namespace": NAMESPACE,
+            "Dimensions": dimensions, "Metrics": metrics }] },
         "Stage": stage,
     });
     if let Some(line) = line.as_object_mut() {

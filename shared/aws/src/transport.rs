@@ -1,11 +1,14 @@
-//! The HTTP client of the SDK, on the client that calls tools: one stack of HTTP and TLS in a function, not two, and no
-//! HTTP/2, which AWS's services do not ask for.
+//! The HTTP client of the SDK, on the client that calls tools: one stack of HTTP and TLS in a
+//! function, not two, and no HTTP/2, which AWS's services do not ask for.
 //!
 //! The five roots of Amazon Trust Services are embedded: no folder of certificates is read.
 
 use aws_smithy_runtime_api::{
     client::{
-        http::{HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn},
+        http::{
+            HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector,
+            http_client_fn,
+        },
         orchestrator::{HttpRequest, HttpResponse},
         result::ConnectorError,
     },
@@ -31,7 +34,8 @@ pub fn http() -> Result<Client, String> {
     // The first one installed stays; that it was there already is no fault.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let roots = Certificate::from_pem_bundle(ROOTS).map_err(|error| error.to_string())?;
-    let builder = Client::builder().tls_certs_only(roots).redirect(Policy::none()).no_proxy().http1_only();
+    let builder =
+        Client::builder().tls_certs_only(roots).redirect(Policy::none()).no_proxy().http1_only();
     builder.connect_timeout(CONNECT).tcp_nodelay(true).build().map_err(|error| error.to_string())
 }
 

@@ -9,9 +9,15 @@ use std::collections::BTreeSet;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CreateKey {
-    /// Whose key it is. The id is made canonical: NFC, lower case; white space, control and invisible characters are
-    /// refused. Two texts that become the same id are the same actor.
-    pub actor: Actor,
+    /// Whose key it is. The id is made canonical: NFC, lower case; white space, control and
+    /// invisible characters are refused. Two texts that become the same id are the same actor.
+    /// Absent where `person` says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<Actor>,
+    /// A person of the directory, whose key it is: who holds it acts as this person, and it ends
+    /// with the person. People only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub person: Option<String>,
     /// Each exists, and the maker's own grants cover it.
     pub grants: BTreeSet<String>,
     /// In the future. Absent: it holds until it is revoked.
@@ -24,7 +30,8 @@ pub struct CreateKey {
 #[serde(rename_all = "camelCase")]
 pub struct KeyCreated {
     pub key: ApiKey,
-    /// The secret: shown in this answer and stored nowhere, so that a repetition of the command has none.
+    /// The secret: shown in this answer and stored nowhere, so that a repetition of the command has
+    /// none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key: Option<String>,
 }
@@ -46,6 +53,10 @@ pub struct ApiKey {
     pub expires_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<Timestamp>,
+    /// It is bound to the person of its actor's id, who was added to the directory then: once that
+    /// person is removed it is void, also if another one comes under the same id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub person_since: Option<Timestamp>,
 }
 
 /// Who made a key, and with which key.

@@ -1,5 +1,6 @@
 //! Capabilities: what a deployment offers, discoverable and switchable.
 
+use crate::Open;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +8,9 @@ use serde::{Deserialize, Serialize};
 pub const CONTRACTS_VERSION: &str = "1.0.0";
 
 /// A group of operations and events that is offered or absent as a whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 pub enum Capability {
     #[serde(rename = "control-plane.core")]
     Core,
@@ -23,7 +26,8 @@ pub enum Capability {
 
 impl Capability {
     /// Every capability of the contract.
-    pub const ALL: [Self; 5] = [Self::Core, Self::Approval, Self::Audit, Self::SkillRegistry, Self::ChannelRuntime];
+    pub const ALL: [Self; 5] =
+        [Self::Core, Self::Approval, Self::Audit, Self::SkillRegistry, Self::ChannelRuntime];
 
     /// Key on the wire.
     pub const fn key(self) -> &'static str {
@@ -50,11 +54,11 @@ impl Capability {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Offer {
-    pub key: Capability,
+    pub key: Open<Capability>,
     pub version: String,
     /// Whether this deployment offers it.
     pub offered: bool,
-    pub requires: Vec<Capability>,
+    pub requires: Vec<Open<Capability>>,
     /// Keys of its operations that are offered.
     pub operations: Vec<String>,
 }

@@ -1,10 +1,13 @@
-//! The one vocabulary of codes: problem+json `code` = Lambda error type = ASL `ErrorEquals` = CLI message.
+//! The one vocabulary of codes: problem+json `code` = Lambda error type = ASL `ErrorEquals` = CLI
+//! message.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What went wrong. 4xx are refusals (never retried by us), 5xx are faults (retried).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Code {
     BadRequest,
@@ -23,6 +26,7 @@ pub enum Code {
     ApprovalAlreadyDecided,
     SelfApproval,
     NotAnApprover,
+    SecondFactorRequired,
     SignatureInvalid,
     SignatureMissing,
     ManifestInvalid,
@@ -45,7 +49,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, in the order of the contract.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
         Self::BadRequest,
         Self::Unauthenticated,
         Self::Forbidden,
@@ -62,6 +66,7 @@ impl Code {
         Self::ApprovalAlreadyDecided,
         Self::SelfApproval,
         Self::NotAnApprover,
+        Self::SecondFactorRequired,
         Self::SignatureInvalid,
         Self::SignatureMissing,
         Self::ManifestInvalid,
@@ -90,40 +95,74 @@ impl Code {
             Self::Forbidden => ("FORBIDDEN", 403, "the credential does not grant this"),
             Self::NotFound => ("NOT_FOUND", 404, "there is no such thing in this workspace"),
             Self::Conflict => ("CONFLICT", 409, "the current state does not allow this"),
-            Self::PreconditionFailed => ("PRECONDITION_FAILED", 412, "what the request builds on has changed"),
+            Self::PreconditionFailed => {
+                ("PRECONDITION_FAILED", 412, "what the request builds on has changed")
+            }
             Self::ValidationFailed => ("VALIDATION_FAILED", 422, "the request is not valid"),
             Self::RateLimited => ("RATE_LIMITED", 429, "too many requests"),
             Self::InternalError => ("INTERNAL_ERROR", 500, "the service failed"),
             Self::Timeout => ("TIMEOUT", 504, "the service did not answer in time"),
-            Self::IntentNotFound => ("INTENT_NOT_FOUND", 404, "there is no such intent in this workspace"),
+            Self::IntentNotFound => {
+                ("INTENT_NOT_FOUND", 404, "there is no such intent in this workspace")
+            }
             Self::BindingStale => ("BINDING_STALE", 409, "what was shown for approval has changed"),
             Self::ApprovalExpired => ("APPROVAL_EXPIRED", 409, "the approval's time is over"),
-            Self::ApprovalAlreadyDecided => ("APPROVAL_ALREADY_DECIDED", 409, "this was decided before"),
+            Self::ApprovalAlreadyDecided => {
+                ("APPROVAL_ALREADY_DECIDED", 409, "this was decided before")
+            }
             Self::SelfApproval => ("SELF_APPROVAL", 403, "who asked may not approve"),
             Self::NotAnApprover => ("NOT_AN_APPROVER", 403, "this actor may not approve"),
+            Self::SecondFactorRequired => {
+                ("SECOND_FACTOR_REQUIRED", 403, "the decision needs a second factor")
+            }
             Self::SignatureInvalid => ("SIGNATURE_INVALID", 400, "the signature does not verify"),
             Self::SignatureMissing => ("SIGNATURE_MISSING", 400, "the manifest is not signed"),
             Self::ManifestInvalid => ("MANIFEST_INVALID", 400, "the manifest is not valid"),
-            Self::SchemaVersionInvalid => ("SCHEMA_VERSION_INVALID", 400, "unknown manifest schema version"),
-            Self::SignatureExpired => ("SIGNATURE_EXPIRED", 400, "the signature's validity is over"),
-            Self::PublisherUntrusted => ("PUBLISHER_UNTRUSTED", 403, "the workspace does not trust this publisher"),
+            Self::SchemaVersionInvalid => {
+                ("SCHEMA_VERSION_INVALID", 400, "unknown manifest schema version")
+            }
+            Self::SignatureExpired => {
+                ("SIGNATURE_EXPIRED", 400, "the signature's validity is over")
+            }
+            Self::PublisherUntrusted => {
+                ("PUBLISHER_UNTRUSTED", 403, "the workspace does not trust this publisher")
+            }
             Self::KeyUntrusted => ("KEY_UNTRUSTED", 403, "the workspace does not trust this key"),
-            Self::ProvenanceUntrusted => ("PROVENANCE_UNTRUSTED", 403, "the provenance is not allowed"),
-            Self::ArtifactDigestMismatch => ("ARTIFACT_DIGEST_MISMATCH", 409, "the artifact is not the signed one"),
+            Self::ProvenanceUntrusted => {
+                ("PROVENANCE_UNTRUSTED", 403, "the provenance is not allowed")
+            }
+            Self::ArtifactDigestMismatch => {
+                ("ARTIFACT_DIGEST_MISMATCH", 409, "the artifact is not the signed one")
+            }
             Self::ContractsSpecVersionMissing => {
                 ("CONTRACTS_SPEC_VERSION_MISSING", 409, "the contracts version is not stated")
             }
-            Self::ContractsSpecTooOld => ("CONTRACTS_SPEC_TOO_OLD", 409, "our contracts are too old for the skill"),
-            Self::ContractsSpecTooNew => ("CONTRACTS_SPEC_TOO_NEW", 409, "our contracts are too new for the skill"),
+            Self::ContractsSpecTooOld => {
+                ("CONTRACTS_SPEC_TOO_OLD", 409, "our contracts are too old for the skill")
+            }
+            Self::ContractsSpecTooNew => {
+                ("CONTRACTS_SPEC_TOO_NEW", 409, "our contracts are too new for the skill")
+            }
             Self::ControlPlaneVersionMissing => {
                 ("CONTROL_PLANE_VERSION_MISSING", 409, "the control plane version is not stated")
             }
-            Self::ControlPlaneTooOld => ("CONTROL_PLANE_TOO_OLD", 409, "this control plane is too old for the skill"),
-            Self::ControlPlaneTooNew => ("CONTROL_PLANE_TOO_NEW", 409, "this control plane is too new for the skill"),
-            // 404 where an operation of an absent capability is called (CONTRACTS 4), 409 where a skill requires one.
-            Self::CapabilityMissing => ("CAPABILITY_MISSING", 404, "this deployment does not offer that capability"),
-            Self::VersionConflict => ("VERSION_CONFLICT", 409, "this version exists with other content"),
-            Self::RollbackRefused => ("ROLLBACK_REFUSED", 409, "this version is below the allowed minimum"),
+            Self::ControlPlaneTooOld => {
+                ("CONTROL_PLANE_TOO_OLD", 409, "this control plane is too old for the skill")
+            }
+            Self::ControlPlaneTooNew => {
+                ("CONTROL_PLANE_TOO_NEW", 409, "this control plane is too new for the skill")
+            }
+            // 404 where an operation of an absent capability is called (CONTRACTS 4), 409 where a
+            // skill requires one.
+            Self::CapabilityMissing => {
+                ("CAPABILITY_MISSING", 404, "this deployment does not offer that capability")
+            }
+            Self::VersionConflict => {
+                ("VERSION_CONFLICT", 409, "this version exists with other content")
+            }
+            Self::RollbackRefused => {
+                ("ROLLBACK_REFUSED", 409, "this version is below the allowed minimum")
+            }
         }
     }
 

@@ -1,13 +1,14 @@
 //! Commands: what callers ask to be done. Requests refuse unknown fields; responses may grow.
 
 use crate::{
-    Digest, ExecutionId, IntentId, PlanId, RunId, StepId, Timestamp,
+    Digest, ExecutionId, IntentId, Open, PlanId, RunId, StepId, Timestamp,
     draft::Draft,
     event::{Metadata, Purpose, Requirement, Resolution, SubmitMode},
     id::InstallationId,
     plan::Plan,
     problem::Issue,
     query::BacktestChange,
+    status::{ExecutionStatus, SkillStatus, StepStatus},
     verdict::{RiskTier, RunMode, Verdict},
 };
 use schemars::JsonSchema;
@@ -37,9 +38,27 @@ pub struct SubmitIntent {
     /// Refused unless it is the authenticated one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workspace_id: Option<String>,
-    /// The subject: the person or account that the actor acts for. Grants nothing; a subject does not decide.
+    /// The subject: the person or account that the actor acts for. Grants nothing; a subject does
+    /// not decide.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_behalf_of: Option<String>,
+}
+
+impl SubmitIntent {
+    /// An intent with nothing but its words.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            draft: None,
+            playbook: None,
+            mode: SubmitMode::default(),
+            channel_key: None,
+            metadata: None,
+            trace_id: None,
+            workspace_id: None,
+            on_behalf_of: None,
+        }
+    }
 }
 
 /// A playbook and its inputs.
@@ -57,7 +76,7 @@ pub struct PlaybookCall {
 pub struct IntentSubmitted {
     pub execution_id: ExecutionId,
     pub intent_id: IntentId,
-    pub status: String,
+    pub status: Open<ExecutionStatus>,
     pub received_at: Timestamp,
 }
 
@@ -85,7 +104,7 @@ pub struct PlanCompiledAnswer {
     pub step_count: u32,
     /// The plan's digest.
     pub deterministic_hash: Digest,
-    pub plan: Plan,
+    pub plan: Open<Plan>,
     /// Empty: a plan with diagnostics is refused with 422 and they are its issues.
     pub diagnostics: Vec<Issue>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -107,8 +126,8 @@ pub struct VerifyPlan {
 #[serde(rename_all = "camelCase")]
 pub struct PlanVerifiedAnswer {
     pub execution_id: ExecutionId,
-    pub verdict: Verdict,
-    pub risk_tier: RiskTier,
+    pub verdict: Open<Verdict>,
+    pub risk_tier: Open<RiskTier>,
     pub requires_approval: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub blocked_reasons: Vec<String>,
@@ -126,10 +145,11 @@ pub struct StepVerdictAnswer {
     /// Of which of the step's calls.
     #[serde(default, skip_serializing_if = "Purpose::is_run")]
     pub purpose: Purpose,
-    pub verdict: Verdict,
-    pub risk_tier: RiskTier,
+    pub verdict: Open<Verdict>,
+    pub risk_tier: Open<RiskTier>,
     pub reasons: Vec<String>,
-    /// Policies that decided, by `@id`, else by position: those that permitted, and those that took autonomy away.
+    /// Policies that decided, by `@id`, else by position: those that permitted, and those that took
+    /// autonomy away.
     #[serde(default)]
     pub determining: Vec<String>,
     /// Whom their `@approvers` ask for.
@@ -156,7 +176,7 @@ pub struct StartExecution {
 pub struct ExecutionStartedAnswer {
     pub execution_id: ExecutionId,
     pub run_id: RunId,
-    pub status: String,
+    pub status: Open<ExecutionStatus>,
     pub started_at: Timestamp,
 }
 
@@ -168,7 +188,8 @@ pub struct ApproveExecution {
     /// Absent: the whole plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step_id: Option<StepId>,
-    /// What is decided on: plan, policy, skills, view and, for a step that asked with it, its actual input.
+    /// What is decided on: plan, policy, skills, view and, for a step that asked with it, its
+    /// actual input.
     pub binding_digest: Digest,
     /// The view that was shown to the person who decides; refused unless it is the current one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -183,7 +204,7 @@ pub struct ExecutionApproved {
     pub execution_id: ExecutionId,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step_id: Option<StepId>,
-    pub status: String,
+    pub status: Open<ExecutionStatus>,
     pub approved_at: Timestamp,
     /// Who approved: the authenticated actor.
     pub approved_by: String,
@@ -212,7 +233,7 @@ pub struct ExecutionRejected {
     pub execution_id: ExecutionId,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step_id: Option<StepId>,
-    pub status: String,
+    pub status: Open<ExecutionStatus>,
     pub rejected_at: Timestamp,
     pub rejected_by: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -236,7 +257,7 @@ pub struct CancelExecution {
 pub struct ExecutionCancelledAnswer {
     pub execution_id: ExecutionId,
     /// `cancelling` while calls are in flight or being undone, else `cancelled`.
-    pub status: String,
+    pub status: Open<ExecutionStatus>,
     pub cancelled_at: Timestamp,
     pub cancelled_by: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -268,7 +289,7 @@ pub struct RetryExecution {
 #[serde(rename_all = "camelCase")]
 pub struct ExecutionSteeredAnswer {
     pub execution_id: ExecutionId,
-    pub status: String,
+    pub status: Open<ExecutionStatus>,
     pub at: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_id: Option<RunId>,
@@ -291,7 +312,7 @@ pub struct ResolveStep {
 pub struct StepResolvedAnswer {
     pub execution_id: ExecutionId,
     pub step_id: StepId,
-    pub status: String,
+    pub status: Open<StepStatus>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_id: Option<RunId>,
 }
@@ -319,7 +340,8 @@ pub struct InstallSkill {
     pub artifact_digest: Digest,
     /// A DSSE envelope ([`crate::manifest::Envelope`]).
     pub manifest: Value,
-    /// A tar, gzipped or not. Absent: the skill is its manifest alone, and `artifactDigest` that of no bytes.
+    /// A tar, gzipped or not. Absent: the skill is its manifest alone, and `artifactDigest` that of
+    /// no bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact: Option<ArtifactSource>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -353,7 +375,7 @@ pub struct SkillInstalledAnswer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provenance: Option<String>,
     pub issues: Vec<Issue>,
-    pub status: String,
+    pub status: Open<SkillStatus>,
     pub installed_at: Timestamp,
 }
 
@@ -375,7 +397,7 @@ pub struct SkillDisabledAnswer {
     pub skill_key: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    pub status: String,
+    pub status: Open<SkillStatus>,
     pub disabled_at: Timestamp,
     pub disabled_by: String,
     /// Steps of open executions that pin it and had not started: they will not.
@@ -403,7 +425,7 @@ pub struct SkillEnabledAnswer {
     pub skill_key: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    pub status: String,
+    pub status: Open<SkillStatus>,
     pub enabled_at: Timestamp,
     pub enabled_by: String,
 }

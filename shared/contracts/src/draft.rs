@@ -32,8 +32,8 @@ pub struct DraftStep {
     /// `skill/operation@range`, for example `payments/refund.create@^2`; the range may be left out.
     #[serde(rename = "use")]
     pub operation: String,
-    /// The input. `{"$from": step, "path": pointer}` anywhere in it takes a value from an earlier step's output;
-    /// `{"$literal": value}` keeps a value as it is.
+    /// The input. `{"$from": step, "path": pointer}` anywhere in it takes a value from an earlier
+    /// step's output; `{"$literal": value}` keeps a value as it is.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub with: Map<String, Value>,
     /// Steps to wait for besides those the input names.
@@ -87,16 +87,18 @@ impl OnFailure {
     }
 }
 
-/// What a plan may touch at the most, undoing included. A kind that is not named is not limited. What cannot be measured
-/// exceeds every limit of its kind.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+/// What a plan may touch at the most, undoing included. A kind that is not named is not limited.
+/// What cannot be measured exceeds every limit of its kind.
+#[derive(
+    Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Budget {
     /// Most writes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub writes: Option<u64>,
-    /// Most money per currency (ISO 4217, in capitals), in minor units. A currency that is not named may not be spent: an
-    /// empty object allows none. Absent: not limited.
+    /// Most money per currency (ISO 4217, in capitals), in minor units. A currency that is not
+    /// named may not be spent: an empty object allows none. Absent: not limited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub money: Option<BTreeMap<String, u64>>,
     /// Most recipients.

@@ -1,6 +1,9 @@
-//! What a workspace lets happen: whom it trusts, what is frozen, how much may be used, which policies hold.
+//! What a workspace lets happen: whom it trusts, what is frozen, how much may be used, which
+//! policies hold.
 
-use crate::{Digest, Issue, Timestamp, draft::Budget, query::BacktestChange, verdict::RiskTier};
+use crate::{
+    Digest, Issue, Open, Timestamp, draft::Budget, query::BacktestChange, verdict::RiskTier,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -12,7 +15,8 @@ use std::collections::BTreeMap;
 pub struct TrustPolicy {
     #[serde(default)]
     pub trusted_publishers: Vec<TrustedPublisher>,
-    /// Digests of manifests and artifacts that are never installed and, where they are, no longer used.
+    /// Digests of manifests and artifacts that are never installed and, where they are, no longer
+    /// used.
     #[serde(default)]
     pub revoked_digests: Vec<Digest>,
     /// Skill key → lowest version (semantic) that may be installed and used.
@@ -26,7 +30,8 @@ pub struct TrustPolicy {
 pub struct TrustedPublisher {
     pub id: String,
     pub keys: Vec<TrustedKey>,
-    /// Where its skills may be built: a provenance is one of these, or below one of these. Empty: nowhere.
+    /// Where its skills may be built: a provenance is one of these, or below one of these. Empty:
+    /// nowhere.
     pub provenance_prefixes: Vec<String>,
 }
 
@@ -59,7 +64,7 @@ pub struct TrustAnswer {
     /// 0: none was ever set.
     pub version: u64,
     pub digest: Digest,
-    pub trust: TrustPolicy,
+    pub trust: Open<TrustPolicy>,
     /// After a change: installed skills that are no longer used.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub revoked: Vec<RevokedSkill>,
@@ -86,10 +91,12 @@ pub struct RevokedSkill {
 /// No fields: `GET /v1/trust`, `/v1/freezes`, `/v1/budgets`, `/v1/policies`, `/v1/policies/shadow`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Look {}
+pub struct EmptyQuery {}
 
 /// What a freeze stops.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "camelCase")]
 pub enum FreezeScope {
     /// Every step.
@@ -136,14 +143,16 @@ pub struct SetFreeze {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Freezes {
-    pub items: Vec<Freeze>,
+    pub items: Vec<Open<Freeze>>,
     /// What was accepted although nothing matches it yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Issue>,
 }
 
 /// Whose usage a meter counts apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "camelCase")]
 pub enum MeterScope {
     /// All of the workspace together.
@@ -169,8 +178,8 @@ pub enum Measure {
     },
 }
 
-/// A counter of usage over a window that moves on, and what it may reach. What is in flight counts; a call that is
-/// known to have had no effect is given back.
+/// A counter of usage over a window that moves on, and what it may reach. What is in flight counts;
+/// a call that is known to have had no effect is given back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Meter {
@@ -217,7 +226,7 @@ pub struct SetBudgets {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BudgetsAnswer {
-    pub budgets: Budgets,
+    pub budgets: Open<Budgets>,
     pub usage: Vec<Usage>,
     /// What was accepted although nothing matches it yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -285,7 +294,8 @@ pub struct PolicySets {
     pub shadow: Option<Digest>,
     /// Digests of every set that was ever active.
     pub history: Vec<Digest>,
-    /// The Cedar schema (JSON) that sets are validated against: of the installed operations and the meters.
+    /// The Cedar schema (JSON) that sets are validated against: of the installed operations and the
+    /// meters.
     pub schema: Value,
 }
 
@@ -319,7 +329,8 @@ pub struct DecidingPolicy {
 pub struct RiskPhrase {
     /// What it raises the risk to: `medium`, `high` or `blocked`.
     pub tier: RiskTier,
-    /// Words in their order; `*` stands for up to three of any kind. Spelling, case and look-alikes do not matter.
+    /// Words in their order; `*` stands for up to three of any kind. Spelling, case and look-alikes
+    /// do not matter.
     pub phrase: String,
 }
 
@@ -343,5 +354,5 @@ pub struct SetSignals {
 pub struct SignalsAnswer {
     /// 0: none were ever set; those of the contract are in force.
     pub version: u64,
-    pub phrases: Vec<RiskPhrase>,
+    pub phrases: Open<Vec<RiskPhrase>>,
 }

@@ -17,7 +17,7 @@ pub struct Id<K>(String, PhantomData<fn() -> K>);
 /// Why a text is not an identifier, digest or name.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("`{text}` is not {expected}")]
-pub struct Malformed {
+pub struct ParseIdError {
     text: String,
     expected: Cow<'static, str>,
 }
@@ -40,11 +40,11 @@ impl<K: Kind> Id<K> {
 }
 
 impl<K: Kind> std::str::FromStr for Id<K> {
-    type Err = Malformed;
-    fn from_str(text: &str) -> Result<Self, Malformed> {
+    type Err = ParseIdError;
+    fn from_str(text: &str) -> Result<Self, ParseIdError> {
         match text.strip_prefix(K::PREFIX) {
             Some(rest) if is_hex(rest, 32) => Ok(Self(text.to_owned(), PhantomData)),
-            _ => Err(Malformed {
+            _ => Err(ParseIdError {
                 text: clip(text),
                 expected: format!("of the form {}<32 hexadecimal digits>", K::PREFIX).into(),
             }),
@@ -114,7 +114,8 @@ impl<K: Kind> schemars::JsonSchema for Id<K> {
         true
     }
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": "string", "pattern": format!("^{}[0-9a-f]{{32}}$", K::PREFIX) })
+        schemars::json_schema!({ "type": "string",
+            "pattern": format!("^{}[0-9a-f]{{32}}$", K::PREFIX) })
     }
 }
 
@@ -202,18 +203,24 @@ impl Digest {
     pub fn short(&self) -> [u8; 16] {
         let mut bytes = [0; 16];
         for (byte, pair) in bytes.iter_mut().zip(self.hex().as_bytes().chunks(2)) {
-            *byte = std::str::from_utf8(pair).ok().and_then(|p| u8::from_str_radix(p, 16).ok()).unwrap_or(0);
+            *byte = std::str::from_utf8(pair)
+                .ok()
+                .and_then(|p| u8::from_str_radix(p, 16).ok())
+                .unwrap_or(0);
         }
         bytes
     }
 }
 
 impl std::str::FromStr for Digest {
-    type Err = Malformed;
-    fn from_str(text: &str) -> Result<Self, Malformed> {
+    type Err = ParseIdError;
+    fn from_str(text: &str) -> Result<Self, ParseIdError> {
         match text.strip_prefix("sha256:") {
             Some(rest) if is_hex(rest, 64) => Ok(Self(text.to_owned())),
-            _ => Err(Malformed { text: clip(text), expected: "of the form sha256:<64 hexadecimal digits>".into() }),
+            _ => Err(ParseIdError {
+                text: clip(text),
+                expected: "of the form sha256:<64 hexadecimal digits>".into(),
+            }),
         }
     }
 }
@@ -244,7 +251,8 @@ impl schemars::JsonSchema for Digest {
     }
 }
 
-/// A name that people choose: a step, a workspace. ASCII letters, digits, `_`, `-`, `.`; at most 64 bytes.
+/// A name that people choose: a step, a workspace. ASCII letters, digits, `_`, `-`, `.`; at most 64
+/// bytes.
 pub struct Name<K>(std::sync::Arc<str>, PhantomData<fn() -> K>);
 
 impl<K> Name<K> {
@@ -254,15 +262,15 @@ impl<K> Name<K> {
     }
 }
 impl<K> std::str::FromStr for Name<K> {
-    type Err = Malformed;
-    fn from_str(text: &str) -> Result<Self, Malformed> {
+    type Err = ParseIdError;
+    fn from_str(text: &str) -> Result<Self, ParseIdError> {
         let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
         // Names are folders of exports and paths of URLs, too, where dots alone climb.
         let climbs = matches!(text, "." | "..");
         if (1..=64).contains(&text.len()) && text.bytes().all(plain) && !climbs {
             Ok(Self(text.into(), PhantomData))
         } else {
-            Err(Malformed {
+            Err(ParseIdError {
                 text: clip(text),
                 expected: "a name of 1 to 64 ASCII letters, digits, `_`, `-` or `.`".into(),
             })
@@ -349,9 +357,13 @@ mod tests {
     fn identifiers_refuse_other_kinds_and_other_text() {
         let id = ExecutionId::from_bytes([0xab; 16]);
         assert_eq!(id.as_str().parse::<ExecutionId>().unwrap(), id);
-        for bad in
-            ["", "exe_", "int_abababababababababababababababab", "exe_ABABABABABABABABABABABABABABABAB", "exe_ab/.."]
-        {
+        for bad in [
+            "",
+            "exe_",
+            "int_abababababababababababababababab",
+            "exe_ABABABABABABABABABABABABABABABAB",
+            "exe_ab/..",
+        ] {
             assert!(bad.parse::<ExecutionId>().is_err(), "{bad}");
         }
         for bad in ["", "a b", "a#b", "ü", "a/b", ".", ".."] {

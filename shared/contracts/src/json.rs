@@ -1,7 +1,8 @@
-//! Reading JSON that strangers wrote. Stricter than `serde_json`: I-JSON (RFC 7493), so that what was checked is
-//! what is signed. Duplicate keys, deep nesting and invalid UTF-8 are refused with a pointer; so are numbers that cannot be
-//! kept digit by digit. Wider than I-JSON in one thing: integers beyond 2⁵³ are kept exactly, as far as 64 bits go, because
-//! ids of many systems are such numbers.
+//! Reading JSON that strangers wrote. Stricter than `serde_json`: I-JSON (RFC 7493), so that what
+//! was checked is what is signed. Duplicate keys, deep nesting and invalid UTF-8 are refused with a
+//! pointer; so are numbers that cannot be kept digit by digit. Wider than I-JSON in one thing:
+//! integers beyond 2⁵³ are kept exactly, as far as 64 bits go, because ids of many systems are such
+//! numbers.
 
 use crate::{
     Code, Issue, Problem,
@@ -48,14 +49,16 @@ pub fn check_nesting(bytes: &[u8]) -> Result<(), TooDeepError> {
     Ok(())
 }
 
-/// Reads a document of another program's making (an event of AWS, a file, an answer of a server), whose numbers and
-/// keys are its own affair. Whatever is hashed, stored or signed goes through [`parse`] instead.
+/// Reads a document of another program's making (an event of AWS, a file, an answer of a server),
+/// whose numbers and keys are its own affair. Whatever is hashed, stored or signed goes through
+/// [`parse`] instead.
 pub fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_json::Error> {
     check_nesting(bytes).map_err(serde_json::Error::custom)?;
     serde_json::from_slice(bytes)
 }
 
-/// A document without the byte order mark that some programs put in front of it (RFC 8259, section 8.1).
+/// A document without the byte order mark that some programs put in front of it (RFC 8259, section
+/// 8.1).
 pub fn unmarked(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes)
 }
@@ -71,7 +74,8 @@ pub fn parse(bytes: &[u8]) -> Result<Value, Problem> {
     let seed = Strict { depth: 0, path: &path };
     let found = seed.deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
     found.map_err(|error| {
-        let pointer: String = path.borrow().iter().map(|part: &String| format!("/{part}")).collect();
+        let pointer: String =
+            path.borrow().iter().map(|part: &String| format!("/{part}")).collect();
         Problem::new(Code::BadRequest, "the body is not a JSON document that Countersign accepts")
             .issue(Issue::new(pointer, error.to_string()))
     })
@@ -120,7 +124,8 @@ impl<'de> Visitor<'de> for Strict<'_> {
     fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
         if value.fract() == 0.0 && value.abs() > SAFE_INTEGER_MAX as f64 {
             return Err(E::custom(
-                "a number that cannot be kept digit by digit: outside of 64 bits, or with a fraction or an exponent beyond 2^53",
+                "a number that cannot be kept digit by digit: outside of 64 bits, or with a \
+                 fraction or an exponent beyond 2^53",
             ));
         }
         if value.fract() == 0.0 {
@@ -178,21 +183,28 @@ pub fn typed<T: serde::de::DeserializeOwned>(value: Value) -> Result<T, Problem>
             .filter_map(|segment| match segment {
                 serde_path_to_error::Segment::Seq { index } => Some(format!("/{index}")),
                 serde_path_to_error::Segment::Map { key } => Some(format!("/{}", escape(key))),
-                serde_path_to_error::Segment::Enum { .. } | serde_path_to_error::Segment::Unknown => None,
+                serde_path_to_error::Segment::Enum { .. }
+                | serde_path_to_error::Segment::Unknown => None,
             })
             .collect();
         Problem::new(Code::ValidationFailed, "the request does not have the form of its schema")
-            .issue(Issue::new(pointer, wanted(&crate::names::with_nearest(error.inner().to_string()))))
+            .issue(Issue::new(
+                pointer,
+                wanted(&crate::names::with_nearest(error.inner().to_string())),
+            ))
     })
 }
 
-/// What serde says was wanted, without what was found: only its kind. INVARIANT (no-secrets-in-evidence).
+/// What serde says was wanted, without what was found: only its kind. INVARIANT
+/// (no-secrets-in-evidence).
 pub fn wanted(message: &str) -> String {
-    // `invalid type: string "...", expected a map`; names of fields and variants are the caller's, values are not told.
+    // `invalid type: string "...", expected a map`; names of fields and variants are the caller's,
+    // values are not told.
     for (prefix, says) in [("invalid type: ", "wrong type"), ("invalid value: ", "wrong value")] {
         if let Some(rest) = message.strip_prefix(prefix) {
             let kind = rest.split([' ', '`', '"', ',']).next().unwrap_or_default();
-            let expected = rest.rsplit_once(", expected ").map_or("another", |(_, expected)| expected);
+            let expected =
+                rest.rsplit_once(", expected ").map_or("another", |(_, expected)| expected);
             return format!("{says}: {kind}, expected {expected}");
         }
     }
@@ -203,8 +215,8 @@ pub fn wanted(message: &str) -> String {
     message.to_owned()
 }
 
-/// Cuts a list of issues at [`ISSUES_MAX`] and [`EVENT_ISSUES_BYTES_MAX`], saying how many were cut. Doing it twice
-/// changes nothing.
+/// Cuts a list of issues at [`ISSUES_MAX`] and [`EVENT_ISSUES_BYTES_MAX`], saying how many were
+/// cut. Doing it twice changes nothing.
 pub fn clip_issues(mut issues: Vec<Issue>) -> Vec<Issue> {
     let total: usize = issues.iter().map(Issue::json_bytes).sum();
     if issues.len() <= ISSUES_MAX && total <= EVENT_ISSUES_BYTES_MAX {
@@ -252,7 +264,12 @@ mod tests {
 
     #[test]
     fn integers_of_64_bits_keep_their_digits() {
-        for text in ["1541815603606036480", "18446744073709551615", "-9223372036854775808", "9007199254740993"] {
+        for text in [
+            "1541815603606036480",
+            "18446744073709551615",
+            "-9223372036854775808",
+            "9007199254740993",
+        ] {
             assert_eq!(parse(text.as_bytes()).unwrap().to_string(), text);
         }
         assert_eq!(super::unmarked("\u{feff}{}".as_bytes()), b"{}");
@@ -262,9 +279,13 @@ mod tests {
     fn bounded_work_nesting_is_counted_outside_of_texts() {
         let nested = |levels: usize| format!("{}1{}", "[".repeat(levels), "]".repeat(levels));
         assert_eq!(super::check_nesting(nested(64).as_bytes()), Ok(()));
-        assert_eq!(super::check_nesting(nested(65).as_bytes()), Err(super::TooDeepError { offset: 64 }));
+        assert_eq!(
+            super::check_nesting(nested(65).as_bytes()),
+            Err(super::TooDeepError { offset: 64 })
+        );
         assert!(parse(nested(64).as_bytes()).is_ok());
-        let text = serde_json::json!({ "a": "[".repeat(1_000), "b\\\"": "{\\\"".repeat(1_000) }).to_string();
+        let text = serde_json::json!({ "a": "[".repeat(1_000), "b\\\"": "{\\\"".repeat(1_000) })
+            .to_string();
         assert!(parse(text.as_bytes()).is_ok());
         assert_eq!(super::check_nesting("[]".repeat(10_000).as_bytes()), Ok(()));
         assert!(super::decode::<serde_json::Value>("[".repeat(10_000_000).as_bytes()).is_err());
@@ -275,7 +296,10 @@ mod tests {
         let issue = |n: usize| crate::Issue::coded("CODE", "/\u{1}".repeat(n), "\u{0}".repeat(n));
         assert!(issue(1_000_000).json_bytes() < 2_000);
         let clipped = super::clip_issues((0..1_000).map(issue).collect());
-        assert!(serde_json::to_vec(&clipped).unwrap().len() <= crate::limits::EVENT_ISSUES_BYTES_MAX + 200);
+        assert!(
+            serde_json::to_vec(&clipped).unwrap().len()
+                <= crate::limits::EVENT_ISSUES_BYTES_MAX + 200
+        );
         assert!(clipped.last().unwrap().message.starts_with("and "));
         assert_eq!(super::clip_issues(clipped.clone()), clipped);
     }

@@ -1,4 +1,5 @@
-//! Every limit of the system, with its unit in the name. Checked at the edge, each with a clear error.
+//! Every limit of the system, with its unit in the name. Checked at the edge, each with a clear
+//! error.
 
 /// Most steps a plan may have.
 pub const PLAN_STEPS_MAX: usize = 1_000;
@@ -40,7 +41,8 @@ pub const ARTIFACT_BYTES_MAX: usize = 700 * 1024;
 pub const ARTIFACT_UNPACKED_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Files of one artifact.
 pub const ARTIFACT_FILES_MAX: usize = 1_000;
-/// Publishers, keys of one, prefixes of one, revoked digests, minimum versions of a trust policy: each.
+/// Publishers, keys of one, prefixes of one, revoked digests, minimum versions of a trust policy:
+/// each.
 pub const TRUST_ENTRIES_MAX: usize = 1_000;
 /// Freezes of a workspace: every claim checks the item they are in.
 pub const FREEZES_MAX: usize = 100;
@@ -62,6 +64,26 @@ pub const REASON_BYTES_MAX: usize = 512;
 pub const APPROVER_GROUPS_MAX: usize = 10;
 /// People of one group that `@approvers` asks for.
 pub const APPROVERS_MAX: u32 = 20;
+/// Different requirements of one plan's steps; beyond, the other steps ask for the most of each.
+pub const REQUIREMENTS_MAX: usize = 20;
+/// Keys that are looked at for how many persons decide.
+pub const DECIDING_KEYS_MAX: usize = 1_000;
+/// Requests for approval that one command decides on, all or nothing: one transaction.
+pub const VOTES_AT_ONCE_MAX: usize = 8;
+/// Values of a plan that one edit changes.
+pub const EDITED_LITERALS_MAX: usize = 20;
+/// Literals that are offered to be edited, of one request.
+pub const EDITABLE_LITERALS_MAX: usize = 100;
+/// Longest value that an edit changes or puts in its place, in bytes of JSON.
+pub const EDITED_VALUE_BYTES_MAX: usize = 512;
+/// Comments on one request.
+pub const COMMENTS_MAX: usize = 50;
+/// Longest comment, in bytes.
+pub const COMMENT_BYTES_MAX: usize = 2 * 1024;
+/// Things of one execution that the inbox lists; of more, the first in plan order.
+pub const INBOX_ITEMS_OF_ONE_MAX: usize = 20;
+/// Executions that one call of `approval.list` looks at; beyond, one goes on with the cursor.
+pub const INBOX_SCAN_MAX: usize = 1_000;
 /// Phrases of a workspace that raise an intent's risk.
 pub const RISK_PHRASES_MAX: usize = 500;
 /// Longest phrase, in bytes.
@@ -76,8 +98,6 @@ pub const BACKTEST_CHANGES_MAX: usize = 1_000;
 pub const SKILL_OPERATIONS_MAX: usize = 1_000;
 /// Longest time a tool call may take, in seconds.
 pub const STEP_TIMEOUT_SECONDS_MAX: u32 = 900;
-/// Longest time a tool that answered 202 may take to call back, in seconds: 24 hours.
-pub const CALLBACK_SECONDS_MAX: u32 = 24 * 3600;
 /// Most attempts of one step.
 pub const STEP_ATTEMPTS_MAX: u32 = 20;
 /// Longest wait of `execution.get`, in seconds: the gateway gives up after 29.
@@ -126,7 +146,8 @@ pub const SCHEMA_PATTERN_BYTES_MAX: usize = 512 * 1024;
 pub const SCHEMA_PATTERNS_MAX: usize = 200;
 /// Places of an input that policies can name, for one operation.
 pub const POLICY_INPUT_PLACES_MAX: usize = 500;
-/// Outputs that an answer about a trace shows, in bytes. A function's whole answer has at most 6 MB.
+/// Outputs that an answer about a trace shows, in bytes. A function's whole answer has at most 6
+/// MB.
 pub const TRACE_PAYLOADS_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Longest id of an actor, in bytes.
 pub const ACTOR_ID_BYTES_MAX: usize = 128;
@@ -138,7 +159,8 @@ pub const KEY_GRANTS_MAX: usize = 100;
 pub const DECIDERS_MAX: usize = 20;
 /// Open executions that a disable counts unstarted steps of; beyond, the count is partial.
 pub const VOIDED_EXECUTIONS_MAX: usize = 100;
-/// How long sensitive values are kept in the vault, in seconds: 30 days. What outlives them is evidence without values.
+/// How long sensitive values are kept in the vault, in seconds: 30 days. What outlives them is
+/// evidence without values.
 pub const VAULT_SECONDS: i64 = 30 * 86_400;
 /// Longest text of a tool's own words that evidence takes, in characters.
 pub const TOOL_WORDS_CHARS_MAX: usize = 200;
@@ -146,7 +168,128 @@ pub const TOOL_WORDS_CHARS_MAX: usize = 200;
 pub const VIEWS_MAX: usize = 20;
 /// Columns of a view's lines in an answer.
 pub const VIEW_COLUMNS: usize = 80;
-/// Refused attempts of one actor that the workspace log records in full within a minute; more are counted.
+/// Columns of a view's lines in a mail and on the page of a link: what a phone shows of a line
+/// without breaking it.
+pub const VIEW_COLUMNS_NARROW: usize = 44;
+/// Refused attempts of one actor that the workspace log records in full within a minute; more are
+/// counted.
 pub const REFUSALS_RECORDED_A_MINUTE_MAX: u64 = 60;
 /// The same within a day.
 pub const REFUSALS_RECORDED_A_DAY_MAX: u64 = 500;
+/// Tries of one event at one target before its stream is parked there as a dead letter: with a
+/// back-off from a second to an hour, about a day.
+pub const DELIVERY_TRIES_MAX: u32 = 35;
+/// Longest wait between two tries, in milliseconds; also what a target that asks to be left alone
+/// gets at most.
+pub const DELIVERY_BACKOFF_MS_MAX: i64 = 3_600_000;
+/// How long a dead letter can be redelivered, in milliseconds: 14 days.
+pub const DEAD_LETTER_MS: i64 = 14 * 86_400_000;
+/// Streams of one subscription that are counted as waiting or dead; beyond, the counts are partial.
+pub const DELIVERIES_COUNTED_MAX: usize = 1_000;
+/// Dead letters that one answer lists.
+pub const DEAD_LETTERS_LISTED_MAX: usize = 20;
+/// Dead letters that one command redelivers; beyond, it says that some are left.
+pub const REDELIVERED_AT_ONCE_MAX: usize = 500;
+/// Life of a session of the console: it ends then, whatever was done with it.
+pub const SESSION_LIFE_MS: i64 = 12 * 3_600_000;
+/// Life of a code that opens one session of the console.
+pub const SESSION_CODE_LIFE_MS: i64 = 15 * 60_000;
+/// Life of a sign-in at the identity provider that was begun: who comes back later begins anew.
+pub const SIGN_IN_FLOW_LIFE_MS: i64 = 10 * 60_000;
+/// For how long a decision may follow the sign-in that it needs as a second factor.
+pub const SECOND_FACTOR_LIFE_MS: i64 = 5 * 60_000;
+/// Values of one groups claim of an identity provider.
+pub const GROUP_CLAIMS_MAX: usize = 1_000;
+/// Longest value of a groups claim, in bytes.
+pub const GROUP_CLAIM_BYTES_MAX: usize = 256;
+/// Longest issuer of an identity provider, in bytes.
+pub const ISSUER_BYTES_MAX: usize = 255;
+/// Longest subject of an identity provider, in bytes (OpenID Connect Core 1.0, 2).
+pub const SUBJECT_BYTES_MAX: usize = 255;
+/// Largest answer of an identity provider, in bytes.
+pub const PROVIDER_ANSWER_BYTES_MAX: usize = 512 * 1024;
+/// Longest wait for one answer of an identity provider, in milliseconds.
+pub const PROVIDER_ANSWER_MS_MAX: u64 = 8_000;
+/// Keys of a person whose grants a session of theirs has.
+pub const SESSION_KEYS_MAX: usize = 20;
+/// Bytes of a page. One that is longer has fewer rows; what people decide on alone is shown whole,
+/// however long it is.
+pub const PAGE_BYTES_MAX: usize = 50_000;
+/// How often a page has half as many rows, at the most.
+pub const PAGE_HALVINGS_MAX: u32 = 6;
+/// Fields of a form.
+pub const FORM_FIELDS_MAX: usize = 64;
+/// Nodes of a plan's picture; a plan with more steps is shown as a list.
+pub const PICTURE_NODES_MAX: usize = 60;
+/// Arrows of a plan's picture, without those that follow from others.
+pub const PICTURE_ARROWS_MAX: usize = 120;
+/// Persons of a workspace's directory.
+pub const PERSONS_MAX: usize = 500;
+/// Groups of a workspace's directory.
+pub const GROUPS_MAX: usize = 100;
+/// Members of one group.
+pub const GROUP_MEMBERS_MAX: usize = 200;
+/// Other actor ids and mail addresses of one person.
+pub const PERSON_ALIASES_MAX: usize = 10;
+/// Longest name of a person, in bytes.
+pub const PERSON_NAME_BYTES_MAX: usize = 128;
+/// Longest mail address, in bytes (RFC 5321, 4.5.3.1.3).
+pub const MAIL_BYTES_MAX: usize = 254;
+/// Largest directory, as it is stored, in bytes.
+pub const DIRECTORY_BYTES_MAX: usize = 256 * 1024;
+/// Longest time for which a person's places are lent, in milliseconds: 90 days.
+pub const DELEGATION_MS_MAX: i64 = 90 * 86_400_000;
+/// Shortest time after which a group is reminded, or another one counts for it, in seconds.
+pub const GROUP_SECONDS_MIN: u32 = 60;
+/// Longest time of that kind, in seconds: 30 days.
+pub const GROUP_SECONDS_MAX: u32 = 30 * 86_400;
+/// Values of an event that a mail shows.
+pub const MAIL_VALUES_MAX: usize = 100;
+/// Mails that one machine keeps in its folder where no mail server is set up; the oldest go first.
+pub const KEPT_MAILS_MAX: usize = 500;
+/// Mandates of a workspace, those that ended and are still listed among them.
+pub const MANDATES_MAX: usize = 100;
+/// All of them, as they are stored, in bytes.
+pub const MANDATES_BYTES_MAX: usize = 256 * 1024;
+/// Longest condition of a mandate, in bytes.
+pub const MANDATE_WHEN_BYTES_MAX: usize = 4 * 1024;
+/// Most calls of one mandate.
+pub const MANDATE_COUNT_MAX: u32 = 10_000;
+/// Longest life of a mandate, in milliseconds: 90 days.
+pub const MANDATE_MS_MAX: i64 = 90 * 86_400_000;
+/// Latest calls of a mandate that an answer lists.
+pub const MANDATE_USES_LISTED_MAX: usize = 20;
+/// Channels of a workspace.
+pub const CHANNELS_MAX: usize = 20;
+/// Teams of one channel, and channels of one of its teams: each.
+pub const CHANNEL_SOURCES_MAX: usize = 50;
+/// Rules of one channel.
+pub const CHANNEL_RULES_MAX: usize = 20;
+/// Longest pattern of a rule, in bytes.
+pub const CHANNEL_PATTERN_BYTES_MAX: usize = 256;
+/// All channels of a workspace as stored, in bytes: they are one item, and no blob.
+pub const CHANNELS_BYTES_MAX: usize = 60 * 1024;
+/// Longest secret of a channel, in bytes.
+pub const CHANNEL_SECRET_BYTES_MAX: usize = 1_024;
+/// Messages that one request of a provider brings.
+pub const CHANNEL_EVENTS_MAX: usize = 50;
+/// Longest id that a provider gives anything, in bytes.
+pub const EXTERNAL_ID_BYTES_MAX: usize = 256;
+/// Fields of one form or query of a provider.
+pub const CHANNEL_FIELDS_MAX: usize = 200;
+/// Tries of the work of what came in through a channel, before it is given up.
+pub const RECEIPT_TRIES_MAX: u32 = 5;
+/// Characters of one part of a view in a message of Slack (its own limit of a section is 3,000).
+pub const SLACK_SECTION_CHARACTERS_MAX: usize = 2_900;
+/// Parts of a view in a message of Slack; what is longer is decided elsewhere.
+pub const SLACK_VIEW_BLOCKS_MAX: usize = 6;
+/// Persons whom one request is sent to by direct message.
+pub const SLACK_PERSONS_MAX: usize = 50;
+/// Tries of one reply to a channel before it is a dead letter.
+pub const REPLY_TRIES_MAX: u32 = 3;
+/// Persons who are told of one thing that waits.
+pub const NOTICE_PERSONS_MAX: usize = 200;
+/// Requests that one digest gathers; one more is told at once.
+pub const GATHERED_MAX: usize = 50;
+/// Things of one execution that people are reminded of.
+pub const NOTICES_OF_ONE_MAX: usize = 200;

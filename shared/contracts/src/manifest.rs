@@ -36,8 +36,8 @@ pub struct Manifest {
     pub budget: Option<Budget>,
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub metadata: Map<String, Value>,
-    /// Who signs, and for how long. Inside the signed bytes; no part of the manifest's digest, so that a skill that is
-    /// signed anew is the same skill.
+    /// Who signs, and for how long. Inside the signed bytes; no part of the manifest's digest, so
+    /// that a skill that is signed anew is the same skill.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<Signature>,
 }
@@ -71,7 +71,8 @@ pub struct Envelope {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EnvelopeSignature {
-    /// A hint (DSSE): the key id that counts is the one inside the signed bytes, and the hint must say the same.
+    /// A hint (DSSE): the key id that counts is the one inside the signed bytes, and the hint must
+    /// say the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keyid: Option<String>,
     /// Base64 of 64 bytes.
@@ -166,7 +167,8 @@ pub struct Operation {
     pub title: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// JSON Schema 2020-12 of the input, an object. `x-sensitive: true` on a property keeps its value out of evidence.
+    /// JSON Schema 2020-12 of the input, an object. `x-sensitive: true` on a property keeps its
+    /// value out of evidence.
     pub input_schema: Value,
     /// JSON Schema 2020-12 of the output.
     pub output_schema: Value,
@@ -184,8 +186,8 @@ pub struct Operation {
     pub labels: Option<Labels>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compensate: Option<Compensate>,
-    /// An operation of the same skill that tells whether a call with an unknown outcome took effect. It is sent
-    /// `{"idempotencyKey"}` and answers `{"found": bool, "output"?}`.
+    /// An operation of the same skill that tells whether a call with an unknown outcome took
+    /// effect. It is sent `{"idempotencyKey"}` and answers `{"found": bool, "output"?}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe: Option<String>,
     /// 1 to 900.
@@ -204,14 +206,15 @@ pub struct BlastRadius {
     pub writes: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub money: Option<Money>,
-    /// JSON pointer to recipients: a text counts its addresses (split at `,`, `;` and white space), an array or object
-    /// its leaves.
+    /// JSON pointer to recipients: a text counts its addresses (split at `,`, `;` and white space),
+    /// an array or object its leaves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recipients: Option<String>,
 }
 
-/// Where the amount and the currency stand in the input. An amount that cannot be counted exactly (absent, below zero,
-/// not exact, of no known currency) is unmeasured: it exceeds every limit, and needs people where there is none.
+/// Where the amount and the currency stand in the input. An amount that cannot be counted exactly
+/// (absent, below zero, not exact, of no known currency) is unmeasured: it exceeds every limit, and
+/// needs people where there is none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Money {
@@ -224,7 +227,9 @@ pub struct Money {
 }
 
 /// What an amount counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "camelCase")]
 pub enum MoneyUnit {
     /// The smallest unit of the currency, for example cents; integers only.
@@ -278,7 +283,12 @@ pub struct Retry {
 
 /// How an operation's tool is called.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
+#[serde(
+    tag = "kind",
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase",
+    deny_unknown_fields
+)]
 pub enum Binding {
     /// The input as the JSON body, the JSON answer as the output.
     Http {
@@ -300,6 +310,38 @@ pub enum Binding {
         tool: String,
         schema_digest: Digest,
     },
+}
+
+/// How tools are called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum BindingKind {
+    Http,
+    Lambda,
+    Sqs,
+    Mcp,
+}
+
+impl std::fmt::Display for BindingKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Http => "http",
+            Self::Lambda => "lambda",
+            Self::Sqs => "sqs",
+            Self::Mcp => "mcp",
+        })
+    }
+}
+
+impl Binding {
+    /// Its kind on the wire.
+    pub const fn kind(&self) -> BindingKind {
+        match self {
+            Self::Http { .. } => BindingKind::Http,
+            Self::Lambda { .. } => BindingKind::Lambda,
+            Self::Sqs { .. } => BindingKind::Sqs,
+            Self::Mcp { .. } => BindingKind::Mcp,
+        }
+    }
 }
 
 /// A named, parameterised draft: a plan that needs no language model.

@@ -5,14 +5,16 @@ use crate::{
     limits::{NAME_BYTES_MAX, SUGGESTION_CANDIDATES_MAX},
 };
 
-/// The known name that is nearest to one that is unknown, if any is near. Bounded: long names have no nearest, and so
-/// many candidates are looked at.
+/// The known name that is nearest to one that is unknown, if any is near. Bounded: long names have
+/// no nearest, and so many candidates are looked at.
 pub fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     if name.len() > NAME_BYTES_MAX {
         return None;
     }
     let apart = |other: &str| (other.len().max(name.len()) / 2).max(1);
-    let near = |other: &&str| other.len() <= NAME_BYTES_MAX && other.len().abs_diff(name.len()) <= apart(other);
+    let near = |other: &&str| {
+        other.len() <= NAME_BYTES_MAX && other.len().abs_diff(name.len()) <= apart(other)
+    };
     let measured = known
         .into_iter()
         .take(SUGGESTION_CANDIDATES_MAX)
@@ -27,13 +29,19 @@ pub fn did_you_mean<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) ->
 }
 
 /// An issue about a name that does not exist.
-pub fn unknown<'n>(pointer: &str, what: &str, name: &str, known: impl IntoIterator<Item = &'n str>) -> Issue {
+pub fn unknown<'n>(
+    pointer: &str,
+    what: &str,
+    name: &str,
+    known: impl IntoIterator<Item = &'n str>,
+) -> Issue {
     let shown: String = name.chars().take(80).collect();
     let near = did_you_mean(name, known);
     Issue::coded("UNKNOWN_NAME", pointer, format!("there is no {what} `{shown}`{near}"))
 }
 
-// serde names an unknown field or variant and lists those it expects, each in backticks; the nearest of them is added.
+// serde names an unknown field or variant and lists those it expects, each in backticks; the
+// nearest of them is added.
 pub(crate) fn with_nearest(message: String) -> String {
     if !(message.starts_with("unknown variant `") || message.starts_with("unknown field `")) {
         return message;

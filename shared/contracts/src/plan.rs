@@ -61,7 +61,8 @@ pub struct PlanStep {
     pub after: Vec<StepId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when: Option<Condition>,
-    /// Commitments to sensitive values that the condition compares with, by JSON pointer into `when`.
+    /// Commitments to sensitive values that the condition compares with, by JSON pointer into
+    /// `when`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub when_seals: BTreeMap<String, Digest>,
     /// Where values come from.
@@ -80,8 +81,8 @@ pub struct PlanStep {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource: Option<String>,
     pub radius: Radius,
-    /// Pointers of amount, currency, recipients and target whose values come from other steps: an approval of the plan
-    /// does not cover them, the step asks with its actual input.
+    /// Pointers of amount, currency, recipients and target whose values come from other steps: an
+    /// approval of the plan does not cover them, the step asks with its actual input.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub unknown: BTreeSet<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -187,7 +188,9 @@ pub struct RetryPolicy {
 }
 
 /// What a radius counts beside writes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "camelCase")]
 pub enum RadiusKind {
     Money,
@@ -219,7 +222,8 @@ pub struct Radius {
     /// Some of it depends on outputs and is known only when it runs.
     #[serde(default)]
     pub open: bool,
-    /// What cannot be counted exactly. It exceeds every limit of its kind. INVARIANT (unmeasured-is-not-small).
+    /// What cannot be counted exactly. It exceeds every limit of its kind. INVARIANT
+    /// (unmeasured-is-not-small).
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub unmeasured: BTreeSet<RadiusKind>,
 }

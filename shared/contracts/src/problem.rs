@@ -1,12 +1,13 @@
 //! Problem details (RFC 9457): how every refusal and fault leaves the system.
 
 use crate::{
-    Code,
+    Code, Open,
     limits::{MESSAGE_BYTES_MAX, POINTER_BYTES_MAX},
     text,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 /// One thing that is wrong, and where.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -33,7 +34,11 @@ impl Issue {
         48 + text::json_bytes(&self.pointer) + text::json_bytes(&self.message) + code
     }
     /// An issue with a finer code.
-    pub fn coded(code: impl Into<String>, pointer: impl Into<String>, message: impl Into<String>) -> Self {
+    pub fn coded(
+        code: impl Into<String>,
+        pointer: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Self {
         Self { code: Some(code.into()), ..Self::new(pointer, message) }
     }
 }
@@ -89,4 +94,29 @@ impl Problem {
         self.issues = crate::json::clip_issues(issues);
         self
     }
+}
+
+/// A problem as a client reads it: of a server that may be newer, or of a proxy before it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, thiserror::Error)]
+#[error("{code}: {detail}")]
+#[serde(rename_all = "camelCase")]
+pub struct ReceivedProblem {
+    pub code: Open<Code>,
+    /// HTTP status.
+    pub status: u16,
+    #[serde(default)]
+    pub title: String,
+    #[serde(default)]
+    pub detail: String,
+    /// Names the request in the server's log.
+    #[serde(default)]
+    pub trace_id: String,
+    /// Whether the very same request may succeed later.
+    #[serde(default)]
+    pub retryable: bool,
+    #[serde(default)]
+    pub issues: Vec<Issue>,
+    /// What else it says.
+    #[serde(flatten)]
+    pub more: Map<String, Value>,
 }

@@ -1,12 +1,13 @@
 //! What people are shown when they decide: one document, whose digest their decision names.
 //!
-//! Everything in it follows from stored documents (intent, plan, verdict, policy set, manifests, actual input), so that it
-//! can be made again at any time. It is bounded: what is left out is counted, and the digests in it cover that too.
+//! Everything in it follows from stored documents (intent, plan, verdict, policy set, manifests,
+//! actual input), so that it can be made again at any time. It is bounded: what is left out is
+//! counted, and the digests in it cover that too.
 
 use crate::{
     Digest, ExecutionId, StepId,
     draft::{Budget, OnFailure},
-    event::{Actor, Purpose},
+    event::{Actor, Purpose, Requirement},
     verdict::{Effect, RiskTier, Verdict},
 };
 use schemars::JsonSchema;
@@ -45,6 +46,9 @@ pub struct View {
     /// How sure the planner was, in basis points (10,000 = 1).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confidence_bps: Option<u32>,
+    /// Groups that must each give so many voices; within a group distinct persons.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requirement: Vec<Requirement>,
     pub touches: Touched,
     /// What the plan may touch at the most, by its draft.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -83,7 +87,9 @@ pub struct Requester {
 }
 
 /// A text, up to a limit.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "camelCase")]
 pub struct Excerpt {
     pub text: String,
@@ -99,7 +105,8 @@ pub struct ViewStep {
     pub step_id: StepId,
     /// 1 for the plan's first.
     pub position: u32,
-    /// The call that is decided on: the step's own, or, where one step is decided on, its compensation.
+    /// The call that is decided on: the step's own, or, where one step is decided on, its
+    /// compensation.
     #[serde(flatten)]
     pub call: ViewCall,
     /// Whether it runs at all depends on this.
@@ -135,12 +142,16 @@ pub struct ViewCall {
     pub inputs: Vec<ViewInput>,
     #[serde(default, skip_serializing_if = "is_zero")]
     pub omitted_inputs: u32,
-    /// What matters to a decision and is known only once steps before have run; the step then asks again.
+    /// What matters to a decision and is known only once steps before have run; the step then asks
+    /// again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unknown: Vec<Unknown>,
     /// Why it is judged as it is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<Excerpt>,
+    /// Whom they ask for, of one step of a plan; absent: anybody who decides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requirement: Vec<Requirement>,
     /// The rules that decided.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<ViewRule>,
@@ -204,7 +215,9 @@ pub struct ViewMoney {
 }
 
 /// What of a step matters to a decision.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "camelCase")]
 pub enum Aspect {
     Target,

@@ -1,7 +1,8 @@
-//! The bytes that a manifest speaks for: a tar, gzipped or not, of plain files.
+//! Artifacts: the bytes that a manifest's digest covers, a tar of plain files, gzipped or not.
 //!
-//! Its digest is that of the bytes as sent. Nothing is unpacked onto a disk here; whatever could do harm where it is, is
-//! refused: paths that lead out, links and devices, the same path twice, more than it says, more than is allowed.
+//! The digest is that of the bytes as sent. Nothing is unpacked onto a disk here. What could do
+//! harm when unpacked is refused: paths outside the artifact, links and devices, duplicate paths,
+//! files that the manifest does not list, and sizes above the limits.
 
 use crate::canonical;
 use contracts::{
@@ -19,7 +20,7 @@ const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// Why an artifact is refused.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
+pub enum ArtifactError {
     #[error("the artifact is not a tar that can be read: {0}")]
     Unreadable(String),
     #[error("`{0}` leads out of the artifact, or is no plain relative path")]
@@ -37,31 +38,42 @@ pub enum Refused {
 }
 
 /// The files of an artifact, by path; none for no bytes.
-pub fn files(bytes: &[u8]) -> Result<Vec<ArtifactFile>, Refused> {
+pub fn files(bytes: &[u8]) -> Result<Vec<ArtifactFile>, ArtifactError> {
     if bytes.is_empty() {
         return Ok(Vec::new());
     }
-    // One byte more than is allowed, so that what is too much is seen and not cut off.
+    // One byte above the limit, so that an excess is detected and not truncated.
     let limit = ARTIFACT_UNPACKED_BYTES_MAX + 1;
-    if bytes.starts_with(&GZIP) { read(GzDecoder::new(bytes).take(limit)) } else { read(bytes.take(limit)) }
+    if bytes.starts_with(&GZIP) {
+        read(GzDecoder::new(bytes).take(limit))
+    } else {
+        read(bytes.take(limit))
+    }
 }
 
-/// The files of an artifact are those that a manifest lists; a manifest that lists none leaves it to the digest.
-pub fn check(bytes: &[u8], listed: &[ArtifactFile]) -> Result<(), Refused> {
+/// Checks that an artifact has the files that its manifest lists. A manifest that lists none relies
+/// on the digest.
+pub fn check(bytes: &[u8], listed: &[ArtifactFile]) -> Result<(), ArtifactError> {
     let found = files(bytes)?;
     if listed.is_empty() {
         return Ok(());
     }
-    let by_path: BTreeMap<&str, &ArtifactFile> = found.iter().map(|file| (file.path.as_str(), file)).collect();
+    let by_path: BTreeMap<&str, &ArtifactFile> =
+        found.iter().map(|file| (file.path.as_str(), file)).collect();
     if let Some(wrong) = listed.iter().find(|file| by_path.get(file.path.as_str()) != Some(file)) {
-        return Err(Refused::Listing(format!("`{}` is not in the artifact as the manifest lists it", wrong.path)));
+        return Err(ArtifactError::Listing(format!(
+            "`{}` is not in the artifact as the manifest lists it",
+            wrong.path
+        )));
     }
     let unlisted = found.iter().find(|file| !listed.iter().any(|other| other.path == file.path));
-    unlisted.map_or(Ok(()), |file| Err(Refused::Listing(format!("the manifest does not list `{}`", file.path))))
+    unlisted.map_or(Ok(()), |file| {
+        Err(ArtifactError::Listing(format!("the manifest does not list `{}`", file.path)))
+    })
 }
 
-fn read<R: Read>(mut reader: R) -> Result<Vec<ArtifactFile>, Refused> {
-    let unreadable = |error: std::io::Error| Refused::Unreadable(error.to_string());
+fn read<R: Read>(mut reader: R) -> Result<Vec<ArtifactFile>, ArtifactError> {
+    let unreadable = |error: std::io::Error| ArtifactError::Unreadable(error.to_string());
     let mut found: BTreeMap<String, ArtifactFile> = BTreeMap::new();
     let mut total = 0;
     let mut archive = Archive::new(&mut reader);
@@ -71,45 +83,45 @@ fn read<R: Read>(mut reader: R) -> Result<Vec<ArtifactFile>, Refused> {
         match entry.header().entry_type() {
             EntryType::Regular => {}
             EntryType::Directory => continue,
-            _ => return Err(Refused::Kind(path)),
+            _ => return Err(ArtifactError::Kind(path)),
         }
         if !plain(&path) {
-            return Err(Refused::Path(path));
+            return Err(ArtifactError::Path(path));
         }
         let mut content = Vec::new();
         entry.read_to_end(&mut content).map_err(unreadable)?;
         total += content.len() as u64;
         if total > ARTIFACT_UNPACKED_BYTES_MAX {
-            return Err(Refused::Bomb);
+            return Err(ArtifactError::Bomb);
         }
         let (digest, size) = (canonical::digest_bytes(&content), content.len() as u64);
         if found.insert(path.clone(), ArtifactFile { path: path.clone(), digest, size }).is_some() {
-            return Err(Refused::Twice(path));
+            return Err(ArtifactError::Twice(path));
         }
         if found.len() > ARTIFACT_FILES_MAX {
-            return Err(Refused::Files);
+            return Err(ArtifactError::Files);
         }
     }
     Ok(found.into_values().collect())
 }
 
 fn plain(path: &str) -> bool {
-    // One way to write a path, so that no two are the same file: no empty part, no dot. Backslashes and colons mean
-    // something elsewhere.
+    // Paths have one form, so that no two name the same file: no empty part, no dot. Backslashes
+    // and colons are special on other systems.
     let normal = path.split('/').all(|part| !matches!(part, "" | "." | ".."));
     normal && path.len() <= PATH_BYTES_MAX && !path.contains(['\\', ':', '\0'])
 }
 
 /// An artifact of these files, the same bytes for the same files.
-pub fn pack(files: &BTreeMap<String, Vec<u8>>) -> Result<Vec<u8>, Refused> {
-    let unreadable = |error: std::io::Error| Refused::Unreadable(error.to_string());
+pub fn pack(files: &BTreeMap<String, Vec<u8>>) -> Result<Vec<u8>, ArtifactError> {
+    let unreadable = |error: std::io::Error| ArtifactError::Unreadable(error.to_string());
     if files.is_empty() {
         return Ok(Vec::new());
     }
     let mut builder = tar::Builder::new(Vec::new());
     for (path, content) in files {
         if !plain(path) {
-            return Err(Refused::Path(path.clone()));
+            return Err(ArtifactError::Path(path.clone()));
         }
         let mut header = tar::Header::new_ustar();
         header.set_size(content.len() as u64);
@@ -156,40 +168,67 @@ mod tests {
     #[test]
     fn attack_archive_escapes_links_and_bombs() {
         let one = |path, kind| files(&tar_of(&[(path, kind, b"x")])).unwrap_err();
-        for path in
-            ["../escape", "a/../../escape", "/etc/cron.d/x", "a\\..\\b", "C:evil", "./a", "a//b", "a/./b", "a/"]
-        {
-            assert!(matches!(one(path, EntryType::Regular), Refused::Path(_)), "{path}");
+        for path in [
+            "../escape",
+            "a/../../escape",
+            "/etc/cron.d/x",
+            "a\\..\\b",
+            "C:evil",
+            "./a",
+            "a//b",
+            "a/./b",
+            "a/",
+        ] {
+            assert!(matches!(one(path, EntryType::Regular), ArtifactError::Path(_)), "{path}");
         }
-        for kind in [EntryType::Symlink, EntryType::Link, EntryType::Char, EntryType::Block, EntryType::Fifo] {
-            assert!(matches!(one("a", kind), Refused::Kind(_)), "{kind:?}");
+        for kind in [
+            EntryType::Symlink,
+            EntryType::Link,
+            EntryType::Char,
+            EntryType::Block,
+            EntryType::Fifo,
+        ] {
+            assert!(matches!(one("a", kind), ArtifactError::Kind(_)), "{kind:?}");
         }
         let twice = tar_of(&[("a", EntryType::Regular, b"x"), ("a", EntryType::Regular, b"y")]);
-        assert_eq!(files(&twice), Err(Refused::Twice("a".into())));
+        assert_eq!(files(&twice), Err(ArtifactError::Twice("a".into())));
         let zeros = vec![0; ARTIFACT_UNPACKED_BYTES_MAX as usize + 1024];
         let bomb = gzip(&tar_of(&[("zeros", EntryType::Regular, &zeros)]));
         assert!(bomb.len() < 100_000);
-        assert!(matches!(files(&bomb), Err(Refused::Bomb | Refused::Unreadable(_))));
+        assert!(matches!(files(&bomb), Err(ArtifactError::Bomb | ArtifactError::Unreadable(_))));
         let many: Vec<String> = (0..=ARTIFACT_FILES_MAX).map(|n| format!("f{n}")).collect();
-        let many: Vec<_> = many.iter().map(|name| (name.as_str(), EntryType::Regular, b"".as_slice())).collect();
-        assert_eq!(files(&tar_of(&many)), Err(Refused::Files));
-        assert!(matches!(files(b"not a tar at all, but some text that is long enough"), Err(Refused::Unreadable(_))));
+        let many: Vec<_> =
+            many.iter().map(|name| (name.as_str(), EntryType::Regular, b"".as_slice())).collect();
+        assert_eq!(files(&tar_of(&many)), Err(ArtifactError::Files));
+        assert!(matches!(
+            files(b"not a tar at all, but some text that is long enough"),
+            Err(ArtifactError::Unreadable(_))
+        ));
     }
 
     #[test]
     fn what_is_listed_is_what_is_there() {
-        let content = BTreeMap::from([("a.md".to_owned(), b"one".to_vec()), ("d/b.md".to_owned(), b"two".to_vec())]);
+        let content = BTreeMap::from([
+            ("a.md".to_owned(), b"one".to_vec()),
+            ("d/b.md".to_owned(), b"two".to_vec()),
+        ]);
         let packed = pack(&content).unwrap();
         assert_eq!(packed, pack(&content).unwrap(), "the same bytes");
         let listed = files(&packed).unwrap();
-        assert_eq!(listed.iter().map(|file| file.path.as_str()).collect::<Vec<_>>(), ["a.md", "d/b.md"]);
+        assert_eq!(
+            listed.iter().map(|file| file.path.as_str()).collect::<Vec<_>>(),
+            ["a.md", "d/b.md"]
+        );
         assert_eq!(check(&packed, &listed), Ok(()));
         assert_eq!(check(&gzip(&packed), &listed), Ok(()));
-        assert!(matches!(check(&packed, &listed[..1]), Err(Refused::Listing(_))), "one more than listed");
+        assert!(
+            matches!(check(&packed, &listed[..1]), Err(ArtifactError::Listing(_))),
+            "one more than listed"
+        );
         let mut changed = listed.clone();
         changed[0].size += 1;
-        assert!(matches!(check(&packed, &changed), Err(Refused::Listing(_))));
-        assert!(matches!(check(b"", &listed), Err(Refused::Listing(_))), "nothing there");
+        assert!(matches!(check(&packed, &changed), Err(ArtifactError::Listing(_))));
+        assert!(matches!(check(b"", &listed), Err(ArtifactError::Listing(_))), "nothing there");
         assert_eq!(check(b"", &[]), Ok(()));
     }
 }

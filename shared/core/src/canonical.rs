@@ -1,8 +1,9 @@
 //! Canonical bytes and digests: RFC 8785 (JCS) and SHA-256.
 //!
-//! Every event, plan and verdict is hashed through here, several times per step, so the writer is our own: what
-//! `serde_json` writes is put in order as text, without a tree in between. Numbers that are no integers, whose text is the
-//! hard part of the RFC, are left to `serde_json_canonicalizer`, which is also the reference in a differential test.
+//! Every event, plan and verdict is hashed through here, several times per step, so the writer is
+//! our own: what `serde_json` writes is put in order as text, without a tree in between. Numbers
+//! that are no integers, whose text is the hard part of the RFC, are left to
+//! `serde_json_canonicalizer`, which is also the reference in a differential test.
 
 use contracts::Digest;
 use serde::Serialize;
@@ -10,19 +11,20 @@ use serde_json::{Map, Number, Value};
 use sha2::{Digest as _, Sha256};
 use std::ops::Range;
 
-/// Characters of an integer that is exact as a double whatever its digits are.
+/// Longest integer, in characters, that every double represents exactly.
 const SMALL_DIGITS: usize = 15;
 
 /// A value has no canonical form. Values read by `contracts::json::parse` always have one.
 #[derive(Debug, thiserror::Error)]
 #[error("the value has no canonical JSON form: {0}")]
-pub struct NotCanonical(#[from] serde_json::Error);
+pub struct CanonicalError(#[from] serde_json::Error);
 
-/// Canonical JSON bytes (RFC 8785). A superset in one thing: an integer beyond 2^53 is written with its own digits, where the
-/// RFC would round it to a double.
-pub fn to_bytes<T: Serialize>(value: &T) -> Result<Vec<u8>, NotCanonical> {
+/// Canonical JSON bytes (RFC 8785). A superset in one thing: an integer beyond 2^53 is written with
+/// its own digits, where the RFC would round it to a double.
+pub fn to_bytes<T: Serialize>(value: &T) -> Result<Vec<u8>, CanonicalError> {
     let text = serde_json::to_vec(value)?;
-    let mut order = Order { text: &text, at: 0, bytes: Vec::with_capacity(text.len()), sorted: Vec::new() };
+    let mut order =
+        Order { text: &text, at: 0, bytes: Vec::with_capacity(text.len()), sorted: Vec::new() };
     match order.value() {
         Some(()) if order.at == text.len() => Ok(order.bytes),
         Some(()) | None => value_bytes(&serde_json::to_value(value)?),
@@ -30,25 +32,28 @@ pub fn to_bytes<T: Serialize>(value: &T) -> Result<Vec<u8>, NotCanonical> {
 }
 
 /// Canonical JSON bytes of a value that is there already.
-pub fn value_bytes(value: &Value) -> Result<Vec<u8>, NotCanonical> {
+pub fn value_bytes(value: &Value) -> Result<Vec<u8>, CanonicalError> {
     let mut bytes = Vec::with_capacity(512);
     write(value, &mut bytes)?;
     Ok(bytes)
 }
 
 /// SHA-256 of the canonical JSON bytes.
-pub fn digest<T: Serialize>(value: &T) -> Result<Digest, NotCanonical> {
+pub fn digest<T: Serialize>(value: &T) -> Result<Digest, CanonicalError> {
     Ok(digest_bytes(&to_bytes(value)?))
 }
 
 /// SHA-256 of the canonical bytes of an object without one of its keys.
-pub(crate) fn digest_without(object: &Map<String, Value>, key: &str) -> Result<Digest, NotCanonical> {
+pub(crate) fn digest_without(
+    object: &Map<String, Value>,
+    key: &str,
+) -> Result<Digest, CanonicalError> {
     let mut bytes = Vec::with_capacity(512);
     write_object(object.iter().filter(|(name, _)| *name != key).collect(), &mut bytes)?;
     Ok(digest_bytes(&bytes))
 }
 
-fn write(value: &Value, bytes: &mut Vec<u8>) -> Result<(), NotCanonical> {
+fn write(value: &Value, bytes: &mut Vec<u8>) -> Result<(), CanonicalError> {
     match value {
         Value::Null => bytes.extend_from_slice(b"null"),
         Value::Bool(true) => bytes.extend_from_slice(b"true"),
@@ -70,7 +75,10 @@ fn write(value: &Value, bytes: &mut Vec<u8>) -> Result<(), NotCanonical> {
     Ok(())
 }
 
-fn write_object(mut entries: Vec<(&String, &Value)>, bytes: &mut Vec<u8>) -> Result<(), NotCanonical> {
+fn write_object(
+    mut entries: Vec<(&String, &Value)>,
+    bytes: &mut Vec<u8>,
+) -> Result<(), CanonicalError> {
     // Sorted by UTF-16 code units, which for ASCII is the order of bytes.
     if entries.iter().all(|(key, _)| key.is_ascii()) {
         entries.sort_unstable_by_key(|(key, _)| *key);
@@ -90,7 +98,7 @@ fn write_object(mut entries: Vec<(&String, &Value)>, bytes: &mut Vec<u8>) -> Res
     Ok(())
 }
 
-fn write_text(text: &str, bytes: &mut Vec<u8>) -> Result<(), NotCanonical> {
+fn write_text(text: &str, bytes: &mut Vec<u8>) -> Result<(), CanonicalError> {
     // serde_json escapes exactly what the RFC escapes, in the same way.
     if text.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
         bytes.push(b'"');
@@ -101,7 +109,7 @@ fn write_text(text: &str, bytes: &mut Vec<u8>) -> Result<(), NotCanonical> {
     Ok(serde_json::to_writer(bytes, text)?)
 }
 
-fn write_number(number: &Number, bytes: &mut Vec<u8>) -> Result<(), NotCanonical> {
+fn write_number(number: &Number, bytes: &mut Vec<u8>) -> Result<(), CanonicalError> {
     // Beyond 2^53 the RFC would round: a number that was read as an integer keeps its digits.
     if number.is_u64() || number.is_i64() {
         return Ok(serde_json::to_writer(bytes, number)?);
@@ -110,8 +118,8 @@ fn write_number(number: &Number, bytes: &mut Vec<u8>) -> Result<(), NotCanonical
     Ok(())
 }
 
-/// Puts compact JSON, as `serde_json` writes it, in order. `None` where it has what wants a closer look: keys that are not
-/// plain, the same key twice, numbers that are not small integers.
+/// Sorts compact JSON as `serde_json` writes it. `None` for what the general path must handle: keys
+/// with escapes, duplicate keys, numbers that are not small integers.
 struct Order<'t> {
     text: &'t [u8],
     at: usize,
@@ -140,7 +148,9 @@ impl Order<'_> {
 
     fn number(&mut self) -> Option<()> {
         let rest = self.text.get(self.at..)?;
-        let count = rest.iter().take_while(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b'+' | b'.' | b'e'));
+        let count = rest
+            .iter()
+            .take_while(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b'+' | b'.' | b'e'));
         let count = count.count();
         let plain = rest.get(..count)?.iter().skip(1).all(u8::is_ascii_digit);
         if count == 0 || count > SMALL_DIGITS || !plain || rest.starts_with(b"-0") {
@@ -194,7 +204,9 @@ impl Order<'_> {
                 self.copy(1)?;
             }
         }
-        let name = |(key, _): &(Range<usize>, Range<usize>)| self.bytes.get(key.clone()).unwrap_or_default();
+        let name = |(key, _): &(Range<usize>, Range<usize>)| {
+            self.bytes.get(key.clone()).unwrap_or_default()
+        };
         let in_order = |left: &_, right: &_| name(left) < name(right);
         if !members.is_sorted_by(in_order) {
             members.sort_unstable_by(|left, right| name(left).cmp(name(right)));
@@ -220,8 +232,8 @@ pub fn digest_bytes(bytes: &[u8]) -> Digest {
     Digest::from_bytes(Sha256::digest(bytes).into())
 }
 
-/// SHA-256 of several parts, each with its length in front (8 bytes, big endian), so that no two lists of parts
-/// collide.
+/// SHA-256 of several parts, each with its length in front (8 bytes, big endian), so that no two
+/// lists of parts collide.
 pub fn digest_parts(parts: &[&[u8]]) -> Digest {
     let mut hasher = Sha256::new();
     for part in parts {
@@ -259,14 +271,18 @@ mod tests {
         let text = String::from_utf8(to_bytes(&value).unwrap()).unwrap();
         assert_eq!(
             text,
-            r#"{"literals":[null,true,false],"numbers":[333333333.3333333,1e+30,4.5,0.002,1e-27],"string":"€$\u000f\nA'B\"\\\\\"/"}"#
+            concat!(
+                r#"{"literals":[null,true,false],"#,
+                r#""numbers":[333333333.3333333,1e+30,4.5,0.002,1e-27],"#,
+                r#""string":"€$\u000f\nA'B\"\\\\\"/"}"#
+            )
         );
     }
 
     #[test]
     fn rfc_8785_sorting_is_by_utf_16() {
-        let value =
-            json!({ "\u{20ac}": 1, "\r": 2, "\u{fb33}": 3, "1": 4, "\u{1f600}": 5, "\u{80}": 6, "\u{f6}": 7 });
+        let value = json!({ "\u{20ac}": 1, "\r": 2, "\u{fb33}": 3, "1": 4, "\u{1f600}": 5,
+            "\u{80}": 6, "\u{f6}": 7 });
         let text = String::from_utf8(to_bytes(&value).unwrap()).unwrap();
         let order: Vec<char> = text.chars().filter(char::is_ascii_digit).collect();
         assert_eq!(order, ['2', '1', '4', '6', '7', '1', '5', '3'], "{text}");
@@ -298,7 +314,8 @@ mod tests {
     proptest! {
         #[test]
         fn agrees_with_the_library(value in any_json()) {
-            prop_assert_eq!(to_bytes(&value).unwrap(), serde_json_canonicalizer::to_vec(&value).unwrap());
+            prop_assert_eq!(to_bytes(&value).unwrap(),
+                serde_json_canonicalizer::to_vec(&value).unwrap());
         }
     }
 }

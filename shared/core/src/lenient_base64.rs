@@ -1,4 +1,4 @@
-//! Base64 that others wrote: either alphabet, with or without padding, as DSSE says.
+//! Lenient base64: either alphabet, with or without padding, as DSSE requires of readers.
 
 use base64::{
     Engine as _,

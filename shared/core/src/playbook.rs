@@ -1,4 +1,5 @@
-//! Playbooks: a signed draft with holes, filled with checked inputs. A plan that needs no language model.
+//! Playbooks: a signed draft with parameters, filled with validated inputs. They give a plan
+//! without a language model.
 
 use crate::{
     plan::{Inputs, ParsedDraft, parse_with},
@@ -17,7 +18,10 @@ pub fn check(playbook: &Playbook, inputs: &Schema, at: &str) -> Vec<Issue> {
         walk(&Value::Object(step.with.clone()), &mut |pointer| {
             if !inputs.at(pointer).is_declared() {
                 let place = format!("{at}/draft/steps/{index}/with");
-                issues.push(Issue::new(place, format!("`$input` `{pointer}` is not in the input schema")));
+                issues.push(Issue::new(
+                    place,
+                    format!("`$input` `{pointer}` is not in the input schema"),
+                ));
             }
         });
     }
@@ -34,7 +38,7 @@ fn walk(value: &Value, visit: &mut impl FnMut(&str)) {
         return visit(pointer);
     }
     match value {
-        // Inside a literal nothing is a hole.
+        // A literal has no parameters.
         Value::Object(map) if map.len() == 1 && map.contains_key("$literal") => {}
         Value::Object(map) => map.values().for_each(|inner| walk(inner, visit)),
         Value::Array(items) => items.iter().for_each(|inner| walk(inner, visit)),
@@ -42,17 +46,22 @@ fn walk(value: &Value, visit: &mut impl FnMut(&str)) {
     }
 }
 
-/// The draft of a playbook with its inputs in place. What was given is a value, whatever it looks like; an input that was
-/// not given leaves its key out.
+/// The draft of a playbook with its inputs filled in. An input is always a value, even if it looks
+/// like a marker; the key of an input that was not given is left out.
 pub fn expand(call: &PlaybookCall, registry: &Registry) -> Result<ParsedDraft, Vec<Issue>> {
-    let refuse = |code: &str, pointer: &str, message: String| vec![Issue::coded(code, pointer, message)];
+    let refuse =
+        |code: &str, pointer: &str, message: String| vec![Issue::coded(code, pointer, message)];
     let (skill, name) = registry
         .resolve(&call.key, &mut Suggestions::default())
         .map_err(|why| refuse(why.code, "/playbook/key", why.message))?;
     let playbooks = &skill.manifest().playbooks;
     let playbook = playbooks.iter().find(|playbook| playbook.key == name).ok_or_else(|| {
         let near = nearest(name, playbooks.iter().map(|playbook| playbook.key.as_str()));
-        refuse("UNKNOWN_PLAYBOOK", "/playbook/key", format!("`{}` has no playbook `{name}`{near}", call.key))
+        refuse(
+            "UNKNOWN_PLAYBOOK",
+            "/playbook/key",
+            format!("`{}` has no playbook `{name}`{near}", call.key),
+        )
     })?;
     let schema = Schema::compile(&playbook.input_schema)
         .map_err(|message| refuse("SCHEMA_MISMATCH", "/playbook/key", message))?;

@@ -1,8 +1,8 @@
-//! The other side of [`crate::trust`]: who publishes skills signs them.
+//! Signs skills: the publisher's counterpart of [`crate::trust`].
 
 use crate::{
     artifact,
-    canonical::{self, NotCanonical},
+    canonical::{self, CanonicalError},
     trust,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD as B64};
@@ -16,11 +16,11 @@ use ed25519_dalek::{SigningKey, VerifyingKey};
 
 /// Why a skill cannot be signed.
 #[derive(Debug, thiserror::Error)]
-pub enum Unsigned {
+pub enum SignError {
     #[error(transparent)]
-    Artifact(#[from] artifact::Refused),
+    Artifact(#[from] artifact::ArtifactError),
     #[error(transparent)]
-    NotCanonical(#[from] NotCanonical),
+    NotCanonical(#[from] CanonicalError),
 }
 
 /// What a trust policy pins of a key.
@@ -29,9 +29,9 @@ pub fn pinned(key: &VerifyingKey) -> TrustedKey {
 }
 
 /// A key that signs skills.
-pub struct Publisher(SigningKey);
+pub struct SkillSigner(SigningKey);
 
-impl Publisher {
+impl SkillSigner {
     /// With a key.
     pub fn new(key: SigningKey) -> Self {
         Self(key)
@@ -47,15 +47,15 @@ impl Publisher {
         pinned(&self.0.verifying_key())
     }
 
-    /// The request that installs a manifest with an artifact's bytes (none: the manifest alone), signed from one moment
-    /// to another.
+    /// The request that installs a manifest with an artifact's bytes (none: the manifest alone),
+    /// signed from one moment to another.
     pub fn sign(
         &self,
         manifest: Manifest,
         bytes: &[u8],
         issued_at: Timestamp,
         expires_at: Timestamp,
-    ) -> Result<InstallSkill, Unsigned> {
+    ) -> Result<InstallSkill, SignError> {
         let artifact = Artifact { digest: artifact::digest(bytes), files: artifact::files(bytes)? };
         let key_id = key_id(&self.0.verifying_key());
         let signature = Signature { algorithm: ALGORITHM.into(), key_id, issued_at, expires_at };
@@ -65,7 +65,7 @@ impl Publisher {
             skill_key: manifest.skill.key.clone(),
             version: manifest.skill.version.clone(),
             artifact_digest: manifest.artifact.digest.clone(),
-            manifest: serde_json::to_value(&envelope).map_err(NotCanonical::from)?,
+            manifest: serde_json::to_value(&envelope).map_err(CanonicalError::from)?,
             artifact: (!bytes.is_empty()).then(|| ArtifactSource::Bytes(B64.encode(bytes))),
             metadata: None,
             allow_downgrade: false,
@@ -73,7 +73,7 @@ impl Publisher {
     }
 }
 
-/// How a key is named unless its owner says otherwise: the start of its digest.
+/// The default id of a key: the start of its digest.
 pub fn key_id(key: &VerifyingKey) -> String {
     canonical::digest_bytes(key.as_bytes()).hex().chars().take(16).collect()
 }

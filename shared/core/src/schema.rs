@@ -1,4 +1,4 @@
-//! JSON Schemas of operations: compiled validators, and what is wrong with a value, in words that quote none of it.
+//! JSON Schemas of operations: compiled validators, whose messages do not quote the value.
 
 use crate::sensitive::Marks;
 use contracts::{
@@ -10,14 +10,16 @@ use std::collections::BTreeSet;
 
 /// Evaluations of subschemas that checking one value may take.
 const CHECKS_MAX: u64 = 20_000_000;
-/// Evaluations up to which everything that is wrong with a value is told. A place may be wrong in as many ways as there are
-/// evaluations of it, and a validator holds them all at once; beyond, it is only told that something is.
+/// Evaluations up to which everything that is wrong with a value is told. A place may be wrong in
+/// as many ways as there are evaluations of it, and a validator holds them all at once; beyond, it
+/// is only told that something is.
 const CHECKS_TOLD_MAX: u64 = 100_000;
 
 /// Longest part of a schema that a message quotes, in characters.
 const QUOTED_CHARS_MAX: usize = 100;
 
-/// A compiled JSON Schema, of the draft that its `$schema` names, else 2020-12; no references outside the document.
+/// A compiled JSON Schema, of the draft that its `$schema` names, else 2020-12; no references
+/// outside the document.
 pub struct Schema {
     source: Value,
     digest: Digest,
@@ -40,7 +42,8 @@ impl Schema {
             return Err("a schema is a JSON object".into());
         }
         let cost = crate::schema_cost::check(source)?;
-        let validator = options().build(source).map_err(|error| format!("not a valid JSON Schema: {error}"))?;
+        let validator =
+            options().build(source).map_err(|error| format!("not a valid JSON Schema: {error}"))?;
         let digest = crate::canonical::digest(source).map_err(|error| error.to_string())?;
         let marks = Marks::read(source, validator.draft()).map_err(|error| error.to_string())?;
         Ok(Self { source: source.clone(), digest, validator, marks, cost })
@@ -71,7 +74,8 @@ impl Schema {
         self.marks.places_below(&self.source, path, value)
     }
 
-    /// Whether the value is valid, and not too large for what its schema asks of each place. INVARIANT (bounded-work).
+    /// Whether the value is valid, and not too large for what its schema asks of each place.
+    /// INVARIANT (bounded-work).
     pub fn accepts(&self, value: &Value) -> bool {
         self.fits(value, CHECKS_MAX) && self.validator.is_valid(value)
     }
@@ -93,8 +97,8 @@ impl Schema {
         true
     }
 
-    /// What is wrong with a value, leaving out what concerns the places in `holes` (pointers whose values come
-    /// later). `base` is put before each pointer.
+    /// What is wrong with a value, leaving out what concerns the places in `holes` (pointers whose
+    /// values come later). `base` is put before each pointer.
     pub fn issues(&self, value: &Value, holes: &BTreeSet<&str>, base: &str) -> Vec<Issue> {
         let whole = |message: &str| vec![Issue::coded("SCHEMA_MISMATCH", base, message)];
         if !self.fits(value, CHECKS_MAX) {
@@ -105,7 +109,9 @@ impl Schema {
         }
         if !self.fits(value, CHECKS_TOLD_MAX) {
             // What has holes is checked again when they are filled.
-            let told = holes.is_empty().then_some("the value does not fit its schema; it is too large to say where");
+            let told = holes
+                .is_empty()
+                .then_some("the value does not fit its schema; it is too large to say where");
             return told.map(whole).unwrap_or_default();
         }
         let mut issues = Vec::new();
@@ -113,11 +119,12 @@ impl Schema {
         for error in self.validator.iter_errors(value) {
             let at = error.instance_path().to_string();
             let inside = above(&at).any(|above| holes.contains(above));
-            // A combination (anyOf, not, ...) above a hole cannot be judged before the value is there.
+            // A combination (anyOf, not, ...) above a hole cannot be judged before the value is
+            // there.
             let combined = holds_below(holes, &at) && is_combination(&error);
             if !inside && !combined {
                 let sensitive = sensitive.get_or_insert_with(|| self.sensitive_in(value));
-                // Below a sensitive place even the names of members are not told.
+                // Below a sensitive place not even the names of members are shown.
                 let shown = sensitive.iter().find(|place| within(&at, place)).unwrap_or(&at);
                 let message = self.words(&error);
                 issues.push(Issue::coded("SCHEMA_MISMATCH", format!("{base}{shown}"), message));
@@ -129,13 +136,17 @@ impl Schema {
         issues
     }
 
-    // What was wanted, in the schema's words. INVARIANT (no-secrets-in-evidence): a value is never quoted.
+    // The expectation, quoted from the schema. INVARIANT (no-secrets-in-evidence): a value is never
+    // quoted.
     fn words(&self, error: &jsonschema::ValidationError<'_>) -> String {
         use jsonschema::error::ValidationErrorKind as Kind;
         let keyword = error.kind().keyword();
         let unexpected = match error.kind() {
-            Kind::AdditionalProperties { unexpected } | Kind::UnevaluatedProperties { unexpected } => unexpected,
-            Kind::Required { property } => return format!("`{keyword}`: {} is missing", clip(&property.to_string())),
+            Kind::AdditionalProperties { unexpected }
+            | Kind::UnevaluatedProperties { unexpected } => unexpected,
+            Kind::Required { property } => {
+                return format!("`{keyword}`: {} is missing", clip(&property.to_string()));
+            }
             // Without a schema of its own nothing is to be quoted.
             _ => &Vec::new(),
         };
@@ -145,7 +156,9 @@ impl Schema {
             return format!("`{keyword}`: `{}` is not allowed{more}", clip(first));
         }
         match self.source.pointer(error.schema_path().as_str()) {
-            Some(wanted @ (Value::String(_) | Value::Number(_) | Value::Array(_))) if !is_nested(wanted) => {
+            Some(wanted @ (Value::String(_) | Value::Number(_) | Value::Array(_)))
+                if !is_nested(wanted) =>
+            {
                 format!("`{keyword}`: wants {}", clip(&wanted.to_string()))
             }
             _ => format!("`{keyword}` does not hold"),
@@ -153,8 +166,8 @@ impl Schema {
     }
 }
 
-/// How schemas are compiled: by the engine of patterns whose time is linear in the text, without backtracking and
-/// look-around.
+/// How schemas are compiled: by the engine of patterns whose time is linear in the text, without
+/// backtracking and look-around.
 pub(crate) fn options() -> jsonschema::ValidationOptions<'static> {
     let patterns = jsonschema::PatternOptions::regex()
         .size_limit(SCHEMA_PATTERN_BYTES_MAX)
@@ -165,7 +178,19 @@ pub(crate) fn options() -> jsonschema::ValidationOptions<'static> {
 fn is_combination(error: &jsonschema::ValidationError<'_>) -> bool {
     let path = error.schema_path().to_string();
     let last = path.rsplit('/').next().unwrap_or_default();
-    matches!(last, "anyOf" | "oneOf" | "not" | "if" | "then" | "else" | "allOf" | "enum" | "const" | "uniqueItems")
+    matches!(
+        last,
+        "anyOf"
+            | "oneOf"
+            | "not"
+            | "if"
+            | "then"
+            | "else"
+            | "allOf"
+            | "enum"
+            | "const"
+            | "uniqueItems"
+    )
 }
 
 // A pointer and all above it.
@@ -177,7 +202,8 @@ fn above(pointer: &str) -> impl Iterator<Item = &str> {
 // Whether one of the pointers is this one or below it.
 fn holds_below(pointers: &BTreeSet<&str>, root: &str) -> bool {
     let below = format!("{root}/");
-    pointers.contains(root) || pointers.range(below.as_str()..).next().is_some_and(|first| first.starts_with(&below))
+    pointers.contains(root)
+        || pointers.range(below.as_str()..).next().is_some_and(|first| first.starts_with(&below))
 }
 
 /// Whether `pointer` is `root` or below it.
@@ -187,7 +213,9 @@ pub fn within(pointer: &str, root: &str) -> bool {
 
 // A list of schemas says nothing in a message.
 fn is_nested(value: &Value) -> bool {
-    value.as_array().is_some_and(|items| items.iter().any(|item| item.is_object() || item.is_array()))
+    value
+        .as_array()
+        .is_some_and(|items| items.iter().any(|item| item.is_object() || item.is_array()))
 }
 
 fn clip(text: &str) -> String {
@@ -215,7 +243,9 @@ mod tests {
             schema(json!({ "type": "array", "items": { "anyOf": alternatives } })),
             schema(json!({ "type": "array", "anyOf": lists })),
         ] {
-            let told = |value: Value, holes: &[&str]| schema.issues(&value, &holes.iter().copied().collect(), "/in");
+            let told = |value: Value, holes: &[&str]| {
+                schema.issues(&value, &holes.iter().copied().collect(), "/in")
+            };
             let issues = told(json!(vec!["a"; 5_000]), &[]);
             assert_eq!((issues.len(), issues[0].pointer.as_str()), (1, "/in"), "{issues:?}");
             assert!(issues[0].message.contains("too large to say where"), "{issues:?}");
@@ -229,8 +259,10 @@ mod tests {
 
     #[test]
     fn holes_are_not_judged_but_the_rest_is() {
-        let schema = schema(json!({"type":"object","required":["a","b"],"properties":{"a":{"type":"string"},
-            "b":{"type":"integer"}},"additionalProperties":false}));
+        let schema = schema(
+            json!({"type":"object","required":["a","b"],"properties":{"a":{"type":"string"},
+            "b":{"type":"integer"}},"additionalProperties":false}),
+        );
         let holes = BTreeSet::from(["/a"]);
         assert!(schema.issues(&json!({"a":null,"b":1}), &holes, "").is_empty());
         let issues = schema.issues(&json!({"a":null,"b":"x","c":1}), &holes, "/steps/0/with");
@@ -240,7 +272,9 @@ mod tests {
 
     #[test]
     fn no_secrets_in_evidence_messages() {
-        let schema = schema(json!({"type":"object","properties":{"card":{"type":"integer","x-sensitive":true}}}));
+        let schema = schema(
+            json!({"type":"object","properties":{"card":{"type":"integer","x-sensitive":true}}}),
+        );
         let issues = schema.issues(&json!({"card":"4111-secret"}), &BTreeSet::new(), "");
         assert!(!issues[0].message.contains("4111"), "{issues:?}");
         let around = Schema::compile(&json!({"type":"object","maxProperties":1,

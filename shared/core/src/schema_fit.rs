@@ -1,22 +1,23 @@
-//! Wiring by types: what stands at a place of a schema, and whether one schema's values may fit another.
+//! Type checks of wires: the subschema at a pointer, and whether values of one schema may be valid
+//! under another.
 //!
-//! A schema says what is allowed, not what will be there. Only what can never be is refused; the rest is looked at when the
-//! value arrives, before any call.
+//! A schema says what is allowed, not which values occur. Only what can never be valid is refused;
+//! the value itself is validated when it is known, before the call.
 
 use crate::schema::Schema;
 use serde_json::{Map, Value};
 use std::collections::{BTreeSet, HashSet};
 
-/// Deepest look into a schema, so that recursive schemas end.
+/// Deepest search into a schema, so that recursive schemas end.
 const WALK_DEPTH_MAX: usize = 32;
-/// Subschemas that looking for one member takes.
+/// Limit of the subschemas visited in the search for one member.
 const MEMBER_STEPS_MAX: usize = 10_000;
 /// Pairs of subschemas that one wire compares.
 const PAIRS_MAX: usize = 10_000;
 
-/// What a pointer into a schema finds.
+/// The subschema at a pointer.
 #[derive(Debug, PartialEq)]
-pub enum Found<'s> {
+pub enum SchemaAt<'s> {
     /// This subschema.
     Schema(&'s Value),
     /// Several subschemas together, or one that allows anything.
@@ -27,8 +28,9 @@ pub enum Found<'s> {
     Nothing(Vec<&'s str>),
 }
 
-impl Found<'_> {
-    /// Whether the schema says something of the place, or nothing of any: what a manifest declares is not left to chance.
+impl SchemaAt<'_> {
+    /// Whether the schema describes the place, or describes no places at all: a pointer of a
+    /// manifest must be declared.
     pub fn is_declared(&self) -> bool {
         match self {
             Self::Schema(_) | Self::Anything => true,
@@ -40,27 +42,27 @@ impl Found<'_> {
 
 impl Schema {
     /// The subschema for a place in the value.
-    pub fn at(&self, pointer: &str) -> Found<'_> {
+    pub fn at(&self, pointer: &str) -> SchemaAt<'_> {
         at(self.source(), pointer)
     }
 }
 
-fn at<'s>(root: &'s Value, pointer: &str) -> Found<'s> {
+fn at<'s>(root: &'s Value, pointer: &str) -> SchemaAt<'s> {
     let mut schema = deref(root, root);
     for token in pointer.split('/').skip(1) {
         let token = token.replace("~1", "/").replace("~0", "~");
-        let mut look = Look { root, token: &token, steps: 0 };
-        schema = match look.member(schema, 0) {
-            Member::Never => return Found::Nothing(names(root, schema, 0)),
-            Member::Unnamed => return Found::Unnamed(names(root, schema, 0)),
-            Member::Named(None) => return Found::Anything,
+        let mut search = MemberSearch { root, token: &token, steps: 0 };
+        schema = match search.member(schema, 0) {
+            Member::Never => return SchemaAt::Nothing(names(root, schema, 0)),
+            Member::Unnamed => return SchemaAt::Unnamed(names(root, schema, 0)),
+            Member::Named(None) => return SchemaAt::Anything,
             Member::Named(Some(found)) => deref(root, found),
         };
     }
     if schema.as_bool() == Some(true) || schema.as_object().is_some_and(Map::is_empty) {
-        return Found::Anything;
+        return SchemaAt::Anything;
     }
-    Found::Schema(schema)
+    SchemaAt::Schema(schema)
 }
 
 /// What a schema says of one member of a value.
@@ -97,14 +99,14 @@ impl<'s> Member<'s> {
     }
 }
 
-/// A look for one member.
-struct Look<'l, 's> {
+/// A search for one member.
+struct MemberSearch<'l, 's> {
     root: &'s Value,
     token: &'l str,
     steps: usize,
 }
 
-impl<'s> Look<'_, 's> {
+impl<'s> MemberSearch<'_, 's> {
     fn member(&mut self, schema: &'s Value, depth: usize) -> Member<'s> {
         self.steps += 1;
         if depth > WALK_DEPTH_MAX || self.steps > MEMBER_STEPS_MAX {
@@ -122,7 +124,9 @@ impl<'s> Look<'_, 's> {
             (true, false) => self.property(map),
             (false, true) => self.item(map),
             // A list's place is looked at as such where the schema speaks of items.
-            (true, true) if map.contains_key("items") || map.contains_key("prefixItems") => self.item(map),
+            (true, true) if map.contains_key("items") || map.contains_key("prefixItems") => {
+                self.item(map)
+            }
             (true, true) => self.property(map),
         };
         for part in map.get("allOf").and_then(Value::as_array).into_iter().flatten() {
@@ -135,7 +139,9 @@ impl<'s> Look<'_, 's> {
             }
         }
         match found {
-            Member::Unnamed if map.get("unevaluatedProperties") == Some(&Value::Bool(false)) => Member::Never,
+            Member::Unnamed if map.get("unevaluatedProperties") == Some(&Value::Bool(false)) => {
+                Member::Never
+            }
             found => found,
         }
     }
@@ -146,7 +152,11 @@ impl<'s> Look<'_, 's> {
             return Member::of(found);
         }
         // Its patterns may match the name.
-        if map.get("patternProperties").and_then(Value::as_object).is_some_and(|patterns| !patterns.is_empty()) {
+        if map
+            .get("patternProperties")
+            .and_then(Value::as_object)
+            .is_some_and(|patterns| !patterns.is_empty())
+        {
             return Member::Named(None);
         }
         match map.get("additionalProperties") {
@@ -157,12 +167,14 @@ impl<'s> Look<'_, 's> {
 
     fn item(&self, map: &'s Map<String, Value>) -> Member<'s> {
         let index = self.token.parse::<usize>().unwrap_or(usize::MAX);
-        let tuple = ["prefixItems", "items"].iter().find_map(|keyword| map.get(*keyword)?.as_array());
+        let tuple =
+            ["prefixItems", "items"].iter().find_map(|keyword| map.get(*keyword)?.as_array());
         if let Some(found) = tuple.and_then(|tuple| tuple.get(index)) {
             return Member::of(found);
         }
-        let rest =
-            ["items", "additionalItems"].iter().find_map(|keyword| map.get(*keyword).filter(|v| !v.is_array()));
+        let rest = ["items", "additionalItems"]
+            .iter()
+            .find_map(|keyword| map.get(*keyword).filter(|v| !v.is_array()));
         rest.map_or(Member::Unnamed, Member::of)
     }
 }
@@ -187,7 +199,8 @@ fn deref<'s>(root: &'s Value, mut schema: &'s Value) -> &'s Value {
         let Some(reference) = schema.get("$ref").and_then(Value::as_str) else {
             return schema;
         };
-        let Some(target) = reference.strip_prefix('#').and_then(|pointer| root.pointer(pointer)) else {
+        let Some(target) = reference.strip_prefix('#').and_then(|pointer| root.pointer(pointer))
+        else {
             return schema;
         };
         schema = target;
@@ -210,7 +223,8 @@ pub fn mismatch(producer: &Schema, from: &Value, consumer: &Schema, to: &Value) 
 
 type Pair = (*const Value, *const Value);
 
-// INVARIANT (bounded-work): each pair of subschemas is compared once, however often references lead to it.
+// INVARIANT (bounded-work): each pair of subschemas is compared once, however often references lead
+// to it.
 fn fits(
     (from_root, from): (&Value, &Value),
     (to_root, to): (&Value, &Value),
@@ -223,7 +237,9 @@ fn fits(
     }
     if let (Some(given), Some(wanted)) = (types(from), types(to)) {
         let number = |kind: &str| matches!(kind, "integer" | "number");
-        let fit = |kind: &&str| wanted.contains(*kind) || (number(kind) && wanted.iter().any(|kind| number(kind)));
+        let fit = |kind: &&str| {
+            wanted.contains(*kind) || (number(kind) && wanted.iter().any(|kind| number(kind)))
+        };
         if !given.iter().any(fit) {
             let list = |kinds: BTreeSet<&str>| kinds.into_iter().collect::<Vec<_>>().join("` or `");
             return Some(format!("gives `{}` where `{}` is wanted", list(given), list(wanted)));
@@ -240,8 +256,13 @@ fn fits(
     {
         return Some(format!("its items: {why}"));
     }
-    for name in to.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
-        let never = matches!(Look { root: from_root, token: name, steps: 0 }.member(from, 0), Member::Never);
+    for name in
+        to.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
+    {
+        let never = matches!(
+            MemberSearch { root: from_root, token: name, steps: 0 }.member(from, 0),
+            Member::Never
+        );
         if never && types(from).is_some_and(|kinds| kinds.contains("object")) {
             return Some(format!("does not give the required property `{name}`"));
         }
@@ -265,33 +286,48 @@ mod tests {
 
     #[test]
     fn wiring_is_typed() {
-        let from = schema(json!({"type":"object","properties":{"id":{"type":"string"},"n":{"type":"integer"},
-            "o":{"type":"object","properties":{"a":{"type":"string"}},"additionalProperties":false}},
-            "additionalProperties":false}));
+        let from = schema(
+            json!({"type":"object","properties":{"id":{"type":"string"},"n":{"type":"integer"},
+            "o": { "type": "object", "properties": { "a": { "type": "string" } },
+                "additionalProperties": false } },
+            "additionalProperties": false }),
+        );
         let check = |path: &str, to: Value| match from.at(path) {
-            Found::Schema(found) => mismatch(&from, found, &schema(to.clone()), &to),
+            SchemaAt::Schema(found) => mismatch(&from, found, &schema(to.clone()), &to),
             other => Some(format!("{other:?}")),
         };
         assert_eq!(check("/id", json!({"type":"string"})), None);
         assert_eq!(check("/n", json!({"type":"number"})), None);
-        assert_eq!(check("/id", json!({"type":"integer"})).unwrap(), "gives `string` where `integer` is wanted");
+        assert_eq!(
+            check("/id", json!({"type":"integer"})).unwrap(),
+            "gives `string` where `integer` is wanted"
+        );
         assert!(check("/nope", json!({})).unwrap().contains("Nothing([\"id\", \"n\", \"o\"])"));
         assert!(
-            check("/o", json!({"type":"object","required":["b"],"properties":{"b":{}}})).unwrap().contains("`b`")
+            check("/o", json!({"type":"object","required":["b"],"properties":{"b":{}}}))
+                .unwrap()
+                .contains("`b`")
         );
         assert!(check("/id/deeper", json!({})).unwrap().contains("Nothing"));
     }
 
     #[test]
     fn types_that_may_fit_are_not_refused() {
-        let fit = |from: Value, to: Value| mismatch(&schema(from.clone()), &from, &schema(to.clone()), &to);
+        let fit = |from: Value, to: Value| {
+            mismatch(&schema(from.clone()), &from, &schema(to.clone()), &to)
+        };
         assert_eq!(fit(json!({"type":["string","null"]}), json!({"type":"string"})), None);
         assert_eq!(fit(json!({"type":"number"}), json!({"type":"integer"})), None);
         assert_eq!(fit(json!({"enum":["a","b"]}), json!({"enum":["b","c"]})), None);
         assert!(fit(json!({"enum":["a"]}), json!({"enum":["b"]})).is_some());
-        assert!(fit(json!({"type":["string","null"]}), json!({"type":["integer","boolean"]})).is_some());
+        assert!(
+            fit(json!({"type":["string","null"]}), json!({"type":["integer","boolean"]})).is_some()
+        );
         assert_eq!(
-            fit(json!({"type":"object","properties":{"a":{}}}), json!({"type":"object","required":["b"]})),
+            fit(
+                json!({"type":"object","properties":{"a":{}}}),
+                json!({"type":"object","required":["b"]})
+            ),
             None
         );
     }
@@ -307,7 +343,8 @@ mod tests {
             (json!({"anyOf":[part, {"type":"object"}]}), false),
             (json!({"allOf":[part, {"properties":{"a":{"maxLength":5}}}]}), false),
             (
-                json!({"type":"object","patternProperties":{"^a":{"type":"string"}},"additionalProperties":false}),
+                json!({ "type": "object", "patternProperties": { "^a": { "type": "string" } },
+                    "additionalProperties": false }),
                 false,
             ),
             (json!({"type":"object","additionalProperties":{"type":"string"}}), true),
@@ -315,36 +352,45 @@ mod tests {
         ] {
             let source = schema(source);
             match source.at("/a") {
-                Found::Schema(found) => assert!(typed && *found == text, "{:?}", source.source()),
-                found => assert!(!typed && found == Found::Anything, "{found:?} of {:?}", source.source()),
+                SchemaAt::Schema(found) => {
+                    assert!(typed && *found == text, "{:?}", source.source())
+                }
+                found => assert!(
+                    !typed && found == SchemaAt::Anything,
+                    "{found:?} of {:?}",
+                    source.source()
+                ),
             }
         }
         let open = schema(json!({"type":"object","properties":{"known":{}}}));
-        assert_eq!(open.at("/a"), Found::Unnamed(vec!["known"]));
+        assert_eq!(open.at("/a"), SchemaAt::Unnamed(vec!["known"]));
         assert!(!open.at("/a").is_declared() && schema(json!({})).at("/a").is_declared());
         for never in [
             json!({"allOf":[part, other]}),
             json!({"type":"object","properties":{"a":false}}),
             json!({"oneOf":[other, {"type":"string"}]}),
-            json!({"type":"object","unevaluatedProperties":false,"allOf":[{"properties":{"b":{}}}]}),
+            json!({ "type": "object", "unevaluatedProperties": false,
+                "allOf": [{ "properties": { "b": {} } }] }),
         ] {
-            assert!(matches!(schema(never.clone()).at("/a"), Found::Nothing(_)), "{never}");
+            assert!(matches!(schema(never.clone()).at("/a"), SchemaAt::Nothing(_)), "{never}");
         }
         let list = schema(json!({"type":"array","prefixItems":[{"type":"string"}],"items":false}));
-        assert_eq!(list.at("/0"), Found::Schema(&text));
-        assert!(matches!(list.at("/1"), Found::Nothing(_)));
+        assert_eq!(list.at("/0"), SchemaAt::Schema(&text));
+        assert!(matches!(list.at("/1"), SchemaAt::Nothing(_)));
     }
 
     #[test]
     fn bounded_work_looking_for_a_member_ends() {
-        let twice =
-            |name: &str| json!([{ "$ref": format!("#/$defs/{name}") }, { "$ref": format!("#/$defs/{name}") }]);
+        let twice = |name: &str| {
+            let one = json!({ "$ref": format!("#/$defs/{name}") });
+            json!([one, one])
+        };
         let mut defs = Map::new();
         for n in 0..12 {
             defs.insert(format!("d{n}"), json!({ "allOf": twice(&format!("d{}", n + 1)) }));
         }
         defs.insert("d12".into(), json!({ "type": "object" }));
         let source = json!({ "allOf": twice("d0"), "$defs": defs });
-        assert!(matches!(at(&source, "/a"), Found::Unnamed(_) | Found::Anything));
+        assert!(matches!(at(&source, "/a"), SchemaAt::Unnamed(_) | SchemaAt::Anything));
     }
 }

@@ -1,11 +1,13 @@
-//! Sealing: sensitive values leave the evidence before it is written (INVARIANT no-secrets-in-evidence).
+//! Sealing: sensitive values leave the evidence before it is written (INVARIANT
+//! no-secrets-in-evidence).
 //!
-//! A sealed document is the value with its sensitive places emptied, and beside it the salted commitments of what stood
-//! there. Nothing inside the value is a marker (INVARIANT data-is-never-control). Salts and values go to the vault,
-//! outside the trace; without the vault's entry the value is redacted and every hash stays valid.
+//! A sealed document is the value with its sensitive places emptied, and beside it the salted
+//! commitments of what stood there. Nothing inside the value is a marker (INVARIANT
+//! data-is-never-control). Salts and values go to the vault, outside the trace; without the vault's
+//! entry the value is redacted and every hash stays valid.
 
 use crate::{
-    canonical::{self, NotCanonical},
+    canonical::{self, CanonicalError},
     schema::within,
 };
 use contracts::{Digest, json::escape};
@@ -48,17 +50,18 @@ pub struct Opened {
 
 impl Sealed {
     /// The digest of the document.
-    pub fn digest(&self) -> Result<Digest, NotCanonical> {
+    pub fn digest(&self) -> Result<Digest, CanonicalError> {
         canonical::digest(self)
     }
 
-    /// The value without its sealed places: members of objects are left out, items of arrays are null.
+    /// The value without its sealed places: members of objects are left out, items of arrays are
+    /// null.
     pub fn visible(&self) -> Value {
         without(self.value.clone(), self.seals.keys())
     }
 
     /// Puts the sealed values back, each checked against its commitment.
-    pub fn open(&self, secrets: &Secrets) -> Result<Opened, NotCanonical> {
+    pub fn open(&self, secrets: &Secrets) -> Result<Opened, CanonicalError> {
         let mut opened = Opened { value: self.value.clone(), ..Opened::default() };
         for (pointer, seal) in &self.seals {
             let secret = secrets.get(pointer);
@@ -82,14 +85,15 @@ impl Sealed {
 
 impl Opened {
     /// The value at a pointer; `Err` where any of it is gone.
-    pub fn at(&self, pointer: &str) -> Result<Option<&Value>, Gone> {
+    pub fn at(&self, pointer: &str) -> Result<Option<&Value>, RedactedError> {
         if self.closed.iter().any(|closed| within(closed, pointer) || within(pointer, closed)) {
-            return Err(Gone);
+            return Err(RedactedError);
         }
         Ok(self.value.pointer(pointer))
     }
 
-    /// The sensitive places of what stands at `pointer`, as they lie once it stands at `to`, and their salts.
+    /// The sensitive places of what stands at `pointer`, as they lie once it stands at `to`, and
+    /// their salts.
     pub fn carried(&self, pointer: &str, to: &str) -> Vec<(String, String)> {
         let carried = self.salts.iter().filter_map(|(place, salt)| {
             if within(pointer, place) {
@@ -102,13 +106,13 @@ impl Opened {
     }
 }
 
-/// A sensitive value that is wanted is not in the vault any more.
+/// A sensitive value is needed, but no longer in the vault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a sensitive value was redacted before the call")]
-pub struct Gone;
+pub struct RedactedError;
 
 /// The commitment of a value under a salt: sha256(JCS([salt, value])).
-pub fn commitment(salt: &str, value: &Value) -> Result<Digest, NotCanonical> {
+pub fn commitment(salt: &str, value: &Value) -> Result<Digest, CanonicalError> {
     canonical::digest(&json!([salt, value]))
 }
 
@@ -117,7 +121,7 @@ pub fn seal(
     mut value: Value,
     places: &BTreeSet<String>,
     salt: &mut dyn FnMut(&str) -> String,
-) -> Result<(Sealed, Secrets), NotCanonical> {
+) -> Result<(Sealed, Secrets), CanonicalError> {
     let (mut seals, mut secrets) = (Seals::new(), Secrets::new());
     for place in outermost(places) {
         let Some(found) = value.pointer_mut(place) else { continue };
@@ -147,7 +151,8 @@ pub fn without<'p>(mut value: Value, places: impl Iterator<Item = &'p String>) -
                 map.remove(&unescape(last));
             }
             Some(Value::Array(items)) => {
-                if let Some(item) = last.parse().ok().and_then(|index: usize| items.get_mut(index)) {
+                if let Some(item) = last.parse().ok().and_then(|index: usize| items.get_mut(index))
+                {
                     *item = Value::Null;
                 }
             }
@@ -191,9 +196,15 @@ mod tests {
         let plain = json!({"card":"4111","people":[{"ssn":"1"},{"ssn":"1"}],"note":"hi"});
         let (document, secrets) = sealed(plain.clone(), &schema);
         assert_eq!(secrets.len(), 3);
-        assert_eq!(document.value, json!({"card":null,"people":[{"ssn":null},{"ssn":null}],"note":"hi"}));
+        assert_eq!(
+            document.value,
+            json!({"card":null,"people":[{"ssn":null},{"ssn":null}],"note":"hi"})
+        );
         let seals = &document.seals;
-        assert_ne!(seals["/people/0/ssn"], seals["/people/1/ssn"], "salted: equal values do not show");
+        assert_ne!(
+            seals["/people/0/ssn"], seals["/people/1/ssn"],
+            "salted: equal values do not show"
+        );
         assert_eq!(document.visible(), json!({"people":[{},{}],"note":"hi"}));
         let opened = document.open(&secrets).unwrap();
         assert_eq!(opened.value, plain);
@@ -201,29 +212,43 @@ mod tests {
             opened.carried("/people/1", "/who"),
             vec![("/who/ssn".into(), secrets["/people/1/ssn"].salt.clone())]
         );
-        assert_eq!(opened.carried("/card/x", "/c").len(), 1, "a part of a sensitive value is sensitive");
+        assert_eq!(
+            opened.carried("/card/x", "/c").len(),
+            1,
+            "a part of a sensitive value is sensitive"
+        );
         assert!(opened.carried("/note", "/c").is_empty());
     }
 
     #[test]
     fn what_is_gone_or_exchanged_stays_closed() {
-        let schema =
-            Schema::compile(&json!({"properties":{"a":{"x-sensitive":true},"b":{"x-sensitive":true}}})).unwrap();
+        let schema = Schema::compile(
+            &json!({"properties":{"a":{"x-sensitive":true},"b":{"x-sensitive":true}}}),
+        )
+        .unwrap();
         let (document, secrets) = sealed(json!({"a":1,"b":2,"c":3}), &schema);
-        let swapped =
-            BTreeMap::from([("/a".to_owned(), secrets["/b"].clone()), ("/b".to_owned(), secrets["/b"].clone())]);
+        let swapped = BTreeMap::from([
+            ("/a".to_owned(), secrets["/b"].clone()),
+            ("/b".to_owned(), secrets["/b"].clone()),
+        ]);
         let opened = document.open(&swapped).unwrap();
         assert_eq!(opened.value, json!({"a":null,"b":2,"c":3}));
-        assert_eq!((opened.at("/a"), opened.at(""), opened.at("/a/x")), (Err(Gone), Err(Gone), Err(Gone)));
+        assert_eq!(
+            (opened.at("/a"), opened.at(""), opened.at("/a/x")),
+            (Err(RedactedError), Err(RedactedError), Err(RedactedError))
+        );
         assert_eq!((opened.at("/c"), opened.at("/b")), (Ok(Some(&json!(3))), Ok(Some(&json!(2)))));
     }
 
     #[test]
     fn nothing_inside_a_value_is_a_marker() {
         let schema = Schema::compile(&json!({"properties":{"a":{"x-sensitive":true}}})).unwrap();
-        for hidden in
-            [json!({"$from":"x","v":"secret"}), json!({"$sealed":"sha256:00"}), json!({"$literal":1}), json!(null)]
-        {
+        for hidden in [
+            json!({"$from":"x","v":"secret"}),
+            json!({"$sealed":"sha256:00"}),
+            json!({"$literal":1}),
+            json!(null),
+        ] {
             let (document, secrets) = sealed(json!({"a":hidden}), &schema);
             assert_eq!((&document.value, secrets.len()), (&json!({"a":null}), 1));
             assert_eq!(document.open(&secrets).unwrap().value, json!({"a":hidden}));

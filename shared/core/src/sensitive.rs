@@ -1,10 +1,11 @@
-//! Sensitive places: where in a value the `x-sensitive` marks of a schema land.
+//! Sensitive places: the pointers of a value that the `x-sensitive` marks of a schema apply to.
 //!
-//! A walk over schema and value together. It takes every branch (`anyOf`, `then`, `else`, even `not`) whether or not
-//! the value is valid under it, so that it finds all places whose annotations a validator would report, also in a draft
-//! with holes, where validation fails and a validator drops them. What it takes too much is sealed, never shown.
-//! A mark that no walk could honour (in `propertyNames`, behind a reference that leads nowhere, in a definition that
-//! nothing refers to) is refused when the schema is compiled, with its pointer.
+//! A walk over schema and value together. It takes every branch (`anyOf`, `then`, `else`, even
+//! `not`) whether or not the value is valid under it, so that it finds all places whose annotations
+//! a validator would report, also in a draft with holes, where validation fails and a validator
+//! drops them. What it takes too much is sealed, never shown. A mark that no walk could honour (in
+//! `propertyNames`, behind a reference that leads nowhere, in a definition that nothing refers to)
+//! is refused when the schema is compiled, with its pointer.
 //!
 //! INVARIANT (no-secrets-in-evidence).
 
@@ -15,7 +16,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// The keyword.
 pub const MARK: &str = "x-sensitive";
-/// Most pairs of subschema and place that one walk looks at. A value that needs more is sensitive as a whole.
+/// Most pairs of subschema and place that one walk looks at. A value that needs more is sensitive
+/// as a whole.
 const WALK_STEPS_MAX: usize = 500_000;
 
 /// Keywords whose members are named by the author, not by JSON Schema.
@@ -30,7 +32,7 @@ const REFERENCES: [&str; 3] = ["$ref", "$dynamicRef", "$recursiveRef"];
 /// Keywords that give a part of a document another base for its references.
 const IDS: [&str; 2] = ["$id", "id"];
 
-/// A mark that cannot be honoured, or what stands in the way of honouring one.
+/// A mark that cannot be honoured, or a construct that prevents one from being honoured.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{pointer}`: {why}")]
 pub struct MarkError {
@@ -39,7 +41,7 @@ pub struct MarkError {
     pub why: String,
 }
 
-/// What is known of a schema's marks.
+/// The marks of a schema.
 #[derive(Default)]
 pub(crate) struct Marks {
     any: bool,
@@ -49,7 +51,8 @@ pub(crate) struct Marks {
     base: String,
     /// Pointers of subschemas by their anchor.
     anchors: BTreeMap<String, Vec<String>>,
-    /// A validator of property names for each of `patternProperties`: the same regular expressions as validation uses.
+    /// A validator of property names for each of `patternProperties`: the same regular expressions
+    /// as validation uses.
     patterns: BTreeMap<String, Validator>,
 }
 
@@ -68,14 +71,18 @@ impl Marks {
         if scan.marks.is_empty() {
             return Ok(Self::default());
         }
-        if let Some(pointer) =
-            scan.ids.iter().find(|pointer| pointer.rsplit_once('/').is_some_and(|(of, _)| !of.is_empty()))
+        if let Some(pointer) = scan
+            .ids
+            .iter()
+            .find(|pointer| pointer.rsplit_once('/').is_some_and(|(of, _)| !of.is_empty()))
         {
-            let why = "a part of the schema with an identifier of its own keeps `x-sensitive` from being followed";
+            let why = "a part of the schema with an identifier of its own keeps `x-sensitive` from \
+                being followed";
             return Err(MarkError { pointer: pointer.clone(), why: why.into() });
         }
         let id = IDS.iter().find_map(|key| root.get(*key)?.as_str()).unwrap_or_default();
-        let after_prefix = !matches!(draft, Draft::Draft4 | Draft::Draft6 | Draft::Draft7 | Draft::Draft201909);
+        let after_prefix =
+            !matches!(draft, Draft::Draft4 | Draft::Draft6 | Draft::Draft7 | Draft::Draft201909);
         let mut marks = Self {
             any: true,
             after_prefix,
@@ -142,7 +149,10 @@ impl Marks {
                 continue;
             }
             let parts = |hop: Hop<'_>| -> Vec<&Value> {
-                here.iter().filter_map(|schema| schema.as_object()).flat_map(|schema| self.hop(schema, hop)).collect()
+                here.iter()
+                    .filter_map(|schema| schema.as_object())
+                    .flat_map(|schema| self.hop(schema, hop))
+                    .collect()
             };
             match value {
                 Value::Object(map) => {
@@ -167,7 +177,8 @@ impl Marks {
         places
     }
 
-    // These schemas and all that apply to the same value: each once, so that recursive references end.
+    // These schemas and all that apply to the same value: each once, so that recursive references
+    // end.
     fn closure<'s>(
         &self,
         root: &'s Value,
@@ -186,7 +197,11 @@ impl Marks {
             open.extend(IN_PLACE.iter().filter_map(|key| map.get(*key)).flat_map(one_or_many));
             for dependent in ["dependentSchemas", "dependencies"] {
                 let named = map.get(dependent).and_then(Value::as_object).into_iter().flatten();
-                open.extend(named.filter(|(name, inner)| present(name) && !inner.is_array()).map(|(_, inner)| inner));
+                open.extend(
+                    named
+                        .filter(|(name, inner)| present(name) && !inner.is_array())
+                        .map(|(_, inner)| inner),
+                );
             }
             for key in REFERENCES {
                 let text = map.get(key).and_then(Value::as_str);
@@ -196,7 +211,8 @@ impl Marks {
         found
     }
 
-    // What a reference leads to; a dynamic one to every place it could. `None` where that is outside the document.
+    // What a reference leads to; a dynamic one to every place it could. `None` where that is
+    // outside the document.
     fn target<'s>(&self, root: &'s Value, reference: &str) -> Option<Vec<&'s Value>> {
         let (base, fragment) = reference.split_once('#').unwrap_or((reference, ""));
         if !base.is_empty() && base != self.base {
@@ -206,7 +222,11 @@ impl Marks {
         let found: Vec<&Value> = if fragment.is_empty() || fragment.starts_with('/') {
             root.pointer(&fragment).into_iter().collect()
         } else {
-            self.anchors.get(&fragment)?.iter().filter_map(|pointer| root.pointer(pointer)).collect()
+            self.anchors
+                .get(&fragment)?
+                .iter()
+                .filter_map(|pointer| root.pointer(pointer))
+                .collect()
         };
         Some(found).filter(|found| !found.is_empty())
     }
@@ -227,7 +247,11 @@ impl Marks {
                     }
                 }
                 if found.is_empty() {
-                    found.extend(["additionalProperties", "unevaluatedProperties"].into_iter().filter_map(get));
+                    found.extend(
+                        ["additionalProperties", "unevaluatedProperties"]
+                            .into_iter()
+                            .filter_map(get),
+                    );
                 }
             }
             Hop::Index(index) => {
@@ -272,7 +296,9 @@ impl Marks {
                             open.push((format!("{here}/{}", escape(name)), inner));
                         }
                     }
-                    "prefixItems" | "items" => open.extend(one_or_many(inner).map(|inner| (here.clone(), inner))),
+                    "prefixItems" | "items" => {
+                        open.extend(one_or_many(inner).map(|inner| (here.clone(), inner)))
+                    }
                     "additionalItems" if !map.get("items").is_some_and(Value::is_array) => {}
                     "additionalItems"
                     | "contains"
@@ -285,8 +311,12 @@ impl Marks {
                     _ => {}
                 }
             }
-            for pattern in
-                map.get("patternProperties").and_then(Value::as_object).into_iter().flatten().map(|(p, _)| p)
+            for pattern in map
+                .get("patternProperties")
+                .and_then(Value::as_object)
+                .into_iter()
+                .flatten()
+                .map(|(p, _)| p)
             {
                 let named = serde_json::json!({ "pattern": pattern });
                 if let Ok(validator) = crate::schema::options().build(&named) {
@@ -341,25 +371,37 @@ impl Scan {
                 }
                 Ok(())
             }
-            Value::Array(items) => {
-                items.iter().enumerate().try_for_each(|(index, item)| self.schema(item, format!("{at}/{index}")))
-            }
+            Value::Array(items) => items
+                .iter()
+                .enumerate()
+                .try_for_each(|(index, item)| self.schema(item, format!("{at}/{index}"))),
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Ok(()),
         }
     }
 
-    fn keyword(&mut self, key: &str, value: &Value, here: String, at: &str) -> Result<(), MarkError> {
+    fn keyword(
+        &mut self,
+        key: &str,
+        value: &Value,
+        here: String,
+        at: &str,
+    ) -> Result<(), MarkError> {
         match (key, value) {
             (MARK, Value::Bool(true)) => self.marks.push(at.to_owned()),
             (MARK, Value::Bool(false)) => {}
             (MARK, _) => {
-                return Err(MarkError { pointer: here, why: "`x-sensitive` is `true` or `false`".into() });
+                return Err(MarkError {
+                    pointer: here,
+                    why: "`x-sensitive` is `true` or `false`".into(),
+                });
             }
             ("$anchor" | "$dynamicAnchor", Value::String(name)) => {
                 self.anchors.entry(name.clone()).or_default().push(at.to_owned());
             }
             ("$id" | "id", Value::String(name)) => match name.strip_prefix('#') {
-                Some(anchor) => self.anchors.entry(anchor.to_owned()).or_default().push(at.to_owned()),
+                Some(anchor) => {
+                    self.anchors.entry(anchor.to_owned()).or_default().push(at.to_owned())
+                }
                 None => self.ids.push(here),
             },
             (key, Value::Object(named)) if NAMED.contains(&key) => {

@@ -1,7 +1,8 @@
 //! "Did you mean": the nearest of the known names, for a few names of a request and no more.
 //!
-//! INVARIANT (bounded-work): the distance of two names costs their lengths multiplied, for each known name. Names that
-//! nobody can have chosen get no suggestion, and one request gets a limited number.
+//! INVARIANT (bounded-work): the distance of two names costs their lengths multiplied, for each
+//! known name. Names that nobody can have chosen get no suggestion, and one request gets a limited
+//! number.
 
 use contracts::limits::SUGGESTIONS_MAX;
 
@@ -18,7 +19,7 @@ impl Default for Suggestions {
 }
 
 impl Suggestions {
-    /// None at all: for look-ups whose message nobody reads.
+    /// No suggestions: for look-ups whose message is not shown.
     pub fn none() -> Self {
         Self { left: 0 }
     }
@@ -33,8 +34,8 @@ impl Suggestions {
     }
 }
 
-/// `; did you mean ...?` for the nearest of the known names, or nothing. For one name of a request; see
-/// [`Suggestions`] for many.
+/// `; did you mean ...?` for the nearest of the known names, or nothing. For one name of a request;
+/// see [`Suggestions`] for many.
 pub fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> String {
     contracts::names::did_you_mean(name, known)
 }
@@ -47,7 +48,9 @@ mod tests {
     fn bounded_work_suggestions_are_few_and_short() {
         let known = ["refund.create", "refund.find"];
         let mut few = Suggestions::default();
-        let given = (0..1_000).filter(|_| !few.nearest("refund.creat", known.into_iter()).is_empty()).count();
+        let given = (0..1_000)
+            .filter(|_| !few.nearest("refund.creat", known.into_iter()).is_empty())
+            .count();
         assert_eq!(given, SUGGESTIONS_MAX as usize);
         assert_eq!(nearest("refund.creat", known.into_iter()), "; did you mean `refund.create`?");
         assert_eq!(nearest(&"r".repeat(129), ["r"; 9].into_iter()), "");

@@ -1,26 +1,29 @@
-//! Foreign text as it is shown to people: on one line, with everything visible that could act on a terminal or deceive
-//! a reader.
+//! Foreign text as it is shown to people: on one line, with every character escaped that could
+//! control a terminal or deceive a reader.
 //!
-//! INVARIANT (seen-is-signed): texts of agents, tools, skills and policies reach a terminal, mail or page only through
-//! here. What is a control, a direction, invisible, a blank that is no space, or not assigned becomes `\u{1b}`; the
-//! backslash is doubled, so that such an escape cannot be forged. In JSON a text stays as it is.
+//! INVARIANT (seen-is-signed): texts of agents, tools, skills and policies reach a terminal, mail
+//! or page only through this module. Control, bidirectional, invisible and unassigned characters
+//! and unusual blanks are escaped as `\u{1b}`; the backslash is doubled, so that an escape cannot
+//! be forged. JSON output is not changed.
 
 use std::borrow::Cow;
 use unicode_general_category::{GeneralCategory, get_general_category};
 use unicode_width::UnicodeWidthChar as _;
 
-/// Marks that one letter may carry; more would spill over the lines around it.
+/// Combining marks shown on one letter; more would overlap the lines around it.
 const MARKS_MAX: usize = 3;
 
-/// A text with everything visible, on one line.
+/// An escaped text, on one line.
 pub fn escape_foreign(text: &str) -> Cow<'_, str> {
     if text.bytes().all(|byte| (0x20..0x7f).contains(&byte) && byte != b'\\') {
         return Cow::Borrowed(text);
     }
-    Cow::Owned(pieces(text).fold(String::with_capacity(text.len() + 16), |out, piece| out + &piece.shown))
+    Cow::Owned(
+        pieces(text).fold(String::with_capacity(text.len() + 16), |out, piece| out + &piece.shown),
+    )
 }
 
-/// A text with everything visible, in at most about `columns` columns: what is cut off is counted.
+/// An escaped text in at most about `columns` columns; says how much was cut off.
 pub fn clip_foreign(text: &str, columns: usize) -> String {
     let whole = escape_foreign(text);
     if width(&whole) <= columns {
@@ -41,12 +44,13 @@ pub fn clip_foreign(text: &str, columns: usize) -> String {
     out + &rest(shown)
 }
 
-/// A text in quotation marks, with everything visible: nothing in it ends the quotation.
+/// An escaped text in quotation marks, which nothing in it can end.
 pub fn quote_foreign(text: &str) -> String {
     format!("\"{}\"", escape_foreign(text).replace('"', "\\\""))
 }
 
-/// A text in exactly one line of at most `columns`, for a cell of a table: what is cut off is marked by `…`.
+/// A text in exactly one line of at most `columns`, for a cell of a table: what is cut off is
+/// marked by `…`.
 pub fn cell_foreign(text: &str, columns: usize) -> String {
     let whole = escape_foreign(text);
     if width(&whole) <= columns {
@@ -68,7 +72,8 @@ pub fn width(text: &str) -> usize {
     text.chars().map(|char| char.width().unwrap_or(0)).sum()
 }
 
-/// A text that is already visible, in lines of at most `columns`, broken at spaces where there are any.
+/// A text that is already visible, in lines of at most `columns`, broken at spaces where there are
+/// any.
 pub fn wrap(text: &str, columns: usize) -> Vec<String> {
     let columns = columns.max(2);
     let mut lines = Vec::new();
@@ -117,7 +122,8 @@ pub fn is_hidden(char: char) -> bool {
     }
 }
 
-// Default_Ignorable_Code_Point of Unicode that no category above covers, and the blank Braille pattern.
+// Default_Ignorable_Code_Point of Unicode that no category above covers, and the blank Braille
+// pattern.
 const fn is_ignorable(char: char) -> bool {
     matches!(
         char,
@@ -137,7 +143,9 @@ fn is_mark(char: char) -> bool {
     !char.is_ascii()
         && matches!(
             get_general_category(char),
-            GeneralCategory::NonspacingMark | GeneralCategory::EnclosingMark | GeneralCategory::SpacingMark
+            GeneralCategory::NonspacingMark
+                | GeneralCategory::EnclosingMark
+                | GeneralCategory::SpacingMark
         )
 }
 
@@ -189,7 +197,10 @@ mod tests {
     #[test]
     fn what_is_cut_off_is_counted() {
         assert_eq!(clip_foreign("short", 10), "short");
-        assert_eq!(clip_foreign(&"x".repeat(100), 30), format!("{}… (+89 characters)", "x".repeat(11)));
+        assert_eq!(
+            clip_foreign(&"x".repeat(100), 30),
+            format!("{}… (+89 characters)", "x".repeat(11))
+        );
         assert_eq!(cell_foreign("東京東京", 5), "東京…");
         assert_eq!(cell_foreign("\u{1b}\u{1b}", 7), "\\u{1b}…", "an escape is never cut in two");
     }

@@ -1,8 +1,9 @@
 //! The trace: an append-only log of one execution, each entry carrying the hash of the one before.
 //!
-//! INVARIANT (append-only): sequence numbers have no gaps, and `hash = sha256(JCS(entry without hash))`.
+//! INVARIANT (append-only): sequence numbers have no gaps, and `hash = sha256(JCS(entry without
+//! hash))`.
 
-use crate::canonical::{self, NotCanonical};
+use crate::canonical::{self, CanonicalError};
 use contracts::{
     Digest, Timestamp,
     event::{Actor, Entry, Event},
@@ -29,7 +30,8 @@ impl Default for Head {
     }
 }
 
-/// What every entry of one commit shares: when, and who, with which key, for whom, from which channel.
+/// What every entry of one commit shares: when, and who, with which key, for whom, from which
+/// channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stamp {
     pub at: Timestamp,
@@ -44,7 +46,7 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    /// Of an actor that comes by no key and no channel: the engine itself.
+    /// A stamp without key and channel, for the engine itself.
     pub fn new(at: Timestamp, actor: Actor, traceparent: Option<String>) -> Self {
         Self { at, actor, key_id: None, subject: None, channel: None, traceparent }
     }
@@ -73,14 +75,18 @@ struct Unhashed<'e> {
 #[derive(Debug, thiserror::Error)]
 pub enum AppendError {
     #[error(transparent)]
-    NotCanonical(#[from] NotCanonical),
+    NotCanonical(#[from] CanonicalError),
     #[error("an event `{kind}` of {bytes} bytes; at most {EVENT_BYTES_MAX}")]
     TooLarge { kind: &'static str, bytes: usize },
 }
 
-/// Puts events at the end of a chain, their foreign words cut.
-pub fn append(head: &mut Head, stamp: &Stamp, events: Vec<Event>) -> Result<Vec<Entry>, AppendError> {
-    events.into_iter().map(|event| append_one(head, stamp, event.clipped())).collect()
+/// Appends events to a chain. Text from outside is clipped.
+pub fn append(
+    head: &mut Head,
+    stamp: &Stamp,
+    events: impl IntoIterator<Item = impl Into<Event>>,
+) -> Result<Vec<Entry>, AppendError> {
+    events.into_iter().map(|event| append_one(head, stamp, event.into().clipped())).collect()
 }
 
 fn append_one(head: &mut Head, stamp: &Stamp, event: Event) -> Result<Entry, AppendError> {
@@ -96,7 +102,7 @@ fn append_one(head: &mut Head, stamp: &Stamp, event: Event) -> Result<Entry, App
         event: &event,
         prev: &head.hash,
     })?;
-    // INVARIANT (bounded-work): no event is larger, whoever appends it to whichever log.
+    // INVARIANT (bounded-work): the size limit holds for every event of every log.
     let bytes = unhashed.len() + HASH_BYTES;
     if bytes > EVENT_BYTES_MAX {
         return Err(AppendError::TooLarge { kind: event.key(), bytes });
@@ -110,7 +116,7 @@ fn append_one(head: &mut Head, stamp: &Stamp, event: Event) -> Result<Entry, App
 
 /// Where a chain breaks, and how.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Broken {
+pub enum ChainError {
     #[error("event {seq} cannot be read: {why}")]
     Unreadable { seq: u64, why: String },
     #[error("event {expected} is missing; event {found} stands in its place")]
@@ -119,7 +125,9 @@ pub enum Broken {
     Unlinked { seq: u64 },
     #[error("event {seq} was changed: its content does not have its hash")]
     Changed { seq: u64 },
-    #[error("the chain ends at event {seq}, but its head is event {head}: the tail was cut or forged")]
+    #[error(
+        "the chain ends at event {seq}, but its head is event {head}: the tail was cut or forged"
+    )]
     Cut { seq: u64, head: u64 },
 }
 
@@ -130,42 +138,51 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// Goes on behind what was verified before.
+    /// Continues after a prefix that was verified before.
     pub fn behind(head: Head) -> Self {
         Self { head }
     }
 
     /// Checks the next entry.
-    pub fn push(&mut self, entry: &Value) -> Result<(), Broken> {
+    pub fn push(&mut self, entry: &Value) -> Result<(), ChainError> {
         let expected = self.head.seq + 1;
-        let unreadable = |why: &str| Broken::Unreadable { seq: expected, why: why.to_owned() };
+        let unreadable = |why: &str| ChainError::Unreadable { seq: expected, why: why.to_owned() };
         let object = entry.as_object().ok_or_else(|| unreadable("not an object"))?;
-        let seq = object.get("seq").and_then(Value::as_u64).ok_or_else(|| unreadable("no `seq`"))?;
+        let seq =
+            object.get("seq").and_then(Value::as_u64).ok_or_else(|| unreadable("no `seq`"))?;
         if seq != expected {
-            return Err(Broken::Gap { expected, found: seq });
+            return Err(ChainError::Gap { expected, found: seq });
         }
         let text = |key: &str| object.get(key).and_then(Value::as_str);
         if text("prev") != Some(self.head.hash.as_str()) {
-            return Err(Broken::Unlinked { seq });
+            return Err(ChainError::Unlinked { seq });
         }
-        let hash: Digest = text("hash").and_then(|hash| hash.parse().ok()).ok_or_else(|| unreadable("no `hash`"))?;
-        let actual = canonical::digest_without(object, "hash").map_err(|error| unreadable(&error.to_string()))?;
+        let hash: Digest = text("hash")
+            .and_then(|hash| hash.parse().ok())
+            .ok_or_else(|| unreadable("no `hash`"))?;
+        let actual = canonical::digest_without(object, "hash")
+            .map_err(|error| unreadable(&error.to_string()))?;
         if actual != hash {
-            return Err(Broken::Changed { seq });
+            return Err(ChainError::Changed { seq });
         }
         self.head = Head { seq, hash };
         Ok(())
     }
 
-    /// Checks that the chain ends where its stored head says.
-    pub fn finish(self, head: &Head) -> Result<(), Broken> {
-        if self.head == *head { Ok(()) } else { Err(Broken::Cut { seq: self.head.seq, head: head.seq }) }
+    /// Checks that the chain ends at its stored head.
+    pub fn finish(self, head: &Head) -> Result<(), ChainError> {
+        if self.head == *head {
+            Ok(())
+        } else {
+            Err(ChainError::Cut { seq: self.head.seq, head: head.seq })
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use contracts::event::{ExecutionEvent, WorkspaceEvent};
     use contracts::{
         ExecutionId,
         event::{ActorKind, ExecutionSteered},
@@ -176,10 +193,14 @@ mod tests {
             key_id: Some("ab12".into()),
             subject: Some("grace".into()),
             channel: Some("api_key".into()),
-            ..Stamp::new(Timestamp::from_ms(1_000), Actor { kind: ActorKind::Human, id: "ada".into() }, None)
+            ..Stamp::new(
+                Timestamp::from_ms(1_000),
+                Actor { kind: ActorKind::Human, id: "ada".into() },
+                None,
+            )
         };
         let event = |n: usize| {
-            Event::ExecutionPaused(ExecutionSteered {
+            ExecutionEvent::ExecutionPaused(ExecutionSteered {
                 execution_id: ExecutionId::from_bytes([1; 16]),
                 run_id: None,
                 at: Timestamp::from_ms(n as i64),
@@ -188,7 +209,7 @@ mod tests {
             })
         };
         let mut head = Head::default();
-        let entries = append(&mut head, &stamp, (0..count).map(event).collect()).unwrap();
+        let entries = append(&mut head, &stamp, (0..count).map(event)).unwrap();
         (entries.iter().map(|entry| serde_json::to_value(entry).unwrap()).collect(), head)
     }
 
@@ -197,19 +218,25 @@ mod tests {
         let actor = Actor { kind: ActorKind::Tool, id: "t".into() };
         let stamp = Stamp::new(Timestamp::from_ms(0), actor, None);
         let loud = "\u{0}\"é".repeat(30_000);
-        let failed = Event::StepFailed(contracts::event::StepChanged {
+        let failed = ExecutionEvent::StepFailed(contracts::event::StepChanged {
             execution_id: ExecutionId::from_bytes([1; 16]),
             run_id: None,
             step_id: "a".parse().unwrap(),
             at: stamp.at,
             code: Some(loud.clone()),
             message: Some(loud.clone()),
-            released: false,
+            budget_refunded: false,
             unanswered: false,
         });
-        let issues =
-            vec![contracts::Issue { pointer: loud.clone(), message: loud.clone(), code: Some(loud.clone()) }; 20];
-        let rejected = Event::SkillRejected(contracts::event::SkillRejected {
+        let issues = vec![
+            contracts::Issue {
+                pointer: loud.clone(),
+                message: loud.clone(),
+                code: Some(loud.clone())
+            };
+            20
+        ];
+        let rejected = WorkspaceEvent::SkillRejected(contracts::event::SkillRejected {
             skill_key: loud.clone(),
             version: Some(loud.clone()),
             rejected_at: stamp.at,
@@ -220,13 +247,13 @@ mod tests {
             actor_id: "a".into(),
             unrecorded: None,
         });
-        for event in [failed, rejected] {
+        for event in [Event::from(failed), Event::from(rejected)] {
             assert_eq!(event.clone().clipped().clipped(), event.clone().clipped());
             let entries = append(&mut Head::default(), &stamp, vec![event]).unwrap();
             assert!(serde_json::to_vec(&entries[0]).unwrap().len() <= EVENT_BYTES_MAX);
         }
-        // What cannot be cut, because it decides something, is refused by the one append.
-        let many = Event::StepCompleted(contracts::event::StepCompleted {
+        // A field that cannot be clipped, because decisions depend on it, makes `append` fail.
+        let many = ExecutionEvent::StepCompleted(contracts::event::StepCompleted {
             execution_id: ExecutionId::from_bytes([1; 16]),
             run_id: contracts::RunId::from_bytes([1; 16]),
             step_id: "a".parse().unwrap(),
@@ -234,12 +261,15 @@ mod tests {
             output_digest: Digest::zero(),
             attempt: 1,
         });
-        let stamp = Stamp { actor: Actor { kind: ActorKind::Tool, id: "x".repeat(EVENT_BYTES_MAX) }, ..stamp };
+        let stamp = Stamp {
+            actor: Actor { kind: ActorKind::Tool, id: "x".repeat(EVENT_BYTES_MAX) },
+            ..stamp
+        };
         let refused = append(&mut Head::default(), &stamp, vec![many]);
         assert!(matches!(refused, Err(AppendError::TooLarge { .. })));
     }
 
-    fn verify(entries: &[Value], head: &Head) -> Result<(), Broken> {
+    fn verify(entries: &[Value], head: &Head) -> Result<(), ChainError> {
         let mut verifier = Verifier::default();
         entries.iter().try_for_each(|entry| verifier.push(entry))?;
         verifier.finish(head)
@@ -251,18 +281,22 @@ mod tests {
         assert_eq!(verify(&entries, &head), Ok(()));
         let mut changed = entries.clone();
         changed[2]["data"]["actorId"] = "eve".into();
-        assert_eq!(verify(&changed, &head), Err(Broken::Changed { seq: 3 }));
+        assert_eq!(verify(&changed, &head), Err(ChainError::Changed { seq: 3 }));
         for field in ["keyId", "subject", "channel"] {
             let mut changed = entries.clone();
             changed[2][field] = "other".into();
-            assert_eq!(verify(&changed, &head), Err(Broken::Changed { seq: 3 }), "{field} is hashed like the rest");
+            assert_eq!(
+                verify(&changed, &head),
+                Err(ChainError::Changed { seq: 3 }),
+                "{field} is hashed like the rest"
+            );
         }
         let mut gap = entries.clone();
         gap.remove(1);
-        assert_eq!(verify(&gap, &head), Err(Broken::Gap { expected: 2, found: 3 }));
-        assert_eq!(verify(&entries[..3], &head), Err(Broken::Cut { seq: 3, head: 4 }));
+        assert_eq!(verify(&gap, &head), Err(ChainError::Gap { expected: 2, found: 3 }));
+        assert_eq!(verify(&entries[..3], &head), Err(ChainError::Cut { seq: 3, head: 4 }));
         let mut extra = entries.clone();
         extra[1]["unknown"] = 1.into();
-        assert_eq!(verify(&extra, &head), Err(Broken::Changed { seq: 2 }));
+        assert_eq!(verify(&extra, &head), Err(ChainError::Changed { seq: 2 }));
     }
 }

@@ -1,6 +1,7 @@
-//! Whose skills may be installed: DSSE envelopes, pinned keys, and what a trust policy says of a manifest.
+//! Which skills may be installed: DSSE envelopes, pinned keys, and trust policies.
 //!
-//! What counts is inside the signed bytes: publisher, key id and validity. The envelope only carries them.
+//! Publisher, key id and validity are read from the signed bytes only. The envelope just carries
+//! them.
 
 use crate::{canonical, lenient_base64, skill::manifest_digest};
 use base64::{Engine as _, engine::general_purpose::STANDARD as B64};
@@ -18,7 +19,7 @@ use std::collections::BTreeSet;
 /// Accepted difference of clocks, in milliseconds.
 pub const CLOCK_SKEW_MS: i64 = 60_000;
 
-/// What an envelope was found to be, and everything that speaks against it.
+/// The result of examining an envelope, with every issue found.
 #[derive(Debug, Default)]
 pub struct Examined {
     /// The manifest, as far as it can be read.
@@ -27,7 +28,7 @@ pub struct Examined {
     pub signature_verified: bool,
     /// Its publisher, provenance, digest and version are trusted.
     pub publisher_trusted: bool,
-    /// The first is the one to refuse with.
+    /// The first is the reason for a refusal.
     pub issues: Vec<(Code, Issue)>,
 }
 
@@ -37,7 +38,7 @@ impl Examined {
     }
 }
 
-/// Looks at a manifest as it came.
+/// Examines a manifest as it was submitted.
 pub fn examine(given: &Value, trust: &TrustPolicy, now: Timestamp) -> Examined {
     let mut found = Examined::default();
     let Some((envelope, payload)) = open(given, &mut found) else {
@@ -46,7 +47,13 @@ pub fn examine(given: &Value, trust: &TrustPolicy, now: Timestamp) -> Examined {
     let Some((manifest, signature)) = read(&payload, &mut found) else {
         return found;
     };
-    let signed = verify(&envelope, &payload, &manifest, &signature, trust, now, &mut found);
+    let signed = SignedManifest {
+        envelope: &envelope,
+        payload: &payload,
+        manifest: &manifest,
+        signature: &signature,
+    }
+    .verify(trust, now, &mut found);
     found.signature_verified = signed;
     let issues = found.issues.len();
     judge(&manifest, trust, &mut found);
@@ -55,15 +62,16 @@ pub fn examine(given: &Value, trust: &TrustPolicy, now: Timestamp) -> Examined {
     found
 }
 
-/// Looks again at a manifest whose signature was verified when it was installed: publisher and key are still trusted,
-/// nothing of it is revoked, its signature has not ended. What is wrong, or nothing.
-pub fn lapsed(manifest: &Manifest, trust: &TrustPolicy, now: Timestamp) -> Option<String> {
+/// Checks an installed manifest again, without its signature's bytes: publisher and key are still
+/// trusted, it is not revoked, and its signature has not expired. Returns the first problem, if
+/// any.
+pub fn trust_problem(manifest: &Manifest, trust: &TrustPolicy, now: Timestamp) -> Option<String> {
     let mut found = Examined::default();
     let Some(signature) = &manifest.signature else {
         return Some("it was never signed".into());
     };
     if pinned(manifest, signature, trust, &mut found).is_some() {
-        timely(signature, now, &mut found);
+        check_validity(signature, now, &mut found);
     }
     judge(manifest, trust, &mut found);
     found.issues.into_iter().next().map(|(_, issue)| issue.message)
@@ -89,7 +97,8 @@ fn open(given: &Value, found: &mut Examined) -> Option<(Envelope, Vec<u8>)> {
     let envelope: Envelope = match contracts::json::typed(given.clone()) {
         Ok(envelope) => envelope,
         Err(problem) => {
-            let what = problem.issues.first().map(|issue| format!("{}: {}", issue.pointer, issue.message));
+            let what =
+                problem.issues.first().map(|issue| format!("{}: {}", issue.pointer, issue.message));
             let message = format!("not a DSSE envelope: {}", what.unwrap_or_default());
             found.against(Code::SignatureInvalid, "/manifest", message);
             return None;
@@ -105,7 +114,11 @@ fn open(given: &Value, found: &mut Examined) -> Option<(Envelope, Vec<u8>)> {
         return None;
     }
     if envelope.signatures.len() > 1 {
-        found.against(Code::SignatureInvalid, "/manifest/signatures", "one signature, by the publisher");
+        found.against(
+            Code::SignatureInvalid,
+            "/manifest/signatures",
+            "one signature, by the publisher",
+        );
         return None;
     }
     match lenient_base64::decode(&envelope.payload) {
@@ -122,8 +135,13 @@ fn read(payload: &[u8], found: &mut Examined) -> Option<(Manifest, Signature)> {
     let value = match contracts::json::parse(payload) {
         Ok(value) => value,
         Err(problem) => {
-            let what = problem.issues.first().map(|issue| issue.message.clone()).unwrap_or_default();
-            found.against(Code::ManifestInvalid, "/manifest/payload", format!("not a JSON document we take: {what}"));
+            let what =
+                problem.issues.first().map(|issue| issue.message.clone()).unwrap_or_default();
+            found.against(
+                Code::ManifestInvalid,
+                "/manifest/payload",
+                format!("not a JSON document we take: {what}"),
+            );
             return None;
         }
     };
@@ -143,8 +161,13 @@ fn read(payload: &[u8], found: &mut Examined) -> Option<(Manifest, Signature)> {
     let signature: Signature = match contracts::json::typed(signature.clone()) {
         Ok(signature) => signature,
         Err(problem) => {
-            let what = problem.issues.first().map(|issue| format!("{} {}", issue.pointer, issue.message));
-            found.against(Code::SignatureInvalid, "/manifest/payload/signature", what.unwrap_or_default());
+            let what =
+                problem.issues.first().map(|issue| format!("{} {}", issue.pointer, issue.message));
+            found.against(
+                Code::SignatureInvalid,
+                "/manifest/payload/signature",
+                what.unwrap_or_default(),
+            );
             return None;
         }
     };
@@ -172,7 +195,10 @@ fn pinned(
     found: &mut Examined,
 ) -> Option<VerifyingKey> {
     let Some(publisher) = publisher(manifest, trust) else {
-        let message = format!("the workspace's trust policy does not name the publisher `{}`", manifest.publisher.id);
+        let message = format!(
+            "the workspace's trust policy does not name the publisher `{}`",
+            manifest.publisher.id
+        );
         found.against(Code::PublisherUntrusted, "/manifest/payload/publisher/id", message);
         return None;
     };
@@ -185,43 +211,50 @@ fn pinned(
     Some(key)
 }
 
-fn verify(
-    envelope: &Envelope,
-    payload: &[u8],
-    manifest: &Manifest,
-    signature: &Signature,
-    trust: &TrustPolicy,
-    now: Timestamp,
-    found: &mut Examined,
-) -> bool {
-    if signature.algorithm != ALGORITHM {
-        let message = format!("`{}` is not {ALGORITHM}", signature.algorithm);
-        found.against(Code::SignatureInvalid, "/manifest/payload/signature/algorithm", message);
-        return false;
-    }
-    let Some(carried) = envelope.signatures.first() else {
-        return false;
-    };
-    if carried.keyid.as_ref().is_some_and(|hint| *hint != signature.key_id) {
-        let message = "the envelope names another key than the signed bytes";
-        found.against(Code::SignatureInvalid, "/manifest/signatures/0/keyid", message);
-        return false;
-    }
-    let Some(key) = pinned(manifest, signature, trust, found) else {
-        return false;
-    };
-    let bytes =
-        lenient_base64::decode(&carried.sig).and_then(|bytes| ed25519_dalek::Signature::from_slice(&bytes).ok());
-    let verified = bytes.is_some_and(|bytes| key.verify_strict(&pae(payload), &bytes).is_ok());
-    if !verified {
-        let message = format!("it was not signed by the key `{}`, or was changed since", signature.key_id);
-        found.against(Code::SignatureInvalid, "/manifest/signatures/0/sig", message);
-        return false;
-    }
-    timely(signature, now, found)
+/// A manifest that was read out of signed bytes, with what signs it.
+struct SignedManifest<'a> {
+    envelope: &'a Envelope,
+    payload: &'a [u8],
+    manifest: &'a Manifest,
+    signature: &'a Signature,
 }
 
-fn timely(signature: &Signature, now: Timestamp, found: &mut Examined) -> bool {
+impl SignedManifest<'_> {
+    // Whether a key that is pinned for its publisher signed it, for this moment.
+    fn verify(&self, trust: &TrustPolicy, now: Timestamp, found: &mut Examined) -> bool {
+        let Self { envelope, payload, manifest, signature } = *self;
+        if signature.algorithm != ALGORITHM {
+            let message = format!("`{}` is not {ALGORITHM}", signature.algorithm);
+            found.against(Code::SignatureInvalid, "/manifest/payload/signature/algorithm", message);
+            return false;
+        }
+        let Some(carried) = envelope.signatures.first() else {
+            return false;
+        };
+        if carried.keyid.as_ref().is_some_and(|hint| *hint != signature.key_id) {
+            let message = "the envelope names another key than the signed bytes";
+            found.against(Code::SignatureInvalid, "/manifest/signatures/0/keyid", message);
+            return false;
+        }
+        let Some(key) = pinned(manifest, signature, trust, found) else {
+            return false;
+        };
+        let bytes = lenient_base64::decode(&carried.sig)
+            .and_then(|bytes| ed25519_dalek::Signature::from_slice(&bytes).ok());
+        let verified = bytes.is_some_and(|bytes| key.verify_strict(&pae(payload), &bytes).is_ok());
+        if !verified {
+            let message = format!(
+                "it was not signed by the key `{}`, or was changed since",
+                signature.key_id
+            );
+            found.against(Code::SignatureInvalid, "/manifest/signatures/0/sig", message);
+            return false;
+        }
+        check_validity(signature, now, found)
+    }
+}
+
+fn check_validity(signature: &Signature, now: Timestamp, found: &mut Examined) -> bool {
     let pointer = "/manifest/payload/signature/expiresAt";
     if signature.expires_at <= signature.issued_at {
         found.against(Code::SignatureExpired, pointer, "it ends before it begins");
@@ -240,13 +273,17 @@ fn timely(signature: &Signature, now: Timestamp, found: &mut Examined) -> bool {
     true
 }
 
-// What the trust policy says of provenance, digests and version.
+// Checks provenance, digests and version against the trust policy.
 fn judge(manifest: &Manifest, trust: &TrustPolicy, found: &mut Examined) {
     if let Some(publisher) = publisher(manifest, trust) {
         let provenance = &manifest.publisher.provenance;
-        if !publisher.provenance_prefixes.iter().any(|prefix| below(provenance, prefix)) {
+        if !publisher.provenance_prefixes.iter().any(|prefix| is_under(provenance, prefix)) {
             let message = format!("`{}` is not trusted to build at `{provenance}`", publisher.id);
-            found.against(Code::ProvenanceUntrusted, "/manifest/payload/publisher/provenance", message);
+            found.against(
+                Code::ProvenanceUntrusted,
+                "/manifest/payload/publisher/provenance",
+                message,
+            );
         }
     }
     if revoked(manifest, trust) {
@@ -258,21 +295,25 @@ fn judge(manifest: &Manifest, trust: &TrustPolicy, found: &mut Examined) {
             _ => false,
         };
         if !enough {
-            let message = format!("the workspace asks for `{}` {minimum} or later", manifest.skill.key);
+            let message =
+                format!("the workspace asks for `{}` {minimum} or later", manifest.skill.key);
             found.against(Code::RollbackRefused, "/manifest/payload/skill/version", message);
         }
     }
 }
 
-// A skill without files has the digest of no bytes, as many have: revoking it would revoke them all.
+// All skills without files share the digest of no bytes: revoking it would revoke them all.
 fn empty(digest: &Digest) -> bool {
     *digest == canonical::digest_bytes(b"")
 }
 
-// Whole words only: `github.com/acme` is above `github.com/acme/skills`, not above `github.com/acme-evil`.
-fn below(provenance: &str, prefix: &str) -> bool {
+// Whole path segments only: `github.com/acme/skills` is under `github.com/acme`,
+// `github.com/acme-evil` is not.
+fn is_under(provenance: &str, prefix: &str) -> bool {
     let rest = provenance.strip_prefix(prefix).filter(|_| !prefix.is_empty());
-    rest.is_some_and(|rest| rest.is_empty() || prefix.ends_with('/') || rest.starts_with(['/', '@', '#', ':']))
+    rest.is_some_and(|rest| {
+        rest.is_empty() || prefix.ends_with('/') || rest.starts_with(['/', '@', '#', ':'])
+    })
 }
 
 fn public_key(text: &str) -> Option<VerifyingKey> {
@@ -291,12 +332,21 @@ pub fn check(trust: &TrustPolicy) -> Vec<Issue> {
     let mut publishers = BTreeSet::new();
     for (index, publisher) in trust.trusted_publishers.iter().enumerate() {
         let at = format!("/trust/trustedPublishers/{index}");
-        if publisher.id.is_empty() || publisher.id.len() > NAME_BYTES_MAX || !publishers.insert(&publisher.id) {
-            issues.push(Issue::new(format!("{at}/id"), format!("a name of 1 to {NAME_BYTES_MAX} bytes, once")));
+        if publisher.id.is_empty()
+            || publisher.id.len() > NAME_BYTES_MAX
+            || !publishers.insert(&publisher.id)
+        {
+            issues.push(Issue::new(
+                format!("{at}/id"),
+                format!("a name of 1 to {NAME_BYTES_MAX} bytes, once"),
+            ));
         }
         let mut keys = BTreeSet::new();
         for (place, key) in publisher.keys.iter().enumerate() {
-            if key.key_id.is_empty() || key.key_id.len() > NAME_BYTES_MAX || !keys.insert(&key.key_id) {
+            if key.key_id.is_empty()
+                || key.key_id.len() > NAME_BYTES_MAX
+                || !keys.insert(&key.key_id)
+            {
                 let message = format!("a name of 1 to {NAME_BYTES_MAX} bytes, once");
                 issues.push(Issue::new(format!("{at}/keys/{place}/keyId"), message));
             }
@@ -321,19 +371,23 @@ pub fn check(trust: &TrustPolicy) -> Vec<Issue> {
         }
     }
     let large = sizes.into_iter().filter(|(_, size)| *size > TRUST_ENTRIES_MAX);
-    issues.extend(large.map(|(pointer, _)| Issue::new(pointer, format!("at most {TRUST_ENTRIES_MAX}"))));
+    issues.extend(
+        large.map(|(pointer, _)| Issue::new(pointer, format!("at most {TRUST_ENTRIES_MAX}"))),
+    );
     issues
 }
 
-// Pre-authentication encoding (DSSE v1.0.2): what is signed cannot be taken for a document of another type.
+// Pre-authentication encoding (DSSE v1.0.2): what is signed cannot be taken for a document of
+// another type.
 fn pae(payload: &[u8]) -> Vec<u8> {
-    let mut bytes = format!("DSSEv1 {} {PAYLOAD_TYPE} {} ", PAYLOAD_TYPE.len(), payload.len()).into_bytes();
+    let mut bytes =
+        format!("DSSEv1 {} {PAYLOAD_TYPE} {} ", PAYLOAD_TYPE.len(), payload.len()).into_bytes();
     bytes.extend_from_slice(payload);
     bytes
 }
 
 /// Signs a manifest whose `signature` says by whom and for how long.
-pub fn sign(manifest: &Manifest, key: &SigningKey) -> Result<Envelope, canonical::NotCanonical> {
+pub fn sign(manifest: &Manifest, key: &SigningKey) -> Result<Envelope, canonical::CanonicalError> {
     let payload = canonical::to_bytes(manifest)?;
     let sig = B64.encode(key.sign(&pae(&payload)).to_bytes());
     let keyid = manifest.signature.as_ref().map(|signature| signature.key_id.clone());

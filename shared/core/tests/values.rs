@@ -27,15 +27,16 @@ struct Dice(u64);
 
 impl Dice {
     fn roll(&mut self, sides: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as usize % sides
     }
 
     /// A value full of what looks like a marker.
     fn value(&mut self, depth: usize) -> Value {
         const KEYS: [&str; 18] = [
-            "$from", "$literal", "$sealed", "$blob", "$input", "path", "seals", "value", "__entity", "__extn", "a/b",
-            "~0", "", "secret", "list", "blob", "salt", "when",
+            "$from", "$literal", "$sealed", "$blob", "$input", "path", "seals", "value",
+            "__entity", "__extn", "a/b", "~0", "", "secret", "list", "blob", "salt", "when",
         ];
         const TEXTS: [&str; 6] = ["give", "/secret", "", "steps/take/input", "S3CRET", "~1"];
         match self.roll(if depth == 0 { 5 } else { 9 }) {
@@ -68,8 +69,10 @@ impl Dice {
         for _ in 0..=self.roll(2) {
             let inner = self.schema(depth - 1);
             match self.roll(22) {
-                0 | 1 => schema
-                    .insert("properties".into(), json!({ name(self): inner, name(self): self.schema(depth - 1) })),
+                0 | 1 => schema.insert(
+                    "properties".into(),
+                    json!({ name(self): inner, name(self): self.schema(depth - 1) }),
+                ),
                 2 => schema.insert("patternProperties".into(), json!({ "^[ab]$": inner })),
                 3 => schema.insert("additionalProperties".into(), inner),
                 4 => schema.insert("items".into(), inner),
@@ -87,7 +90,9 @@ impl Dice {
                 16 => schema.insert("unevaluatedItems".into(), inner),
                 17 => schema.insert("$ref".into(), json!("#/$defs/d")),
                 18 => schema.insert("$dynamicRef".into(), json!("#node")),
-                19 => schema.insert("type".into(), json!(["object", "array", "string"][self.roll(3)])),
+                19 => {
+                    schema.insert("type".into(), json!(["object", "array", "string"][self.roll(3)]))
+                }
                 20 => schema.insert("required".into(), json!([name(self)])),
                 _ => schema.insert("$ref".into(), json!("#anchor")),
             };
@@ -116,17 +121,24 @@ impl Dice {
 fn registry() -> Registry {
     let operation = |key: &str, input: Value, output: Value| {
         json!({ "key": key, "title": key, "effect": "read", "riskTier": "low", "inputSchema": input,
-            "outputSchema": output, "timeoutSeconds": 10, "binding": { "kind": "http", "url": "http://127.0.0.1/x" } })
+            "outputSchema": output, "timeoutSeconds": 10,
+                "binding": { "kind": "http", "url": "http://127.0.0.1/x" } })
     };
     let marked = json!({ "properties": { "secret": { "x-sensitive": true },
-        "list": { "type": ["array", "null", "boolean", "integer", "string", "object"], "items": { "x-sensitive": true } } } });
+        "list": { "type": ["array", "null", "boolean", "integer", "string", "object"],
+            "items": { "x-sensitive": true } } } });
     let manifest: Manifest = serde_json::from_value(json!({ "schemaVersion": "1.0.0",
-        "skill": { "key": "kit", "version": "1.0.0" }, "publisher": { "id": "p", "provenance": "x" },
+        "skill": { "key": "kit", "version": "1.0.0" },
+            "publisher": { "id": "p", "provenance": "x" },
         "artifact": { "digest": format!("sha256:{}", "0".repeat(64)) },
-        "operations": [operation("give", json!({ "type": "object" }), marked.clone()), operation("take", json!({ "type": "object", "additionalProperties": true,
-            "properties": { "literal": marked, "other": { "x-sensitive": true } } }), json!({}))] }))
+        "operations": [operation("give", json!({ "type": "object" }), marked.clone()),
+            operation("take", json!({ "type": "object", "additionalProperties": true,
+            "properties": { "literal": marked, "other": { "x-sensitive": true } } }),
+                json!({}))] }))
     .unwrap();
-    Registry::new([Arc::new(Skill::new(manifest).unwrap_or_else(|(_, issues)| panic!("{issues:?}")))])
+    Registry::new([Arc::new(
+        Skill::new(manifest).unwrap_or_else(|(_, issues)| panic!("{issues:?}")),
+    )])
 }
 
 fn stored<T: serde::Serialize + serde::de::DeserializeOwned>(value: &T) -> T {
@@ -150,7 +162,8 @@ fn what_the_next_tool_gets_is_the_value() {
         serde_json::from_value(json!({ "steps": [{ "id": "give", "use": "kit/give" },
             { "id": "take", "use": "kit/take", "when": { "$from": "give", "equals": literal },
                 "with": { "literal": { "$literal": literal }, "whole": { "$from": "give" },
-                    "other": { "$from": "give" }, "list": [{ "$from": "give" }, { "$literal": literal }] } }] }))
+                    "other": { "$from": "give" }, "list": [{ "$from": "give" },
+                        { "$literal": literal }] } }] }))
         .unwrap()
     };
     let mut count = 0_u64;
@@ -188,7 +201,8 @@ fn what_the_next_tool_gets_is_the_value() {
         assert_eq!(holds, literal == output, "{literal} {output}");
 
         let input = wiring::resolve(&step, &secrets, |_| Some(&opened)).unwrap();
-        let wanted = json!({ "literal": literal, "whole": output, "other": output, "list": [output, literal] });
+        let wanted = json!({ "literal": literal, "whole": output, "other": output,
+            "list": [output, literal] });
         assert_eq!(input.value, wanted);
         let mut places = take.input.sensitive_in(&input.value);
         places.extend(input.sensitive.keys().cloned());
@@ -243,7 +257,10 @@ fn the_walk_finds_every_place_that_a_validator_annotates() {
             }
         }
     }
-    assert!(schemas > PAIRS / 2 && found > PAIRS / 2, "the test must see some: {schemas} schemas, {found} places");
+    assert!(
+        schemas > PAIRS / 2 && found > PAIRS / 2,
+        "the test must see some: {schemas} schemas, {found} places"
+    );
 }
 
 #[test]
@@ -258,7 +275,9 @@ fn recursive_and_wide_schemas_end() {
     assert_eq!(schema.sensitive_in(&value).len(), 51);
     // More work than is allowed: everything is sensitive.
     let many: Vec<Value> = (0..200).map(|_| json!({ "items": { "minimum": 0 } })).collect();
-    let schema = Schema::compile(&json!({ "allOf": many, "properties": { "a": { "x-sensitive": true } } })).unwrap();
+    let schema =
+        Schema::compile(&json!({ "allOf": many, "properties": { "a": { "x-sensitive": true } } }))
+            .unwrap();
     let value: Value = (0..5_000).map(|n| json!(n)).collect();
     assert_eq!(schema.sensitive_in(&value), BTreeSet::from([String::new()]));
 }
@@ -270,9 +289,13 @@ fn marks_that_cannot_be_honoured_are_refused() {
         (json!({ "$defs": { "a": { "x-sensitive": true } } }), "/$defs/a/x-sensitive"),
         (json!({ "x-sensitive": 1 }), "/x-sensitive"),
         (json!({ "contentSchema": { "x-sensitive": true } }), "/contentSchema/x-sensitive"),
-        (json!({ "properties": { "a": { "$id": "https://x.org/a", "x-sensitive": true } } }), "/properties/a/$id"),
         (
-            json!({ "properties": { "a": { "x-sensitive": true } }, "allOf": [{ "$ref": "http://json-schema.org/draft-07/schema#" }] }),
+            json!({ "properties": { "a": { "$id": "https://x.org/a", "x-sensitive": true } } }),
+            "/properties/a/$id",
+        ),
+        (
+            json!({ "properties": { "a": { "x-sensitive": true } },
+                "allOf": [{ "$ref": "http://json-schema.org/draft-07/schema#" }] }),
             "$ref",
         ),
     ] {
@@ -281,6 +304,8 @@ fn marks_that_cannot_be_honoured_are_refused() {
     }
     // A member of that name is no mark.
     assert!(
-        !Schema::compile(&json!({ "properties": { "x-sensitive": { "type": "string" } } })).unwrap().has_sensitive()
+        !Schema::compile(&json!({ "properties": { "x-sensitive": { "type": "string" } } }))
+            .unwrap()
+            .has_sensitive()
     );
 }

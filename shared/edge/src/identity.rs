@@ -1,4 +1,5 @@
-//! What a command says of who sends it. INVARIANT (identity-from-transport): authentication says it; a body may repeat it.
+//! What a command says of who sends it. INVARIANT (identity-from-transport): authentication says
+//! it; a body may repeat it.
 
 use contracts::{Code, Issue, Problem, endpoint::IDENTITY};
 use engine::{Answer, Caller};
@@ -14,7 +15,8 @@ pub(crate) fn checked(mut body: Map<String, Value>, caller: &Caller) -> Answer<M
         };
         if said.as_str() != Some(own) {
             let message = format!("`{name}` names another than {what}");
-            return Err(Problem::new(Code::Forbidden, message.clone()).issue(Issue::new(format!("/{name}"), message)));
+            return Err(Problem::new(Code::Forbidden, message.clone())
+                .issue(Issue::new(format!("/{name}"), message)));
         }
     }
     Ok(body)

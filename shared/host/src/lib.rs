@@ -1,8 +1,5 @@
-//! What every host has, on one machine or on AWS: the clock, randomness, and tools over HTTP under the outbound rules.
+//! The clock and the randomness of the machine, one machine's or Lambda's.
 
-pub mod mcp;
 mod system;
-mod tools;
 
 pub use system::{SystemClock, SystemIds};
-pub use tools::HttpTools;

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use contracts::Timestamp;
-use engine::ports::{Clock, Ids};
+use countersign_store::{Clock, Ids};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The machine's clock.
@@ -20,7 +20,8 @@ impl Clock for SystemClock {
     }
 }
 
-/// The machine's randomness; identifiers are UUIDs of version 7, so that a store keeps neighbours in time together.
+/// The machine's randomness; identifiers are UUIDs of version 7, so that a store keeps neighbours
+/// in time together.
 #[derive(Debug, Default)]
 pub struct SystemIds;
 

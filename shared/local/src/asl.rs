@@ -1,5 +1,5 @@
-//! The Amazon States Language, as much of it as the committed state machine uses. Anything else is refused when the
-//! file is loaded, so that what runs here is what is deployed.
+//! The Amazon States Language, as much of it as the committed state machine uses. Anything else is
+//! refused when the file is loaded, so that what runs here is what is deployed.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -59,7 +59,9 @@ pub struct Task {
     pub next: String,
 }
 
-fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
+fn present<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<String>>, D::Error> {
     Option::<String>::deserialize(deserializer).map(Some)
 }
 
@@ -111,7 +113,8 @@ pub enum Jitter {
 }
 
 impl Retrier {
-    /// The delay before the attempt that follows `count` retries, in seconds. `draw` is from 0 to 1.
+    /// The delay before the attempt that follows `count` retries, in seconds. `draw` is from 0 to
+    /// 1.
     pub fn delay_seconds(&self, count: u32, draw: f64) -> f64 {
         let factor = self.backoff_rate.powi(i32::try_from(count).unwrap_or(i32::MAX));
         let most = (self.interval_seconds as f64 * factor).min(self.max_delay_seconds as f64);
@@ -121,8 +124,8 @@ impl Retrier {
     }
 }
 
-/// Whether one of the names of a retrier or catcher takes an error. `States.ALL` takes every one, `States.TaskFailed`
-/// every one but a time-out; but for them, names are compared.
+/// Whether one of the names of a retrier or catcher takes an error. `States.ALL` takes every one,
+/// `States.TaskFailed` every one but a time-out; but for them, names are compared.
 pub fn takes(names: &[String], error: &str) -> bool {
     names.iter().any(|name| match name.as_str() {
         "States.ALL" => true,
@@ -146,7 +149,7 @@ pub struct Catcher {
 
 /// Why a file is not a machine that can be walked.
 #[derive(Debug, thiserror::Error)]
-pub enum Refused {
+pub enum AslError {
     #[error("the state machine cannot be read: {0}")]
     Unreadable(#[from] serde_json::Error),
     #[error("state `{from}` goes to `{to}`, which does not exist")]
@@ -159,12 +162,14 @@ pub enum Refused {
 
 impl Machine {
     /// Reads and checks a machine.
-    pub fn parse(text: &str) -> Result<Self, Refused> {
+    pub fn parse(text: &str) -> Result<Self, AslError> {
         let machine: Self = contracts::json::decode(text.as_bytes())?;
         let mut reached = BTreeSet::new();
         let mut open = vec![("StartAt".to_owned(), machine.start_at.clone())];
         while let Some((from, name)) = open.pop() {
-            let Some(state) = machine.states.get(&name) else { return Err(Refused::Dangling { from, to: name }) };
+            let Some(state) = machine.states.get(&name) else {
+                return Err(AslError::Dangling { from, to: name });
+            };
             if !reached.insert(name.clone()) {
                 continue;
             }
@@ -172,7 +177,7 @@ impl Machine {
             open.extend(targets(state).into_iter().map(|to| (name.clone(), to.to_owned())));
         }
         match machine.states.keys().find(|name| !reached.contains(*name)) {
-            Some(name) => Err(Refused::Unreached(name.clone())),
+            Some(name) => Err(AslError::Unreached(name.clone())),
             None => Ok(machine),
         }
     }
@@ -180,7 +185,9 @@ impl Machine {
 
 fn targets(state: &State) -> Vec<&str> {
     match state {
-        State::Task(task) => task.catch.iter().map(|catch| catch.next.as_str()).chain([task.next.as_str()]).collect(),
+        State::Task(task) => {
+            task.catch.iter().map(|catch| catch.next.as_str()).chain([task.next.as_str()]).collect()
+        }
         State::Choice { choices, default } => {
             choices.iter().map(|rule| rule.next.as_str()).chain([default.as_str()]).collect()
         }
@@ -189,17 +196,22 @@ fn targets(state: &State) -> Vec<&str> {
     }
 }
 
-fn check(name: &str, state: &State) -> Result<(), Refused> {
-    let refuse = |what: &str| Err(Refused::Unsupported { state: name.to_owned(), what: what.to_owned() });
-    let path =
-        |path: &str| path.strip_prefix("$.").is_some_and(|rest| !rest.is_empty() && !rest.contains(['[', '*', '?']));
+fn check(name: &str, state: &State) -> Result<(), AslError> {
+    let refuse =
+        |what: &str| Err(AslError::Unsupported { state: name.to_owned(), what: what.to_owned() });
+    let path = |path: &str| {
+        path.strip_prefix("$.")
+            .is_some_and(|rest| !rest.is_empty() && !rest.contains(['[', '*', '?']))
+    };
     match state {
         State::Task(task) => {
             if task.output_path.as_deref().is_some_and(|path| path != "$.Payload") {
                 return refuse("only `$.Payload` is known as OutputPath");
             }
             let null_only = |path: &Option<Option<String>>| !matches!(path, Some(Some(_)));
-            if !null_only(&task.result_path) || !task.catch.iter().all(|catch| null_only(&catch.result_path)) {
+            if !null_only(&task.result_path)
+                || !task.catch.iter().all(|catch| null_only(&catch.result_path))
+            {
                 return refuse("only null is known as ResultPath");
             }
             if task.timeout_seconds_path.as_deref().is_some_and(|text| !path(text)) {
@@ -213,13 +225,15 @@ fn check(name: &str, state: &State) -> Result<(), Refused> {
         State::Choice { choices, .. } if !choices.iter().all(|rule| path(&rule.variable)) => {
             refuse("Variable is a plain reference path")
         }
-        State::Wait { seconds_path, .. } if !path(seconds_path) => refuse("SecondsPath is a plain reference path"),
+        State::Wait { seconds_path, .. } if !path(seconds_path) => {
+            refuse("SecondsPath is a plain reference path")
+        }
         State::Choice { .. } | State::Wait { .. } | State::Succeed {} => Ok(()),
     }
 }
 
-fn template(name: &str, value: &Value, depth: usize) -> Result<(), Refused> {
-    let refuse = |what: String| Err(Refused::Unsupported { state: name.to_owned(), what });
+fn template(name: &str, value: &Value, depth: usize) -> Result<(), AslError> {
+    let refuse = |what: String| Err(AslError::Unsupported { state: name.to_owned(), what });
     if depth > TEMPLATE_DEPTH_MAX {
         return refuse("the payload is nested too deep".into());
     }
@@ -252,7 +266,11 @@ pub fn fill(template: &Value, input: &Value, token: &str) -> Option<Value> {
         match key.strip_suffix(".$") {
             Some(name) => {
                 let path = inner.as_str()?;
-                let value = if path == "$$.Task.Token" { Value::from(token) } else { look(input, path)?.clone() };
+                let value = if path == "$$.Task.Token" {
+                    Value::from(token)
+                } else {
+                    look(input, path)?.clone()
+                };
                 filled.insert(name.to_owned(), value);
             }
             None => {
@@ -278,19 +296,30 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused_at_load() {
-        let refused =
-            |from: &str, to: &str| Machine::parse(&COMMITTED.replacen(from, to, 1)).unwrap_err().to_string();
+        let refused = |from: &str, to: &str| {
+            Machine::parse(&COMMITTED.replacen(from, to, 1)).unwrap_err().to_string()
+        };
         assert!(refused("\"Type\": \"Succeed\"", "\"Type\": \"Parallel\"").contains("Parallel"));
         assert!(refused("\"Next\": \"IsCompiled\"", "\"Next\": \"Nowhere\"").contains("Nowhere"));
-        assert!(refused("\"TimeoutSeconds\": 60,", "\"HeartbeatSeconds\": 60,").contains("HeartbeatSeconds"));
+        assert!(
+            refused("\"TimeoutSeconds\": 60,", "\"HeartbeatSeconds\": 60,")
+                .contains("HeartbeatSeconds")
+        );
         assert!(refused("\"StringEquals\"", "\"StringMatches\"").contains("StringMatches"));
-        assert!(refused("\"$.workspaceId\"", "\"States.Format('x')\"").contains("plain reference path"));
-        assert!(refused("\"StartAt\": \"Compile\"", "\"StartAt\": \"Verify\"").contains("never reached"));
+        assert!(
+            refused("\"$.workspaceId\"", "\"States.Format('x')\"").contains("plain reference path")
+        );
+        assert!(
+            refused("\"StartAt\": \"Compile\"", "\"StartAt\": \"Verify\"")
+                .contains("never reached")
+        );
     }
 
     #[test]
     fn payloads_are_filled() {
-        let template = serde_json::json!({"task":"await","a.$":"$.x.y","token.$":"$$.Task.Token","n":{"b.$":"$.z"}});
+        let template = serde_json::json!({
+            "task": "await", "a.$": "$.x.y", "token.$": "$$.Task.Token", "n": { "b.$": "$.z" }
+        });
         let input = serde_json::json!({"x":{"y":1},"z":"w"});
         let wanted = serde_json::json!({"a":1,"n":{"b":"w"},"task":"await","token":"t"});
         assert_eq!(fill(&template, &input, "t").unwrap(), wanted);

@@ -1,7 +1,8 @@
 //! Large bodies as files, in a folder for each record partition, and exports as files.
 
 use async_trait::async_trait;
-use engine::ports::{Archive, BlobName, Blobs, Fault};
+use countersign_store::{BlobName, Blobs, PortError};
+use engine::ports::Archive;
 use std::{
     fs::{self, File},
     io::{ErrorKind, Write as _},
@@ -26,7 +27,7 @@ impl FileBlobs {
 }
 
 /// A folder of documents.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct FileArchive {
     folder: PathBuf,
 }
@@ -41,11 +42,11 @@ impl FileArchive {
 
 #[async_trait]
 impl Archive for FileArchive {
-    async fn holds(&self, name: &str) -> Result<bool, Fault> {
+    async fn holds(&self, name: &str) -> Result<bool, PortError> {
         tokio::fs::try_exists(self.folder.join(name)).await.map_err(fault)
     }
 
-    async fn put(&self, name: &str, _media_type: &str, bytes: Vec<u8>) -> Result<(), Fault> {
+    async fn put(&self, name: &str, _media_type: &str, bytes: Vec<u8>) -> Result<(), PortError> {
         let path = self.folder.join(name);
         let write = move || {
             let folder = path.parent().unwrap_or(Path::new("."));
@@ -54,7 +55,7 @@ impl Archive for FileArchive {
         };
         tokio::task::spawn_blocking(write)
             .await
-            .map_err(|error| Fault::Unavailable(error.to_string()))?
+            .map_err(|error| PortError::Unavailable(error.to_string()))?
             .map_err(fault)
     }
 }
@@ -69,13 +70,13 @@ fn write_whole(path: &Path, folder: &Path, bytes: &[u8]) -> std::io::Result<()> 
     File::open(folder)?.sync_all()
 }
 
-fn fault(error: std::io::Error) -> Fault {
-    Fault::Unavailable(error.to_string())
+fn fault(error: std::io::Error) -> PortError {
+    PortError::Unavailable(error.to_string())
 }
 
 #[async_trait]
 impl Blobs for FileBlobs {
-    async fn put(&self, name: &BlobName, bytes: &[u8]) -> Result<(), Fault> {
+    async fn put(&self, name: &BlobName, bytes: &[u8]) -> Result<(), PortError> {
         let (path, bytes) = (self.path(name), bytes.to_vec());
         let write = move || -> std::io::Result<()> {
             if path.exists() {
@@ -87,11 +88,11 @@ impl Blobs for FileBlobs {
         };
         tokio::task::spawn_blocking(write)
             .await
-            .map_err(|error| Fault::Unavailable(error.to_string()))?
+            .map_err(|error| PortError::Unavailable(error.to_string()))?
             .map_err(fault)
     }
 
-    async fn get(&self, name: &BlobName) -> Result<Option<Vec<u8>>, Fault> {
+    async fn get(&self, name: &BlobName) -> Result<Option<Vec<u8>>, PortError> {
         match tokio::fs::read(self.path(name)).await {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),

@@ -1,9 +1,11 @@
-//! Where work is done: connections, and kill switches, on threads that do nothing else; what costs processor time on threads
-//! of its own; everyday work on those of whoever started the node, beside the calls of tools, which it waits for most.
+//! Where work is done: connections, and kill switches, on threads that do nothing else; what costs
+//! processor time on threads of its own; everyday work on those of whoever started the node, beside
+//! the calls of tools, which it waits for most.
 //!
-//! INVARIANT (bounded-work): of what costs processor time only so much of one workspace is worked on at once, whoever asks
-//! and by whatever keys, so that one workspace's work delays nobody else's. So many of its executions are driven at once:
-//! a request waits behind turns of those, not of all that it has under way.
+//! INVARIANT (bounded-work): of what costs processor time only so much of one workspace is worked
+//! on at once, whoever asks and by whatever keys, so that one workspace's work delays nobody
+//! else's. So many of its executions are driven at once: a request waits behind turns of those, not
+//! of all that it has under way.
 
 use std::{
     collections::HashMap,
@@ -99,7 +101,8 @@ impl Compute {
         begun.spawn_on(work, &self.everyday);
     }
 
-    /// A place among the executions of a workspace whose steps are called, until it is dropped. `None`: the server stops.
+    /// A place among the executions of a workspace whose steps are called, until it is dropped.
+    /// `None`: the server stops.
     pub(crate) async fn driven(&self, owner: &str) -> Option<OwnedSemaphorePermit> {
         shared(&self.driven, owner.to_owned(), DRIVEN_MAX).acquire_owned().await.ok()
     }
@@ -131,7 +134,11 @@ impl Compute {
 }
 
 // The semaphore of a name. Those that nobody uses now are forgotten.
-fn shared<N: Eq + Hash>(all: &Mutex<HashMap<N, Arc<Semaphore>>>, name: N, permits: usize) -> Arc<Semaphore> {
+fn shared<N: Eq + Hash>(
+    all: &Mutex<HashMap<N, Arc<Semaphore>>>,
+    name: N,
+    permits: usize,
+) -> Arc<Semaphore> {
     let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
     all.retain(|other, semaphore| *other == name || Arc::strong_count(semaphore) > 1);
     all.entry(name).or_insert_with(|| Arc::new(Semaphore::new(permits))).clone()

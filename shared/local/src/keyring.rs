@@ -1,10 +1,12 @@
-//! The keys that sign warrants, as files of the data folder: the one that signs, the one before it, whose warrants may be
-//! on their way, and the next one, which is published for a while before it signs.
+//! The keys that sign warrants, as files of the data folder: the one that signs, the one before it,
+//! whose warrants may be on their way, and the next one, which is published for a while before it
+//! signs.
 
 use crate::vault_key::secret_file;
 use async_trait::async_trait;
+use countersign_store::PortError;
 use cs_core::warrant::{Key, Ring};
-use engine::ports::{Fault, Signer};
+use engine::ports::Signer;
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -15,7 +17,8 @@ use std::{
 const CURRENT: &str = "warrant.key";
 const PREVIOUS: &str = "warrant.previous.key";
 const NEXT: &str = "warrant.next.key";
-/// A new key is published for so long before it signs: tools keep the published keys for five minutes.
+/// A new key is published for so long before it signs: tools keep the published keys for five
+/// minutes.
 const PUBLISHED_FIRST: Duration = Duration::from_secs(600);
 
 /// Signs with the keys of a folder.
@@ -31,7 +34,8 @@ struct State {
 }
 
 impl KeyFiles {
-    /// Opens the keys of a folder, and makes the first one. `renew`: makes the next one, unless one waits already.
+    /// Opens the keys of a folder, and makes the first one. `renew`: makes the next one, unless one
+    /// waits already.
     pub(crate) fn open(data: &Path, renew: bool) -> io::Result<Self> {
         let (current, next) = (data.join(CURRENT), data.join(NEXT));
         if !current.exists() && next.exists() {
@@ -66,10 +70,11 @@ impl State {
 
 #[async_trait]
 impl Signer for KeyFiles {
-    async fn ring(&self) -> Result<Arc<Ring>, Fault> {
+    async fn ring(&self) -> Result<Arc<Ring>, PortError> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.next_at.is_some_and(|at| at <= SystemTime::now()) {
-            *state = promote(&self.data).map_err(|error| Fault::Unavailable(format!("the keys: {error}")))?;
+            *state = promote(&self.data)
+                .map_err(|error| PortError::Unavailable(format!("the keys: {error}")))?;
         }
         Ok(state.ring.clone())
     }
@@ -103,7 +108,11 @@ mod tests {
         let keys = KeyFiles::open(folder.path(), true).unwrap();
         let ring = keys.ring().await.unwrap();
         assert_eq!(ring.current().id(), published[1]["kid"], "it was published for long enough");
-        assert_eq!(ring.jwks()["keys"].as_array().unwrap().len(), 2, "the one before stays published");
+        assert_eq!(
+            ring.jwks()["keys"].as_array().unwrap().len(),
+            2,
+            "the one before stays published"
+        );
     }
 
     #[tokio::test]

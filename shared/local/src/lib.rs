@@ -1,11 +1,17 @@
-//! One process, one machine: the embedded table, blobs as files, the walker that drives the committed state machine,
-//! tools over HTTP, stage events to a webhook, and the server that merges every function's routes.
+//! One process, one machine: the embedded table, blobs as files, the walker that drives the
+//! committed state machine, tools over HTTP, stage events to a webhook, and the server that merges
+//! every function's routes.
 
 pub mod asl;
+mod assembly;
 mod blobs;
 mod compute;
+mod deliver;
 pub mod demo_tools;
+pub mod identity;
+mod inbound;
 mod keyring;
+pub mod mail;
 mod node;
 mod notify;
 mod private;
@@ -16,8 +22,9 @@ mod table;
 mod vault_key;
 mod walker;
 
+pub use assembly::{Trigger, assembly, routes};
 pub use blobs::{FileArchive, FileBlobs};
-pub use node::{Identity, Node, Options, StartError, routes};
+pub use node::{Identity, Node, Options, StartError};
 pub use notify::LocalNotifier;
 pub use private::private_files;
 pub use table::{EmbeddedTable, Stats};

@@ -1,13 +1,22 @@
 //! A node: everything in one process.
 
 use crate::{
-    EmbeddedTable, FileArchive, FileBlobs, FileVaultKey, LocalNotifier, asl::Machine, compute::Compute,
-    keyring::KeyFiles, private::private_folder, relay, schedule, server::Server, walker::Walker,
+    EmbeddedTable, FileArchive, FileBlobs, FileVaultKey, LocalNotifier,
+    asl::Machine,
+    assembly,
+    compute::Compute,
+    identity::{self, IdentityOptions, IdentitySetupError},
+    keyring::KeyFiles,
+    mail::{self, MailOptions, MailSetupError},
+    private::private_folder,
+    schedule,
+    server::Server,
+    walker::Walker,
 };
 use contracts::{Problem, WorkspaceId};
-use edge::Routes;
+use countersign_tools::Dispatch;
 use engine::{Answer, Config, Engine, Ports, ports::Orchestrator as _};
-use host::{HttpTools, SystemClock, SystemIds};
+use host::{SystemClock, SystemIds};
 use std::{
     net::SocketAddr,
     path::PathBuf,
@@ -35,6 +44,8 @@ pub struct Options {
     pub subscriber: Option<String>,
     /// Where tools reach it to call back; else where it listens.
     pub public_url: Option<String>,
+    pub mail: MailOptions,
+    pub identity: IdentityOptions,
 }
 
 /// Why a node does not start.
@@ -46,10 +57,14 @@ pub enum StartError {
     Table(PathBuf, fjall::Error),
     #[error("cannot listen on {0}: {1}")]
     Listen(SocketAddr, std::io::Error),
+    #[error("{0}")]
+    Mail(#[from] MailSetupError),
+    #[error("{0}")]
+    Identity(#[from] IdentitySetupError),
     #[error("threads cannot be started: {0}")]
     Threads(std::io::Error),
     #[error("the state machine: {0}")]
-    Machine(#[from] crate::asl::Refused),
+    Machine(#[from] crate::asl::AslError),
     #[error("the HTTP client: {0}")]
     Client(#[from] reqwest::Error),
     #[error("{0}")]
@@ -90,24 +105,31 @@ impl Node {
         let signer = KeyFiles::open(&options.data, options.new_warrant_key).map_err(folder)?;
         let vault_keys = FileVaultKey::open(&options.data).map_err(folder)?;
         let compute = Compute::new().map_err(StartError::Threads)?;
-        let listener =
-            listen(options.listen, compute.front()).map_err(|error| StartError::Listen(options.listen, error))?;
-        let address = listener.local_addr().map_err(|error| StartError::Listen(options.listen, error))?;
+        let listener = listen(options.listen, compute.front())
+            .map_err(|error| StartError::Listen(options.listen, error))?;
+        let address =
+            listener.local_addr().map_err(|error| StartError::Listen(options.listen, error))?;
         let (notifier, committed) = LocalNotifier::new();
+        let inbound = notifier.inbound();
         let walker = Walker::new(Machine::parse(MACHINE)?, compute.clone());
+        let allow_private = options.allow_private_targets;
+        let (issuer, identity) = identity::provider(&options.identity, allow_private)?;
         let ports = Ports {
             table: table.clone(),
             blobs: Arc::new(blobs),
-            tools: Arc::new(HttpTools::new()?),
+            tools: Arc::new(Dispatch::new()?),
             orchestrator: walker.clone(),
             notifier: Arc::new(notifier),
             clock: Arc::new(SystemClock),
             ids: Arc::new(SystemIds),
             signer: Arc::new(signer),
             vault_keys: Arc::new(vault_keys),
+            mailer: mail::mailer(&options.mail, &options.data)?,
+            identity,
         };
         let config = Config {
-            allow_private_targets: options.allow_private_targets,
+            allow_private_targets: allow_private,
+            issuer,
             public_url: options.public_url.unwrap_or_else(|| reached_at(address)),
             exclusive: true,
             stage_events: options.subscriber.is_some(),
@@ -115,21 +137,30 @@ impl Node {
         };
         let engine = Arc::new(Engine::new(ports, config));
         walker.attach(&engine);
-        engine.find_subscriptions().await.map_err(Problem::from)?;
-        compute.begin(relay::run(Arc::downgrade(&engine), committed));
+        engine.subscriptions.find_subscriptions().await.map_err(Problem::from)?;
         let archive = FileArchive::open(&options.data.join("exports")).map_err(folder)?;
-        compute.begin(schedule::run(Arc::downgrade(&engine), Arc::downgrade(&table), archive));
-        let open = engine.open_executions().await.map_err(Problem::from)?;
+        assembly::begin(&compute, assembly::Parts::new(&engine, archive, (committed, inbound)));
+        compute.begin(schedule::forget(Arc::downgrade(&engine), Arc::downgrade(&table)));
+        let open = engine.store().open_executions().await.map_err(Problem::from)?;
         if !open.is_empty() {
             tracing::info!(count = open.len(), "driving open executions again");
         }
         for (workspace, id) in open {
             walker.start(&workspace, &id, &format!("{id}-restart")).await.map_err(Problem::from)?;
         }
-        let router = routes().into_router().with_state(engine.clone());
+        let router = assembly::routes().into_router().with_state(engine.clone());
         let server = Server::new(router, compute.clone(), &engine);
         let task = compute.front().spawn(server.clone().run(listener));
-        Ok(Self { engine, table, walker, compute, address, server, task, subscriber: options.subscriber })
+        Ok(Self {
+            engine,
+            table,
+            walker,
+            compute,
+            address,
+            server,
+            task,
+            subscriber: options.subscriber,
+        })
     }
 
     /// Where it listens.
@@ -151,25 +182,36 @@ impl Node {
 
     /// Makes a workspace, if it is not there, and two new keys for it.
     pub async fn identity(&self, workspace: &WorkspaceId) -> Answer<Identity> {
-        let (agent_key, approver_key) = fn_access::create_workspace(&self.engine, workspace).await?;
+        let (agent_key, approver_key) =
+            fn_access::create_workspace(&self.engine, workspace).await?;
         let subscriber_secret = self.subscribe(workspace).await?;
         Ok(Identity { workspace: workspace.clone(), agent_key, approver_key, subscriber_secret })
     }
 
-    /// Subscribes the URL that the node was started with to the events of a workspace: its secret, where it was not
-    /// subscribed before.
+    /// Subscribes the URL that the node was started with to the events of a workspace: its secret,
+    /// where it was not subscribed before.
     pub async fn subscribe(&self, workspace: &WorkspaceId) -> Answer<Option<String>> {
         let Some(url) = &self.subscriber else { return Ok(None) };
-        Ok(self.engine.deploy_webhook(workspace, url).await?.and_then(|created| created.secret))
+        Ok(self
+            .engine
+            .subscriptions
+            .deploy_webhook(workspace, url)
+            .await?
+            .and_then(|created| created.secret))
     }
 
-    /// Begins no call any more, ends what is in flight, accepts no more connections and answers what was asked for, for
-    /// at most about so long. What is not done by then is taken up at the next start.
+    /// Begins no call any more, ends what is in flight, accepts no more connections and answers
+    /// what was asked for, for at most about so long. What is not done by then is taken up at the
+    /// next start.
     pub async fn drain(&mut self, within: Duration) {
         let began = Instant::now();
         self.engine.drain();
-        tracing::info!(seconds_max = within.as_secs(), "stopping: nothing more is called; waits for calls in flight");
-        // Tools whose calls are in flight may still ask for the keys that sign warrants: the server stops last.
+        tracing::info!(
+            seconds_max = within.as_secs(),
+            "stopping: nothing more is called; waits for calls in flight"
+        );
+        // Tools whose calls are in flight may still ask for the keys that sign warrants: the server
+        // stops last.
         if tokio::time::timeout(within, self.walker.drain()).await.is_err() {
             tracing::warn!("calls are still in flight; the next start takes them up");
         }
@@ -182,7 +224,8 @@ impl Node {
         tokio::select! {
             _ = &mut self.task => "the server stopped".into(),
             why = self.table.broken() => {
-                format!("the data folder cannot be written: {why}. What was acknowledged is there at the next start")
+                format!("the data folder cannot be written: {why}. What was acknowledged is there \
+                    at the next start")
             }
         }
     }
@@ -213,19 +256,6 @@ fn listen(address: SocketAddr, threads: &Handle) -> std::io::Result<TcpListener>
     listener.set_nonblocking(true)?;
     let _entered = threads.enter();
     TcpListener::from_std(listener)
-}
-
-/// What every function serves.
-pub fn routes() -> Routes {
-    Routes::new()
-        .merge(fn_submit::routes())
-        .merge(fn_compile::routes())
-        .merge(fn_verify::routes())
-        .merge(fn_control::routes())
-        .merge(fn_approve::routes())
-        .merge(fn_query::routes())
-        .merge(fn_skill::routes())
-        .merge(fn_access::routes())
 }
 
 #[cfg(test)]

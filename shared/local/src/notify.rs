@@ -1,8 +1,9 @@
-//! Who wants to know of commits, in this process: the relay, and callers that wait for an execution.
+//! Who wants to know of commits, in this process: the relay, and callers that wait for an
+//! execution.
 
 use async_trait::async_trait;
 use contracts::{ExecutionId, WorkspaceId};
-use engine::{Stream, ports::Notifier};
+use countersign_store::{Notifier, Stream};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError, Weak},
@@ -14,13 +15,19 @@ use tokio::sync::{Notify, mpsc};
 pub struct LocalNotifier {
     outbox: mpsc::UnboundedSender<(WorkspaceId, Stream)>,
     waiting: Mutex<HashMap<ExecutionId, Weak<Notify>>>,
+    came_in: Arc<Notify>,
 }
 
 impl LocalNotifier {
     /// A notifier, and the end at which the relay listens.
     pub fn new() -> (Self, mpsc::UnboundedReceiver<(WorkspaceId, Stream)>) {
         let (outbox, listener) = mpsc::unbounded_channel();
-        (Self { outbox, waiting: Mutex::default() }, listener)
+        (Self { outbox, waiting: Mutex::default(), came_in: Arc::default() }, listener)
+    }
+
+    /// Tells when something came in through a channel.
+    pub(crate) fn inbound(&self) -> Arc<Notify> {
+        self.came_in.clone()
     }
 
     fn waiting(&self) -> std::sync::MutexGuard<'_, HashMap<ExecutionId, Weak<Notify>>> {
@@ -41,8 +48,12 @@ impl Notifier for LocalNotifier {
         let _ = self.outbox.send((workspace.clone(), Stream::Log));
     }
 
+    fn came_in(&self) {
+        self.came_in.notify_one();
+    }
+
     // Polled once before the caller looks, so that a commit in between is seen.
-    async fn idle(&self, execution: &ExecutionId, ms: u64) {
+    async fn wait_until_idle(&self, execution: &ExecutionId, ms: u64) {
         let notify = {
             let mut waiting = self.waiting();
             let known = waiting.get(execution).and_then(Weak::upgrade);

@@ -10,7 +10,8 @@ use std::{
 const FOLDER_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 
-/// What this process makes from now on is readable by its owner only. Of the whole process: for a program's beginning.
+/// What this process makes from now on is readable by its owner only. Of the whole process: for a
+/// program's beginning.
 pub fn private_files() {
     rustix::process::umask(rustix::fs::Mode::from_bits_truncate(!FOLDER_MODE & 0o777));
 }
@@ -18,8 +19,9 @@ pub fn private_files() {
 /// Entries of which a data folder has one at least, unless it is empty.
 const OWN: [&str; 4] = ["table", "blobs", "warrant.key", "vault.key"];
 
-/// Opens a folder that only its owner may enter, making it if it is not there. One that others could enter is closed to
-/// them, with everything in it. One that holds other things than data is refused: its files are not ours to close.
+/// Opens a folder that only its owner may enter, making it if it is not there. One that others
+/// could enter is closed to them, with everything in it. One that holds other things than data is
+/// refused: its files are not ours to close.
 pub(crate) fn private_folder(path: &Path) -> Result<()> {
     DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(path)?;
     if fs::read_dir(path)?.next().is_some() && !OWN.iter().any(|name| path.join(name).exists()) {

@@ -1,36 +1,53 @@
 //! What EventBridge does on AWS: sweeps every minute, exports every hour.
 
 use crate::{EmbeddedTable, FileArchive};
-use engine::{Engine, Webhooks, ports::Publisher};
+use countersign_deliver::Deliverer;
+use engine::Engine;
+use serde_json::Value;
 use std::{sync::Weak, time::Duration};
 
 /// Between two rounds. The first comes after as long: a start drives every open execution itself.
 const ROUND: Duration = Duration::from_secs(60);
 /// Longest sweep and longest export of a round, in milliseconds.
 const BUDGET_MS: i64 = 30_000;
-
 /// Rounds between two looks for sensitive values that had their time.
 const FORGET_ROUNDS: u32 = 60;
 
-/// Runs until the engine is gone.
-pub(crate) async fn run(engine: Weak<Engine>, table: Weak<EmbeddedTable>, archive: FileArchive) {
-    for round in 0_u32.. {
+/// Sweeps until the engine is gone.
+pub(crate) async fn sweep(engine: Weak<Engine>) {
+    loop {
         tokio::time::sleep(ROUND).await;
         let Some(engine) = engine.upgrade() else { return };
-        let publisher = Webhooks::new(&engine);
-        let publisher: Option<&dyn Publisher> = engine.stage_events().then_some(&publisher as &dyn Publisher);
-        if let Err(fault) = engine.sweep(publisher, BUDGET_MS).await {
-            tracing::warn!(%fault, "the sweep was cut short");
+        let deliverer = Deliverer::new(engine.clone());
+        if let Err(problem) = fn_sweep::handle(&engine, &deliverer, BUDGET_MS).await {
+            tracing::warn!(%problem, "the sweep was cut short");
         }
-        if round % FORGET_ROUNDS == 0
-            && let Some(table) = table.upgrade()
-            && let Err(fault) = table.forget(engine::keys::VAULT, engine.now().ms() / 1_000).await
-        {
-            tracing::warn!(%fault, "what had its time was not removed");
+    }
+}
+
+/// Exports until the engine is gone. Looks at one item unless an hour is over.
+pub(crate) async fn export(engine: Weak<Engine>, archive: FileArchive) {
+    loop {
+        tokio::time::sleep(ROUND).await;
+        let Some(engine) = engine.upgrade() else { return };
+        if let Err(problem) = fn_export::handle(&engine, &archive, &Value::Null, BUDGET_MS).await {
+            tracing::warn!(%problem, "the export was cut short");
         }
-        // Looks at one item unless an hour is over.
-        if let Err(fault) = engine.export(&archive, BUDGET_MS).await {
-            tracing::warn!(%fault, "the export was cut short");
+    }
+}
+
+/// Removes what had its time, as DynamoDB does on its own, until the engine is gone.
+pub(crate) async fn forget(engine: Weak<Engine>, table: Weak<EmbeddedTable>) {
+    for round in 0_u32.. {
+        tokio::time::sleep(ROUND).await;
+        let (Some(engine), Some(table)) = (engine.upgrade(), table.upgrade()) else { return };
+        if round % FORGET_ROUNDS != 0 {
+            continue;
+        }
+        for prefix in [countersign_store::keys::VAULT, countersign_store::keys::RECEIPT] {
+            if let Err(fault) = table.forget(prefix, engine.now().ms() / 1_000).await {
+                tracing::warn!(%fault, "what had its time was not removed");
+            }
         }
     }
 }

@@ -1,17 +1,18 @@
 //! The embedded table on fjall, a log-structured store with a write-ahead journal.
 //!
-//! One thread writes. It takes every transaction that waits, judges each against the store and against those before
-//! it in the group, writes the group as one batch and syncs once: many transactions share an fdatasync. Reads go
-//! beside it and see only what is committed.
+//! One thread writes. It takes every transaction that waits, judges each against the store and
+//! against those before it in the group, writes the group as one batch and syncs once: many
+//! transactions share an fdatasync. Reads go beside it and see only what is committed.
 //!
-//! Executions have a shelf of their own: their keys begin with ids that grow with time, so that what is written out
-//! later never overlaps what was written out before, and there is little to merge. All else is on the other shelf.
+//! Executions have a shelf of their own: their keys begin with ids that grow with time, so that
+//! what is written out later never overlaps what was written out before, and there is little to
+//! merge. All else is on the other shelf.
 
 use async_trait::async_trait;
 use contracts::limits::TRANSACT_ITEMS_MAX;
-use engine::{
-    memory::{check_form, check_key, check_range, holds},
-    ports::{Condition, Fault, Item, Key, NotCommitted, Query, Table, Write},
+use countersign_store::{
+    Condition, Item, Key, PortError, Query, Table, TransactionError, Write, check_form, check_key,
+    check_range, memory::holds,
 };
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable as _};
 use std::{
@@ -28,8 +29,8 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 /// Transactions of one group.
 const GROUP_MAX: usize = 512;
-/// How long a group waits to grow as large as the one before: for each transaction of that, but not longer than the
-/// second. It looks so often as the third says.
+/// How long a group waits to grow as large as the one before: for each transaction of that, but not
+/// longer than the second. It looks so often as the third says.
 const GATHER_EACH: Duration = Duration::from_micros(120);
 const GATHER_MAX: Duration = Duration::from_millis(4);
 const GATHER_STEP: Duration = Duration::from_micros(200);
@@ -57,7 +58,7 @@ pub(crate) async fn urgently<F: Future>(work: F) -> F::Output {
 struct Waiting {
     writes: Vec<Write>,
     urgent: bool,
-    answer: oneshot::Sender<Result<(), NotCommitted>>,
+    answer: oneshot::Sender<Result<(), TransactionError>>,
 }
 
 /// How much was done.
@@ -82,7 +83,8 @@ pub struct EmbeddedTable {
 impl EmbeddedTable {
     /// Opens a folder, making it if it is not there. Only one process may have it open.
     pub fn open(folder: &Path) -> Result<Self, fjall::Error> {
-        let database = Database::builder(folder).cache_size(CACHE_BYTES_MAX).worker_threads(1).open()?;
+        let database =
+            Database::builder(folder).cache_size(CACHE_BYTES_MAX).worker_threads(1).open()?;
         let options = |bytes| move || KeyspaceCreateOptions::default().max_memtable_size(bytes);
         let shelves = Shelves {
             executions: database.keyspace("executions", options(EXECUTIONS_MEMTABLE_BYTES_MAX))?,
@@ -91,7 +93,12 @@ impl EmbeddedTable {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
         let stats = Arc::new(Stats::default());
         let (breaks, broken) = watch::channel(None);
-        let writer = Writer { database: database.clone(), shelves: shelves.clone(), stats: stats.clone(), breaks };
+        let writer = Writer {
+            database: database.clone(),
+            shelves: shelves.clone(),
+            stats: stats.clone(),
+            breaks,
+        };
         thread::Builder::new()
             .name("table-writer".into())
             .spawn(move || writer.run(waiting))
@@ -100,8 +107,8 @@ impl EmbeddedTable {
         Ok(Self { database, shelves, queue, everyday, stats, broken })
     }
 
-    /// Returns when the store takes no writes any more, with the reason: the disk is full, or fails. Only opening it anew
-    /// helps, when what was committed is there.
+    /// Returns when the store takes no writes any more, with the reason: the disk is full, or
+    /// fails. Only opening it anew helps, when what was committed is there.
     pub async fn broken(&self) -> String {
         let mut broken = self.broken.clone();
         match broken.wait_for(Option::is_some).await {
@@ -110,17 +117,18 @@ impl EmbeddedTable {
         }
     }
 
-    /// Removes what had its time from the partitions whose name begins with a prefix, as DynamoDB does on its own.
-    pub async fn forget(&self, prefix: &str, now_seconds: i64) -> Result<usize, Fault> {
+    /// Removes what had its time from the partitions whose name begins with a prefix, as DynamoDB
+    /// does on its own.
+    pub async fn forget(&self, prefix: &str, now_seconds: i64) -> Result<usize, PortError> {
         let expired = self.expired(prefix, now_seconds)?;
         for writes in expired.chunks(TRANSACT_ITEMS_MAX) {
             let removed = self.transact(writes.to_vec()).await;
-            removed.map_err(|error| Fault::Unavailable(error.to_string()))?;
+            removed.map_err(|error| PortError::Unavailable(error.to_string()))?;
         }
         Ok(expired.len())
     }
 
-    fn expired(&self, prefix: &str, now_seconds: i64) -> Result<Vec<Write>, Fault> {
+    fn expired(&self, prefix: &str, now_seconds: i64) -> Result<Vec<Write>, PortError> {
         let (from, to) = (prefix.as_bytes().to_vec(), format!("{prefix}~").into_bytes());
         let snapshot = self.database.snapshot();
         let mut expired = Vec::new();
@@ -153,7 +161,11 @@ impl Shelves {
     fn of(&self, key: &[u8]) -> &Keyspace {
         let partition = key.split(|byte| *byte == 0).next().unwrap_or_default();
         let mark = b"#exe#";
-        if partition.windows(mark.len()).any(|part| part == mark) { &self.executions } else { &self.others }
+        if partition.windows(mark.len()).any(|part| part == mark) {
+            &self.executions
+        } else {
+            &self.others
+        }
     }
 }
 
@@ -201,13 +213,17 @@ impl Writer {
         let count = answers.iter().filter(|(_, verdict)| verdict.is_ok()).count() as u64;
         self.stats.commits.fetch_add(count, Ordering::Relaxed);
         for (answer, verdict) in answers {
-            let outcome = verdict.and_then(|()| written.clone().map_err(NotCommitted::Fault));
+            let outcome = verdict.and_then(|()| written.clone().map_err(TransactionError::Port));
             // A caller that went away has its answer in the store.
             let _ = answer.send(outcome);
         }
     }
 
-    fn judge(&self, writes: &[Write], changes: &HashMap<Vec<u8>, Option<Item>>) -> Result<(), NotCommitted> {
+    fn judge(
+        &self,
+        writes: &[Write],
+        changes: &HashMap<Vec<u8>, Option<Item>>,
+    ) -> Result<(), TransactionError> {
         for (index, write) in writes.iter().enumerate() {
             if *write.condition() == Condition::Any {
                 continue;
@@ -222,13 +238,13 @@ impl Writer {
                 }
             };
             if !holds(write.condition(), current) {
-                return Err(NotCommitted::Condition(index));
+                return Err(TransactionError::Condition(index));
             }
         }
         Ok(())
     }
 
-    fn persist(&self, changes: HashMap<Vec<u8>, Option<Item>>) -> Result<(), Fault> {
+    fn persist(&self, changes: HashMap<Vec<u8>, Option<Item>>) -> Result<(), PortError> {
         if changes.is_empty() {
             return Ok(());
         }
@@ -246,7 +262,9 @@ impl Writer {
         self.stats.syncs.fetch_add(1, Ordering::Relaxed);
         batch.commit().map_err(|error| {
             // Half of a batch may lie in the journal: the store takes nothing behind it.
-            self.breaks.send_if_modified(|broken| broken.is_none() && broken.replace(error.to_string()).is_none());
+            self.breaks.send_if_modified(|broken| {
+                broken.is_none() && broken.replace(error.to_string()).is_none()
+            });
             unavailable(error)
         })
     }
@@ -261,18 +279,21 @@ fn gather(group: &mut Vec<Waiting>, waiting: &mut mpsc::Receiver<Waiting>, befor
         {
             group.push(next);
         }
-        if group.len() >= before || group.iter().any(|waiting| waiting.urgent) || Instant::now() >= until {
+        if group.len() >= before
+            || group.iter().any(|waiting| waiting.urgent)
+            || Instant::now() >= until
+        {
             break;
         }
         thread::sleep(GATHER_STEP);
     }
 }
 
-fn unavailable(error: fjall::Error) -> Fault {
-    Fault::Unavailable(error.to_string())
+fn unavailable(error: fjall::Error) -> PortError {
+    PortError::Unavailable(error.to_string())
 }
 
-fn read(items: &Keyspace, key: &[u8]) -> Result<Option<Item>, Fault> {
+fn read(items: &Keyspace, key: &[u8]) -> Result<Option<Item>, PortError> {
     items.get(key).map_err(unavailable)?.map(|bytes| decode_item(&bytes)).transpose()
 }
 
@@ -288,7 +309,8 @@ fn encode_key(key: &Key) -> Vec<u8> {
 /// Form of a stored item.
 const FORM: u8 = 1;
 
-// form, version, expiry (0: none), count of fields, fields (length, name, number), body. Numbers little endian.
+// form, version, expiry (0: none), count of fields, fields (length, name, number), body. Numbers
+// little endian.
 fn encode_item(item: &Item) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(item.body.len() + 32);
     bytes.push(FORM);
@@ -304,18 +326,19 @@ fn encode_item(item: &Item) -> Vec<u8> {
     bytes
 }
 
-fn decode_item(bytes: &[u8]) -> Result<Item, Fault> {
+fn decode_item(bytes: &[u8]) -> Result<Item, PortError> {
     let mut rest = bytes;
-    let mut take = |count: usize| -> Result<&[u8], Fault> {
-        let (taken, left) =
-            rest.split_at_checked(count).ok_or_else(|| Fault::Corrupt("a stored item is cut".into()))?;
+    let mut take = |count: usize| -> Result<&[u8], PortError> {
+        let (taken, left) = rest
+            .split_at_checked(count)
+            .ok_or_else(|| PortError::Corrupt("a stored item is cut".into()))?;
         rest = left;
         Ok(taken)
     };
     let number = |bytes: &[u8]| bytes.try_into().map(u64::from_le_bytes).unwrap_or_default();
     let byte = |bytes: &[u8]| usize::from(bytes.first().copied().unwrap_or_default());
     if byte(take(1)?) != usize::from(FORM) {
-        return Err(Fault::Corrupt("a stored item has an unknown form".into()));
+        return Err(PortError::Corrupt("a stored item has an unknown form".into()));
     }
     let version = number(take(8)?);
     let expires_at = Some(number(take(8)?) as i64).filter(|at| *at != 0);
@@ -330,24 +353,26 @@ fn decode_item(bytes: &[u8]) -> Result<Item, Fault> {
 
 #[async_trait]
 impl Table for EmbeddedTable {
-    async fn get(&self, key: &Key) -> Result<Option<Item>, Fault> {
+    async fn get(&self, key: &Key) -> Result<Option<Item>, PortError> {
         check_key(key)?;
         let key = encode_key(key);
         read(self.shelves.of(&key), &key)
     }
 
-    async fn query(&self, query: &Query) -> Result<Vec<(Key, Item)>, Fault> {
+    async fn query(&self, query: &Query) -> Result<Vec<(Key, Item)>, PortError> {
         check_range(query)?;
         if query.from >= query.to {
             return Ok(Vec::new());
         }
-        let key = |sort: &str| encode_key(&Key { partition: query.partition.clone(), sort: sort.to_owned() });
+        let key = |sort: &str| {
+            encode_key(&Key { partition: query.partition.clone(), sort: sort.to_owned() })
+        };
         // A snapshot, so that a query sees each transaction whole or not at all.
         let snapshot = self.database.snapshot();
         let shelf = self.shelves.of(query.partition.as_bytes());
         let range = snapshot.range(shelf, key(&query.from)..key(&query.to));
         let prefix = query.partition.len() + 1;
-        let decode = |guard: fjall::Guard| -> Result<(Key, Item), Fault> {
+        let decode = |guard: fjall::Guard| -> Result<(Key, Item), PortError> {
             let (key, value) = guard.into_inner().map_err(unavailable)?;
             let sort = String::from_utf8_lossy(key.get(prefix..).unwrap_or_default()).into_owned();
             Ok((Key { partition: query.partition.clone(), sort }, decode_item(&value)?))
@@ -359,9 +384,11 @@ impl Table for EmbeddedTable {
         }
     }
 
-    async fn transact(&self, writes: Vec<Write>) -> Result<(), NotCommitted> {
+    async fn transact(&self, writes: Vec<Write>) -> Result<(), TransactionError> {
         check_form(&writes)?;
-        let gone = || NotCommitted::Fault(Fault::Unavailable("the table's writer has stopped".into()));
+        let gone = || {
+            TransactionError::Port(PortError::Unavailable("the table's writer has stopped".into()))
+        };
         let urgent = URGENT.try_with(|()| ()).is_ok();
         let _place = match urgent {
             true => None,

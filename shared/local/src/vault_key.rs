@@ -1,8 +1,9 @@
 //! The key that the vault is encrypted under, in a file of its own that only the owner may read.
 
 use async_trait::async_trait;
-use engine::ports::Ids as _;
-use engine::ports::{DataKey, Fault, VaultKeys};
+use countersign_store::Ids as _;
+use countersign_store::PortError;
+use engine::ports::{DataKey, VaultKeys};
 use host::SystemIds;
 use std::{
     fs,
@@ -38,7 +39,12 @@ pub(crate) fn secret_file(path: &Path) -> Result<[u8; 32]> {
         Err(error) if error.kind() == ErrorKind::NotFound => {
             let secret = SystemIds.secret();
             let aside = path.with_extension("part");
-            let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
+            let mut file = fs::OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(&aside)?;
             file.write_all(&secret)?;
             file.sync_all()?;
             fs::rename(&aside, path)?;
@@ -46,18 +52,20 @@ pub(crate) fn secret_file(path: &Path) -> Result<[u8; 32]> {
         }
         Err(error) => return Err(error),
     };
-    stored.try_into().map_err(|_| Error::new(ErrorKind::InvalidData, format!("{} is not 32 bytes", path.display())))
+    stored.try_into().map_err(|_| {
+        Error::new(ErrorKind::InvalidData, format!("{} is not 32 bytes", path.display()))
+    })
 }
 
 #[async_trait]
 impl VaultKeys for FileVaultKey {
-    async fn data_key(&self) -> std::result::Result<DataKey, Fault> {
+    async fn data_key(&self) -> std::result::Result<DataKey, PortError> {
         Ok(DataKey { key: self.key, wrapped: self.name.clone() })
     }
 
-    async fn open_key(&self, wrapped: &[u8]) -> std::result::Result<[u8; 32], Fault> {
+    async fn open_key(&self, wrapped: &[u8]) -> std::result::Result<[u8; 32], PortError> {
         if wrapped != self.name {
-            return Err(Fault::Corrupt("the vault's entry is under another key".into()));
+            return Err(PortError::Corrupt("the vault's entry is under another key".into()));
         }
         Ok(self.key)
     }

@@ -1,8 +1,10 @@
-//! The walker: drives executions through the committed state machine, one task each. It is to the embedded server what
-//! Step Functions is on AWS: it owns time, retries and waiting; the functions own decisions.
+//! The walker: drives executions through the committed state machine, one task each. It is to the
+//! embedded server what Step Functions is on AWS: it owns time, retries and waiting; the functions
+//! own decisions.
 //!
-//! Nothing of it is stored. A restart drives every open execution again from the start state; idempotency makes that
-//! safe. An execution is walked by one task at a time: starting it while it is walked ends its wait.
+//! Nothing of it is stored. A restart drives every open execution again from the start state;
+//! idempotency makes that safe. An execution is walked by one task at a time: starting it while it
+//! is walked ends its wait.
 
 use crate::{
     asl::{self, Machine, Resource, State, Task},
@@ -10,9 +12,10 @@ use crate::{
 };
 use async_trait::async_trait;
 use contracts::{Code, ExecutionId, Problem, WorkspaceId};
+use countersign_store::PortError;
 use engine::{
     Engine,
-    ports::{Fault, Orchestrator, Signalled},
+    ports::{Orchestrator, Signalled},
 };
 use futures_util::FutureExt as _;
 use serde_json::{Value, json};
@@ -28,6 +31,35 @@ use tokio::sync::{Notify, RwLock, oneshot};
 const ADVANCE_BUDGET_MS: i64 = 600_000;
 /// A plan of so many steps is judged where its execution is driven, in a few milliseconds.
 const SMALL_PLAN_STEPS: u64 = 20;
+
+/// A function that tasks of the state machine call.
+#[derive(Clone, Copy)]
+pub(crate) enum TaskFunction {
+    Compile,
+    Verify,
+    Advance,
+}
+
+impl TaskFunction {
+    /// As the state machine names it.
+    pub(crate) fn named(text: &str) -> Option<Self> {
+        match text {
+            "${CompileFunction}" => Some(Self::Compile),
+            "${VerifyFunction}" => Some(Self::Verify),
+            "${AdvanceFunction}" => Some(Self::Advance),
+            _ => None,
+        }
+    }
+
+    /// Its package.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Compile => "compile",
+            Self::Verify => "verify",
+            Self::Advance => "advance",
+        }
+    }
+}
 
 /// Drives executions.
 pub struct Walker {
@@ -78,7 +110,8 @@ impl Walker {
     // Walks until nobody asked for the execution again meanwhile.
     async fn drive(&self, workspace: WorkspaceId, id: ExecutionId, started: Arc<Notify>) {
         loop {
-            if AssertUnwindSafe(self.walk(&workspace, &id, &started)).catch_unwind().await.is_err() {
+            if AssertUnwindSafe(self.walk(&workspace, &id, &started)).catch_unwind().await.is_err()
+            {
                 tracing::error!(execution_id = %id, "driving it panicked; sweep drives it again");
             }
             let mut walks = self.walks();
@@ -102,10 +135,17 @@ impl Walker {
                         name = &task.next;
                     }
                     Err(error) => {
-                        match task.catch.iter().find(|catch| asl::takes(&catch.error_equals, &error.name)) {
+                        match task
+                            .catch
+                            .iter()
+                            .find(|catch| asl::takes(&catch.error_equals, &error.name))
+                        {
                             Some(catch) => name = &catch.next,
                             None => {
-                                tracing::error!(execution_id = %id, state = name, code = error.name, cause = error.cause, "gave up; sweep drives it again");
+                                tracing::error!(
+                                    execution_id = %id, state = name, code = error.name,
+                                    cause = error.cause, "gave up; sweep drives it again"
+                                );
                                 return;
                             }
                         }
@@ -113,13 +153,16 @@ impl Walker {
                 },
                 State::Choice { choices, default } => {
                     let holds = |rule: &&asl::Rule| {
-                        asl::look(&input, &rule.variable).and_then(Value::as_str) == Some(&rule.string_equals)
+                        asl::look(&input, &rule.variable).and_then(Value::as_str)
+                            == Some(&rule.string_equals)
                     };
                     name = choices.iter().find(holds).map_or(default, |rule| &rule.next);
                 }
                 State::Wait { seconds_path, next } => {
-                    let seconds = asl::look(&input, seconds_path).and_then(Value::as_u64).unwrap_or(1);
-                    let _ = tokio::time::timeout(Duration::from_secs(seconds), started.notified()).await;
+                    let seconds =
+                        asl::look(&input, seconds_path).and_then(Value::as_u64).unwrap_or(1);
+                    let _ = tokio::time::timeout(Duration::from_secs(seconds), started.notified())
+                        .await;
                     name = next;
                 }
                 State::Succeed {} => return,
@@ -135,7 +178,8 @@ impl Walker {
                 Err(error) => error,
             };
             let mut retriers = task.retry.iter().enumerate();
-            let Some((index, retrier)) = retriers.find(|(_, retrier)| asl::takes(&retrier.error_equals, &error.name))
+            let Some((index, retrier)) =
+                retriers.find(|(_, retrier)| asl::takes(&retrier.error_equals, &error.name))
             else {
                 return Err(error);
             };
@@ -146,16 +190,30 @@ impl Walker {
             let draw = f64::from(uuid::Uuid::new_v4().as_fields().0) / f64::from(u32::MAX);
             let seconds = retrier.delay_seconds(*count, draw);
             *count += 1;
-            tracing::warn!(code = error.name, cause = error.cause, seconds, "a task failed; trying again");
+            tracing::warn!(
+                code = error.name,
+                cause = error.cause,
+                seconds,
+                "a task failed; trying again"
+            );
             tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
         }
     }
 
-    async fn attempt(&self, task: &Task, input: &Value, started: &Notify) -> Result<Value, TaskError> {
-        let missing =
-            || TaskError { name: "States.ParameterPathFailure".into(), cause: "a path leads nowhere".into() };
+    async fn attempt(
+        &self,
+        task: &Task,
+        input: &Value,
+        started: &Notify,
+    ) -> Result<Value, TaskError> {
+        let missing = || TaskError {
+            name: "States.ParameterPathFailure".into(),
+            cause: "a path leads nowhere".into(),
+        };
         let timeout = match (&task.timeout_seconds_path, task.timeout_seconds) {
-            (Some(path), _) => asl::look(input, path).and_then(Value::as_u64).ok_or_else(missing)?,
+            (Some(path), _) => {
+                asl::look(input, path).and_then(Value::as_u64).ok_or_else(missing)?
+            }
             (None, Some(seconds)) => seconds,
             (None, None) => u64::from(u32::MAX),
         };
@@ -164,7 +222,9 @@ impl Walker {
         let small = input["steps"].as_u64().is_some_and(|steps| steps <= SMALL_PLAN_STEPS);
         let work = async {
             match task.resource {
-                Resource::Invoke => self.invoke(&task.parameters.function_name, &payload, small).await,
+                Resource::Invoke => {
+                    self.invoke(&task.parameters.function_name, &payload, small).await
+                }
                 Resource::InvokeAndWait => {
                     let (signal, signalled) = oneshot::channel();
                     self.tokens().insert(token.clone(), signal);
@@ -179,8 +239,9 @@ impl Walker {
         };
         let outcome = tokio::time::timeout(Duration::from_secs(timeout), work).await;
         self.tokens().remove(&token);
-        outcome
-            .unwrap_or_else(|_| Err(TaskError { name: "States.Timeout".into(), cause: "no answer in time".into() }))
+        outcome.unwrap_or_else(|_| {
+            Err(TaskError { name: "States.Timeout".into(), cause: "no answer in time".into() })
+        })
     }
 
     /// Begins nothing any more, and returns when what is being done is done.
@@ -190,26 +251,37 @@ impl Walker {
         std::mem::forget(guard);
     }
 
-    async fn invoke(&self, function: &str, payload: &Value, small: bool) -> Result<Value, TaskError> {
+    async fn invoke(
+        &self,
+        function: &str,
+        payload: &Value,
+        small: bool,
+    ) -> Result<Value, TaskError> {
         let owner = payload["workspaceId"].as_str().unwrap_or_default();
         let stopped = || Problem::new(Code::InternalError, "the server is stopping");
         let _place = self.compute.driven(owner).await.ok_or_else(stopped)?;
         let _running = self.running.read().await;
         let engine = self.engine.get().and_then(Weak::upgrade).ok_or_else(stopped)?;
         let own = payload.clone();
-        match function {
-            "${CompileFunction}" => {
+        let unknown = || Problem::new(Code::NotFound, format!("there is no function `{function}`"));
+        match TaskFunction::named(function).ok_or_else(unknown)? {
+            TaskFunction::Compile => {
                 let (workspace, id) = engine::execution_of(payload)?;
-                if engine.draft_waits(&workspace, &id).await? {
-                    return self.dear(owner, async move { fn_compile::task(&engine, &own).await }).await;
+                if engine.plans.draft_waits(&workspace, &id).await? {
+                    return self
+                        .dear(owner, async move { fn_compile::task(&engine, &own).await })
+                        .await;
                 }
                 Ok(Box::pin(fn_compile::task(&engine, payload)).await?)
             }
-            "${VerifyFunction}" if small => Ok(Box::pin(fn_verify::task(&engine, payload)).await?),
-            "${VerifyFunction}" => self.dear(owner, async move { fn_verify::task(&engine, &own).await }).await,
+            TaskFunction::Verify if small => Ok(Box::pin(fn_verify::task(&engine, payload)).await?),
+            TaskFunction::Verify => {
+                self.dear(owner, async move { fn_verify::task(&engine, &own).await }).await
+            }
             // Boxed: many wait for their places.
-            "${AdvanceFunction}" => Ok(Box::pin(fn_advance::task(&engine, payload, ADVANCE_BUDGET_MS)).await?),
-            other => Err(Problem::new(Code::NotFound, format!("there is no function `{other}`")).into()),
+            TaskFunction::Advance => {
+                Ok(Box::pin(fn_advance::task(&engine, payload, ADVANCE_BUDGET_MS)).await?)
+            }
         }
     }
 
@@ -233,9 +305,14 @@ impl Walker {
 
 #[async_trait]
 impl Orchestrator for Walker {
-    async fn start(&self, workspace: &WorkspaceId, execution: &ExecutionId, _: &str) -> Result<(), Fault> {
+    async fn start(
+        &self,
+        workspace: &WorkspaceId,
+        execution: &ExecutionId,
+        _: &str,
+    ) -> Result<(), PortError> {
         let Some(walker) = self.own.get().and_then(Weak::upgrade) else {
-            return Err(Fault::Unavailable("the walker has stopped".into()));
+            return Err(PortError::Unavailable("the walker has stopped".into()));
         };
         let started = Arc::new(Notify::new());
         let mut walks = self.walks();
@@ -250,7 +327,7 @@ impl Orchestrator for Walker {
         Ok(())
     }
 
-    async fn succeed(&self, token: &str) -> Result<Signalled, Fault> {
+    async fn succeed(&self, token: &str) -> Result<Signalled, PortError> {
         let signal = self.tokens().remove(token);
         Ok(match signal.map(|signal| signal.send(())) {
             Some(Ok(())) => Signalled::Delivered,

@@ -1,20 +1,21 @@
-//! What a policy says of itself beside its conditions: `@id`, `@reason`, `@approvers`, `@expires`.
+//! What a policy says of itself beside its conditions: `@id`, `@reason`, `@approvers`, `@expires`,
+//! `@mandate`.
 //!
-//! INVARIANT (unknown-names-are-refused): Cedar keeps any annotation and reads none; one that nobody reads would be a rule
-//! that its author believes in.
+//! INVARIANT (unknown-names-are-refused): Cedar keeps any annotation and reads none; one that
+//! nobody reads would be a rule that its author believes in.
 
 use cedar_policy::Policy;
 use contracts::{
     event::Requirement,
-    limits::{APPROVAL_LIFE_MS_MAX, APPROVER_GROUPS_MAX, APPROVERS_MAX, NAME_BYTES_MAX, REASON_BYTES_MAX},
+    limits::{
+        APPROVAL_LIFE_MS_MAX, APPROVER_GROUPS_MAX, APPROVERS_MAX, NAME_BYTES_MAX, REASON_BYTES_MAX,
+    },
 };
 use cs_core::suggest::nearest;
 use std::collections::BTreeMap;
 
 /// The annotations that are read.
-const KNOWN: &[&str] = &["approvers", "expires", "id", "reason"];
-/// The groups that can decide, and how many voices each can give.
-const GROUPS: &[(&str, u32)] = &[("approvers", 1)];
+const KNOWN: &[&str] = &["approvers", "expires", "id", "mandate", "reason"];
 
 /// An annotation that cannot be honoured.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,14 +24,15 @@ pub(crate) enum AnnotationError {
     Unknown { name: String, near: String },
     #[error("`@{name}` is 1 to {max} bytes of text")]
     Text { name: &'static str, max: usize },
+    #[error("`@mandate` is `allowed`, or left out")]
+    Mandate,
     #[error("`@expires` is a number and s, m, h or d, at most 30 days")]
     Expires,
-    #[error("`@approvers` is a list as `finance:2, security:1`: each group once, 1 to {APPROVERS_MAX} people")]
+    #[error(
+        "`@approvers` is a list as `finance:2, security:1`: each group once, 1 to {APPROVERS_MAX} \
+         people"
+    )]
     Approvers,
-    #[error("`@approvers` names the group `{group}`, which does not exist{near}")]
-    UnknownGroup { group: String, near: String },
-    #[error("`@approvers` asks for {wanted} people of `{group}`; one person decides so far, so {there} is the most")]
-    TooManyApprovers { group: String, wanted: u32, there: u32 },
 }
 
 /// Everything that is wrong with the annotations of a policy.
@@ -44,11 +46,13 @@ pub(crate) fn check(policy: &Policy) -> Vec<AnnotationError> {
         match name {
             "id" => errors.extend(text("id", NAME_BYTES_MAX)),
             "reason" => errors.extend(text("reason", REASON_BYTES_MAX)),
-            "expires" => errors.extend(expires_ms(value).is_none().then_some(AnnotationError::Expires)),
-            "approvers" => match approvers(value) {
-                Some(groups) => errors.extend(groups.iter().filter_map(unsatisfiable)),
-                None => errors.push(AnnotationError::Approvers),
-            },
+            "expires" => {
+                errors.extend(expires_ms(value).is_none().then_some(AnnotationError::Expires))
+            }
+            "mandate" => errors.extend((!mandate(value)).then_some(AnnotationError::Mandate)),
+            "approvers" => {
+                errors.extend(approvers(value).is_none().then_some(AnnotationError::Approvers))
+            }
             other => errors.push(AnnotationError::Unknown {
                 name: other.to_owned(),
                 near: nearest(other, KNOWN.iter().copied()),
@@ -58,14 +62,9 @@ pub(crate) fn check(policy: &Policy) -> Vec<AnnotationError> {
     errors
 }
 
-// A requirement that nobody can meet is refused when the set is activated, not when somebody waits for it.
-fn unsatisfiable((group, wanted): (&String, &u32)) -> Option<AnnotationError> {
-    let Some((_, there)) = GROUPS.iter().find(|(name, _)| name == group) else {
-        let near = nearest(group, GROUPS.iter().map(|(name, _)| *name));
-        return Some(AnnotationError::UnknownGroup { group: group.clone(), near });
-    };
-    let (group, wanted, there) = (group.clone(), *wanted, *there);
-    (wanted > there).then_some(AnnotationError::TooManyApprovers { group, wanted, there })
+/// Whether a person may approve beforehand what the policy is about.
+pub(crate) fn mandate(text: &str) -> bool {
+    text == "allowed"
 }
 
 /// `90s`, `15m`, `4h`, `2d`, in milliseconds.
@@ -79,7 +78,11 @@ pub(crate) fn expires_ms(text: &str) -> Option<i64> {
         _ => return None,
     };
     let digits = Some(digits).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))?;
-    digits.parse::<i64>().ok()?.checked_mul(unit).filter(|ms| (1..=APPROVAL_LIFE_MS_MAX).contains(ms))
+    digits
+        .parse::<i64>()
+        .ok()?
+        .checked_mul(unit)
+        .filter(|ms| (1..=APPROVAL_LIFE_MS_MAX).contains(ms))
 }
 
 /// `finance:2,security:1`: how many people of each group.
@@ -87,13 +90,17 @@ pub(crate) fn approvers(text: &str) -> Option<BTreeMap<String, u32>> {
     let mut groups = BTreeMap::new();
     for entry in text.split(',') {
         let (group, count) = entry.trim().split_once(':')?;
-        let letters = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        let letters =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte);
         let named = group.len() <= NAME_BYTES_MAX
             && group.starts_with(|first: char| first.is_ascii_lowercase())
             && group.bytes().all(letters);
         let count = Some(count).filter(|count| count.bytes().all(|byte| byte.is_ascii_digit()))?;
         let count: u32 = count.parse().ok()?;
-        if !named || !(1..=APPROVERS_MAX).contains(&count) || groups.insert(group.to_owned(), count).is_some() {
+        if !named
+            || !(1..=APPROVERS_MAX).contains(&count)
+            || groups.insert(group.to_owned(), count).is_some()
+        {
             return None;
         }
     }
@@ -117,7 +124,10 @@ mod tests {
 
     #[test]
     fn what_can_be_honoured_is_taken() {
-        assert!(errors("@id(\"a\") @reason(\"b\") @expires(\"4h\") @approvers(\"approvers:1\")").is_empty());
+        assert!(
+            errors("@id(\"a\") @reason(\"b\") @expires(\"4h\") @approvers(\"approvers:1\")")
+                .is_empty()
+        );
         assert_eq!(expires_ms("30d"), Some(APPROVAL_LIFE_MS_MAX));
         assert_eq!(
             approvers(" finance:2,security:1 ").unwrap().into_iter().collect::<Vec<_>>(),
@@ -127,15 +137,29 @@ mod tests {
 
     #[test]
     fn unknown_names_are_refused_with_the_nearest() {
-        assert_eq!(errors("@expire(\"4h\")"), ["`@expire` is no annotation of a policy; did you mean `expires`?"]);
+        assert_eq!(
+            errors("@expire(\"4h\")"),
+            ["`@expire` is no annotation of a policy; did you mean `expires`?"]
+        );
         assert_eq!(errors("@approver(\"x:1\")").len(), 1);
         assert!(errors("@Reason(\"x\")")[0].contains("did you mean `reason`"));
-        assert!(errors("@approvers(\"approver:1\")")[0].contains("did you mean `approvers`"));
     }
 
     #[test]
     fn what_cannot_be_honoured_is_refused() {
-        for text in ["", "soon", "0h", "-4h", "+4h", "31d", "4", "4 h", "4w", "99999999999999999999d", "４h"] {
+        for text in [
+            "",
+            "soon",
+            "0h",
+            "-4h",
+            "+4h",
+            "31d",
+            "4",
+            "4 h",
+            "4w",
+            "99999999999999999999d",
+            "４h",
+        ] {
             assert_eq!(expires_ms(text), None, "{text}");
         }
         for text in [
@@ -154,9 +178,11 @@ mod tests {
             assert_eq!(approvers(text), None, "{text}");
             assert_eq!(errors(&format!("@approvers(\"{text}\")")).len(), 1, "{text}");
         }
-        assert!(errors("@approvers(\"finance:2\")")[0].contains("`finance`, which does not exist"));
-        assert!(errors("@approvers(\"approvers:2\")")[0].contains("one person decides so far"));
         assert_eq!(errors("@id(\"\")").len(), 1);
+        for text in ["", "yes", "Allowed", "allowed "] {
+            assert_eq!(errors(&format!("@mandate(\"{text}\")")).len(), 1, "{text}");
+        }
+        assert!(errors("@mandate(\"allowed\")").is_empty());
         assert_eq!(errors("@reason").len(), 1);
     }
 }

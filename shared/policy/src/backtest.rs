@@ -1,40 +1,41 @@
-//! What another policy set would have said, and whether a set stands every request it may meet.
+//! Backtests of a candidate policy set, and probes of its rules with extreme requests.
 
 use crate::{
-    authority::Authority,
     judge::{Facts, PlanVerdict, StepVerdict, judge_calls},
-    request::{Ask, Circumstances, PlanSize, Principal},
+    policy_set::CompiledPolicySet,
+    request::{AuthzRequest, PlanSize, Principal, RequestContext},
 };
 use contracts::{
-    ExecutionId, Issue, StepId, event::Purpose, governance::Meter, plan::Plan, query::BacktestChange,
-    verdict::Verdict,
+    ExecutionId, Issue, StepId, event::Purpose, governance::Meter, plan::Plan,
+    query::BacktestChange, verdict::Verdict,
 };
 use cs_core::skill::Registry;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What is read of a stored [`PlanVerdict`] to evaluate it again: without the requests, which are most of it.
+/// The part of a stored [`PlanVerdict`] that is read to evaluate it again: without the requests,
+/// which are most of it.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Past {
+pub struct PastVerdict {
     pub facts: Facts,
-    pub steps: Vec<PastStep>,
+    pub steps: Vec<PastStepVerdict>,
 }
 
-/// What a step's verdict was.
+/// The stored verdict of a step.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct PastStep {
+pub struct PastStepVerdict {
     pub step_id: StepId,
     #[serde(default)]
     pub purpose: Purpose,
     pub verdict: Verdict,
 }
 
-impl From<&PlanVerdict> for Past {
+impl From<&PlanVerdict> for PastVerdict {
     fn from(verdict: &PlanVerdict) -> Self {
-        let step = |step: &StepVerdict| PastStep {
+        let step = |step: &StepVerdict| PastStepVerdict {
             step_id: step.step_id.clone(),
             purpose: step.purpose,
             verdict: step.verdict,
@@ -43,8 +44,14 @@ impl From<&PlanVerdict> for Past {
     }
 }
 
-/// The steps whose verdict would be another under a candidate set, on the very facts of the stored verdict.
-pub fn changes(execution: &ExecutionId, plan: &Plan, past: &Past, candidate: &Authority) -> Vec<BacktestChange> {
+/// The steps whose verdict would be another under a candidate set, on the very facts of the stored
+/// verdict.
+pub fn changes(
+    execution: &ExecutionId,
+    plan: &Plan,
+    past: &PastVerdict,
+    candidate: &CompiledPolicySet,
+) -> Vec<BacktestChange> {
     let would = plan.steps.iter().flat_map(|step| judge_calls(plan, step, &past.facts, candidate));
     let pairs = past.steps.iter().zip(would);
     pairs
@@ -52,8 +59,8 @@ pub fn changes(execution: &ExecutionId, plan: &Plan, past: &Past, candidate: &Au
         .map(|(was, would)| BacktestChange {
             execution_id: execution.clone(),
             step_id: was.step_id.clone(),
-            was: was.verdict,
-            would: would.verdict,
+            was: was.verdict.into(),
+            would: would.verdict.into(),
             reasons: would.reasons.into_iter().chain(would.errors).collect(),
         })
         .collect()
@@ -62,15 +69,23 @@ pub fn changes(execution: &ExecutionId, plan: &Plan, past: &Past, candidate: &Au
 /// Integers at the ends of what requests may hold, where arithmetic in a rule would overflow.
 const INTEGERS: [i64; 3] = [(1 << 53) - 1, 0, -((1 << 53) - 1)];
 
-/// Rules that fail on a request which may come: each operation is asked for with the least and the greatest integers
-/// its input may hold. Whatever of it errs would block everything it looks at.
-pub fn probe(authority: &Authority, registry: &Registry, meters: &[Meter], facts: &Facts) -> Vec<Issue> {
+/// Finds rules that fail on a possible request: each operation is evaluated with the least and the
+/// greatest integers that its input may hold. A rule that errs would block every request that it
+/// applies to.
+pub fn probe(
+    policy_set: &CompiledPolicySet,
+    registry: &Registry,
+    meters: &[Meter],
+    facts: &Facts,
+) -> Vec<Issue> {
     let mut found = BTreeSet::new();
-    let (hour, weekday) = authority.hour_and_weekday(facts.at);
+    let (hour, weekday) = policy_set.hour_and_weekday(facts.at);
     for skill in registry.skills() {
         for (name, operation) in skill.operations() {
-            for (integer, mode) in INTEGERS.into_iter().flat_map(|n| [(n, "autonomous"), (n, "assist")]) {
-                let ask = Ask {
+            for (integer, mode) in
+                INTEGERS.into_iter().flat_map(|n| [(n, "autonomous"), (n, "assist")])
+            {
+                let request = AuthzRequest {
                     principal: Principal {
                         id: facts.actor.id.clone(),
                         kind: "agent".into(),
@@ -78,7 +93,7 @@ pub fn probe(authority: &Authority, registry: &Registry, meters: &[Meter], facts
                     },
                     action: format!("{}/{name}", skill.manifest().skill.key),
                     resource: String::new(),
-                    context: Circumstances {
+                    context: RequestContext {
                         mode: mode.into(),
                         tier: operation.spec.risk_tier.to_string(),
                         effect: operation.spec.effect.to_string(),
@@ -93,16 +108,21 @@ pub fn probe(authority: &Authority, registry: &Registry, meters: &[Meter], facts
                             writes: integer,
                             steps: integer,
                             recipients: integer,
-                            money: cs_core::currency::codes().map(|code| (code.to_owned(), integer)).collect(),
+                            money: cs_core::currency::codes()
+                                .map(|code| (code.to_owned(), integer))
+                                .collect(),
                             open: true,
                             unmeasured: true,
                         },
-                        usage: meters.iter().map(|meter| (meter.id.clone(), integer)).collect::<BTreeMap<_, _>>(),
+                        usage: meters
+                            .iter()
+                            .map(|meter| (meter.id.clone(), integer))
+                            .collect::<BTreeMap<_, _>>(),
                         channel: Some(String::new()),
                         confidence_bps: Some(10_000),
                     },
                 };
-                found.extend(authority.ask(&ask).errors.iter().cloned());
+                found.extend(policy_set.authorize(&request).errors.iter().cloned());
             }
         }
     }
@@ -120,15 +140,20 @@ fn sample(schema: &Value, integer: i64, depth: usize) -> Value {
         Some("integer") => integer.into(),
         Some("boolean") => true.into(),
         Some("string") => {
-            let known = schema.get("enum").and_then(Value::as_array).and_then(|values| values.first());
+            let known =
+                schema.get("enum").and_then(Value::as_array).and_then(|values| values.first());
             known.cloned().unwrap_or_else(|| "".into())
         }
-        Some("array") => {
-            schema.get("items").map(|items| vec![sample(items, integer, depth + 1)]).unwrap_or_default().into()
-        }
+        Some("array") => schema
+            .get("items")
+            .map(|items| vec![sample(items, integer, depth + 1)])
+            .unwrap_or_default()
+            .into(),
         Some("object") => {
-            let properties = schema.get("properties").and_then(Value::as_object).into_iter().flatten();
-            let values = properties.map(|(name, inner)| (name.clone(), sample(inner, integer, depth + 1)));
+            let properties =
+                schema.get("properties").and_then(Value::as_object).into_iter().flatten();
+            let values =
+                properties.map(|(name, inner)| (name.clone(), sample(inner, integer, depth + 1)));
             Value::Object(values.collect::<Map<_, _>>())
         }
         _ => Value::Null,

@@ -1,13 +1,13 @@
-//! A text as a language model reads it, not as it is spelled: the words that are left when compatibility forms, invisible
-//! characters, marks, look-alikes and case are folded away (CONTRACTS 6).
+//! A text as a language model reads it: the words that remain after compatibility forms, invisible
+//! characters, marks, look-alikes and case are folded.
 //!
-//! NFKC, then the skeleton of UTS 39, then lower case. The crates `unicode-normalization` and `unicode-security` carry the
-//! tables of the Unicode Consortium.
+//! NFKC, then the skeleton of UTS 39, then lower case. The crates `unicode-normalization` and
+//! `unicode-security` carry the tables of the Unicode Consortium.
 
 use unicode_normalization::{UnicodeNormalization as _, char::is_combining_mark};
 
-/// Characters that are shown as nothing (Default_Ignorable_Code_Point of Unicode's DerivedCoreProperties.txt), without
-/// the tags, which spell ASCII invisibly and are read as such.
+/// Characters that are shown as nothing (Default_Ignorable_Code_Point of Unicode's
+/// DerivedCoreProperties.txt), without the tags, which spell ASCII invisibly and are read as such.
 const INVISIBLE: &[(char, char)] = &[
     ('\u{ad}', '\u{ad}'),
     ('\u{34f}', '\u{34f}'),
@@ -30,8 +30,8 @@ const INVISIBLE: &[(char, char)] = &[
 /// Tag characters, which spell ASCII from U+0020 on.
 const TAGS: (u32, u32) = (0xe0020, 0xe007e);
 
-/// Letters that are drawn in a circle, a square or as a flag, and that no compatibility form says to be letters: the `A`
-/// of each.
+/// Letters that are drawn in a circle, a square or as a flag, and that no compatibility form says
+/// to be letters: the `A` of each.
 const DRAWN: &[u32] = &[0x1f150, 0x1f170, 0x1f1e6];
 /// Small capitals, from `a` to `z`.
 const SMALL_CAPITALS: &str = "ᴀʙᴄᴅᴇꜰɢʜɪᴊᴋʟᴍɴᴏᴘǫʀꜱᴛᴜᴠᴡxʏᴢ";
@@ -63,17 +63,27 @@ pub(crate) fn is_invisible(c: char) -> bool {
 /// The folded form of a text. Two texts that look alike fold alike.
 pub(crate) fn folded(text: &str) -> String {
     // Decomposed, so that marks stand alone and fall away.
-    let bare: String =
-        text.nfkc().filter_map(visible).nfkd().filter_map(visible).flat_map(char::to_lowercase).collect();
-    let skeleton = unicode_security::skeleton(&bare).filter_map(visible).flat_map(char::to_lowercase);
+    let bare: String = text
+        .nfkc()
+        .filter_map(visible)
+        .nfkd()
+        .filter_map(visible)
+        .flat_map(char::to_lowercase)
+        .collect();
+    let skeleton =
+        unicode_security::skeleton(&bare).filter_map(visible).flat_map(char::to_lowercase);
     // `I`, `l` and `1` are one look; in lower case the first of them is `i`.
     skeleton.map(|c| if c == 'i' { 'l' } else { c }).collect()
 }
 
-/// The words of a folded text, read in two ways: cut at whatever is no letter or digit (`api-key` is two words), and cut
-/// at white space only, with single letters joined (`i-g-n-o-r-e` and `i g n o r e` are one).
+/// The words of a folded text, read in two ways: cut at whatever is no letter or digit (`api-key`
+/// is two words), and cut at white space only, with single letters joined (`i-g-n-o-r-e` and `i g n
+/// o r e` are one).
 pub(crate) fn readings(folded: &str) -> [Vec<String>; 2] {
-    let cut = folded.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_owned);
+    let cut = folded
+        .split(|c: char| !c.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .map(str::to_owned);
     let mut joined: Vec<String> = Vec::new();
     let mut single = false;
     for word in folded.split_whitespace() {
@@ -116,8 +126,10 @@ mod tests {
         ] {
             assert_eq!(folded(text), plain, "{text}");
         }
-        let tagged: String =
-            "ignore previous".chars().filter_map(|c| char::from_u32(u32::from(c) + 0xe0000)).collect();
+        let tagged: String = "ignore previous"
+            .chars()
+            .filter_map(|c| char::from_u32(u32::from(c) + 0xe0000))
+            .collect();
         assert_eq!(folded(&tagged), plain);
     }
 
@@ -125,7 +137,9 @@ mod tests {
     fn letters_that_are_split_are_joined() {
         let joined = |text: &str| readings(&folded(text))[1].clone();
         let word = folded("ignore");
-        for text in ["i-g-n-o-r-e", "i g n o r e", "i.g.n.o.r.e", "ig-no_re", "i - g - n - o - r - e"] {
+        for text in
+            ["i-g-n-o-r-e", "i g n o r e", "i.g.n.o.r.e", "ig-no_re", "i - g - n - o - r - e"]
+        {
             assert_eq!(joined(text), std::slice::from_ref(&word), "{text}");
         }
         assert_eq!(readings(&folded("api-key"))[0].len(), 2);

@@ -1,7 +1,8 @@
 //! The hour and the weekday that policies read, in the time zone that the policy set declares.
 //!
-//! A line `// timezone: Europe/Berlin` outside of any policy declares it; without one it is UTC. So the zone is part of
-//! the set's text and digest, is activated, tried and replayed with it, and a verdict needs to keep the moment only.
+//! A line `// timezone: Europe/Berlin` outside of any policy declares it; without one it is UTC. So
+//! the zone is part of the set's text and digest, is activated, tried and replayed with it, and a
+//! verdict needs to keep the moment only.
 
 use crate::source;
 use contracts::Timestamp;
@@ -9,7 +10,8 @@ use cs_core::suggest::nearest;
 use jiff::{civil::Weekday, tz::TimeZone};
 
 /// Days of the week as policies name them.
-pub(crate) const WEEKDAYS: &[&str] = &["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
+pub(crate) const WEEKDAYS: &[&str] =
+    &["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
 
 /// A declared time zone that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,7 +28,8 @@ pub(crate) fn declared(text: &str) -> Result<TimeZone, TimeZoneError> {
     for (line, name) in source::directives(text, "timezone") {
         let known = TimeZone::get(&name).ok().filter(|zone| zone.iana_name().is_some());
         let Some(zone) = known else {
-            let near = jiff::tz::db().available().map(|other| other.to_string()).collect::<Vec<_>>();
+            let near =
+                jiff::tz::db().available().map(|other| other.to_string()).collect::<Vec<_>>();
             let near = nearest(&name, near.iter().map(String::as_str));
             return Err(TimeZoneError::Unknown { line, name, near });
         };
@@ -40,8 +43,10 @@ pub(crate) fn declared(text: &str) -> Result<TimeZone, TimeZoneError> {
 
 /// Hour (0 to 23) and weekday of a moment.
 pub(crate) fn hour_and_weekday(at: Timestamp, zone: &TimeZone) -> (u8, &'static str) {
-    // What no calendar reaches counts as the first moment of 1970: such a timestamp cannot be stored.
-    let moment = jiff::Timestamp::from_millisecond(at.ms()).unwrap_or_default().to_zoned(zone.clone());
+    // What no calendar reaches counts as the first moment of 1970: such a timestamp cannot be
+    // stored.
+    let moment =
+        jiff::Timestamp::from_millisecond(at.ms()).unwrap_or_default().to_zoned(zone.clone());
     let weekday = match moment.weekday() {
         Weekday::Monday => "monday",
         Weekday::Tuesday => "tuesday",
@@ -66,8 +71,15 @@ mod tests {
     fn hours_and_days_are_those_of_the_declared_zone() {
         assert_eq!(at("2026-07-06T05:59:00Z", ""), (5, "monday"));
         assert_eq!(at("2026-07-06T05:59:00Z", "// timezone: Europe/Berlin"), (7, "monday"));
-        assert_eq!(at("2026-01-04T23:30:00Z", "// timezone: Europe/Berlin\n"), (0, "monday"), "no summer time");
-        assert_eq!(at("2026-07-06T05:59:00Z", "// file: a\n  // timezone:   Pacific/Auckland  "), (17, "monday"));
+        assert_eq!(
+            at("2026-01-04T23:30:00Z", "// timezone: Europe/Berlin\n"),
+            (0, "monday"),
+            "no summer time"
+        );
+        assert_eq!(
+            at("2026-07-06T05:59:00Z", "// file: a\n  // timezone:   Pacific/Auckland  "),
+            (17, "monday")
+        );
         assert_eq!(at("2026-07-05T23:30:00Z", "// timezone: America/New_York"), (19, "sunday"));
     }
 
@@ -76,13 +88,15 @@ mod tests {
         let error = declared("\n// timezone: Europe/Berlim").unwrap_err().to_string();
         assert_eq!(
             error,
-            "line 2: `Europe/Berlim` is no time zone of the IANA database; did you mean `Europe/Berlin`?"
+            "line 2: `Europe/Berlim` is no time zone of the IANA database; did you mean \
+             `Europe/Berlin`?"
         );
         assert!(declared("// timezone:").is_err());
         assert!(declared("// timezone: UTC\n// timezone: Asia/Tokyo").is_err());
         assert!(declared("// timezone: Asia/Tokyo\n// timezone: Asia/Tokyo").is_ok());
         // A text or a comment inside of a policy declares nothing.
-        let text = "permit (principal, action, resource)\n// timezone: Nowhere\nwhen { context.input.a == \"\n// timezone: x\" };";
+        let text = "permit (principal, action, resource)\n// timezone: Nowhere\nwhen { \
+            context.input.a == \"\n// timezone: x\" };";
         assert_eq!(declared(text), Ok(TimeZone::UTC));
     }
 }

@@ -1,8 +1,8 @@
 //! How deep a policy text is nested, by one pass over its bytes, before any parser sees it.
 //!
-//! Cedar's parser, validator and evaluator call themselves once for each level of an expression: of brackets, and of
-//! chained operators, which nest too (`a && b && c` is `(a && b) && c`). What would need more stack than a thread has is
-//! refused here. INVARIANT (bounded-work).
+//! Cedar's parser, validator and evaluator call themselves once for each level of an expression: of
+//! brackets, and of chained operators, which nest too (`a && b && c` is `(a && b) && c`). What
+//! would need more stack than a thread has is refused here. INVARIANT (bounded-work).
 
 use contracts::limits::{POLICY_BRACKETS_MAX, POLICY_DEPTH_MAX};
 
@@ -11,23 +11,29 @@ use contracts::limits::{POLICY_BRACKETS_MAX, POLICY_DEPTH_MAX};
 pub enum TooDeepError {
     #[error("line {line}: brackets are nested deeper than {POLICY_BRACKETS_MAX} levels")]
     Brackets { line: u32 },
-    #[error("line {line}: an expression is nested deeper than {POLICY_DEPTH_MAX} levels, operators counted")]
+    #[error(
+        "line {line}: an expression is nested deeper than {POLICY_DEPTH_MAX} levels, operators \
+         counted"
+    )]
     Operators { line: u32 },
 }
 
-/// What is open: the text of a policy, or a bracket in it. The depth of an expression is at most that of its deepest
-/// operand and the number of operators that join its operands, `&&` and `||` counted apart from those within a term.
+/// What is open: the text of a policy, or a bracket in it. The depth of an expression is at most
+/// that of its deepest operand and the number of operators that join its operands, `&&` and `||`
+/// counted apart from those within a term.
 #[derive(Default)]
 struct Level {
     /// Deepest element before the last comma.
     elements: usize,
-    /// Deepest term before the last `&&`, `||` or word, since the last comma; and how many of those joined them.
+    /// Deepest term before the last `&&`, `||` or word, since the last comma; and how many of those
+    /// joined them.
     terms: usize,
     joints: usize,
     /// Deepest operand of the term before its last operator; and its operators.
     operands: usize,
     operators: usize,
-    /// Of the operand that is being read: its prefix operators, and its attributes, calls and brackets.
+    /// Of the operand that is being read: its prefix operators, and its attributes, calls and
+    /// brackets.
     prefixes: usize,
     suffixes: usize,
 }

@@ -1,8 +1,9 @@
 //! Rules that can never match, or whose conditions say nothing: found before a set is activated.
 //!
-//! Cedar's validator knows types, not values: `context.tier == "enormous"` is well typed and never true, so a `forbid` with
-//! it forbids nothing. What a request can hold of closed scales and bounded numbers is known here, and a policy's
-//! conditions are tried on every combination of what they look at. What is not known counts as either.
+//! Cedar's validator knows types, not values: `context.tier == "enormous"` is well typed and never
+//! true, so a `forbid` with it forbids nothing. What a request can hold of closed scales and
+//! bounded numbers is known here, and a policy's conditions are tried on every combination of what
+//! they look at. What is not known counts as either.
 
 mod domain;
 mod expression;
@@ -15,7 +16,8 @@ use expression::{Truth, evaluate};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Combinations that the conditions of one policy are tried on. Beyond, only its single comparisons are looked at.
+/// Combinations that the conditions of one policy are tried on. Beyond, only its single comparisons
+/// are looked at.
 const COMBINATIONS_MAX: usize = 20_000;
 /// Expressions evaluated for one set.
 const EVALUATIONS_MAX: usize = 5_000_000;
@@ -45,7 +47,8 @@ impl<'n> Check<'n> {
         let Ok(json) = policy.to_json() else {
             return Vec::new();
         };
-        let conditions = json.get("conditions").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let conditions =
+            json.get("conditions").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         let bodies = || conditions.iter().filter_map(|condition| condition.get("body"));
         let mut wrong = BTreeSet::new();
         for body in bodies() {

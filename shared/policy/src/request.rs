@@ -1,6 +1,9 @@
-//! One authorization request: as data, so that it can be stored, shown and evaluated again; and as Cedar reads it.
+//! One authorization request: as data, so that it can be stored, shown and evaluated again; and as
+//! Cedar reads it.
 
-use cedar_policy::{Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, Request, RestrictedExpression};
+use cedar_policy::{
+    Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, Request, RestrictedExpression,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{
@@ -9,18 +12,18 @@ use std::{
     sync::LazyLock,
 };
 
-/// What is asked of the policies, for one step in one mode.
+/// The authorization request for one step in one mode.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Ask {
+pub(crate) struct AuthzRequest {
     pub(crate) principal: Principal,
     /// `skill/operation`.
     pub(crate) action: String,
     pub(crate) resource: String,
-    pub(crate) context: Circumstances,
+    pub(crate) context: RequestContext,
 }
 
-/// Who asks.
+/// The principal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Principal {
@@ -32,7 +35,7 @@ pub(crate) struct Principal {
 /// The context record.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Circumstances {
+pub(crate) struct RequestContext {
     pub(crate) mode: String,
     pub(crate) tier: String,
     pub(crate) effect: String,
@@ -72,56 +75,62 @@ pub(crate) struct PlanSize {
     pub(crate) unmeasured: bool,
 }
 
-/// A request that Cedar does not take.
+/// A request that Cedar does not accept.
 #[derive(Debug, thiserror::Error)]
 #[error("the request cannot be evaluated: {0}")]
-pub(crate) struct Unaskable(String);
+pub(crate) struct RequestError(String);
 
-fn unaskable(error: impl std::fmt::Display) -> Unaskable {
-    Unaskable(error.to_string())
+fn request_error(error: impl std::fmt::Display) -> RequestError {
+    RequestError(error.to_string())
 }
 
 /// `Kind::"id"`, whatever characters the id has.
-pub(crate) fn uid(kind: &str, id: &str) -> Result<EntityUid, Unaskable> {
+pub(crate) fn uid(kind: &str, id: &str) -> Result<EntityUid, RequestError> {
     // The three kinds of every request are parsed once.
-    static KINDS: LazyLock<[(&str, Option<EntityTypeName>); 3]> =
-        LazyLock::new(|| ["Actor", "Action", "Target"].map(|kind| (kind, EntityTypeName::from_str(kind).ok())));
+    static KINDS: LazyLock<[(&str, Option<EntityTypeName>); 3]> = LazyLock::new(|| {
+        ["Actor", "Action", "Target"].map(|kind| (kind, EntityTypeName::from_str(kind).ok()))
+    });
     let known = KINDS.iter().find(|(name, _)| *name == kind).and_then(|(_, kind)| kind.clone());
-    let kind = known.ok_or_else(|| Unaskable(format!("`{kind}` is no kind of entity")))?;
+    let kind = known.ok_or_else(|| RequestError(format!("`{kind}` is no kind of entity")))?;
     Ok(EntityUid::from_type_name_and_id(kind, EntityId::new(id)))
 }
 
-impl Ask {
+impl AuthzRequest {
     /// The request.
-    pub(crate) fn to_cedar(&self) -> Result<Request, Unaskable> {
+    pub(crate) fn to_cedar(&self) -> Result<Request, RequestError> {
         let principal = uid("Actor", &self.principal.id)?;
         let action = uid("Action", &self.action)?;
         let resource = uid("Target", &self.resource)?;
-        Request::new(principal, action, resource, self.context.to_cedar()?, None).map_err(unaskable)
+        Request::new(principal, action, resource, self.context.to_cedar()?, None)
+            .map_err(request_error)
     }
 
-    /// What the entities depend on.
+    /// The key of the entities in the cache.
     pub(crate) fn about(&self) -> Option<Vec<u8>> {
         serde_json::to_vec(&(&self.principal, &self.action)).ok()
     }
 
-    /// The entities it speaks of.
-    pub(crate) fn entities(&self) -> Result<Entities, Unaskable> {
+    /// The entities of the request.
+    pub(crate) fn entities(&self) -> Result<Entities, RequestError> {
         let skill = self.action.split('/').next().unwrap_or_default();
         let attributes = HashMap::from([
             ("kind".to_owned(), text(&self.principal.kind)),
             ("grants".to_owned(), texts(&self.principal.grants)),
         ]);
-        let actor = Entity::new(uid("Actor", &self.principal.id)?, attributes, HashSet::new()).map_err(unaskable)?;
-        let operation = Entity::new_no_attrs(uid("Action", &self.action)?, HashSet::from([uid("Action", skill)?]));
-        Entities::from_entities([actor, operation], None).map_err(unaskable)
+        let actor = Entity::new(uid("Actor", &self.principal.id)?, attributes, HashSet::new())
+            .map_err(request_error)?;
+        let operation = Entity::new_no_attrs(
+            uid("Action", &self.action)?,
+            HashSet::from([uid("Action", skill)?]),
+        );
+        Entities::from_entities([actor, operation], None).map_err(request_error)
     }
 }
 
-impl Circumstances {
-    fn to_cedar(&self) -> Result<Context, Unaskable> {
+impl RequestContext {
+    fn to_cedar(&self) -> Result<Context, RequestError> {
         let record = |pairs: BTreeMap<String, RestrictedExpression>| {
-            RestrictedExpression::new_record(pairs).map_err(unaskable)
+            RestrictedExpression::new_record(pairs).map_err(request_error)
         };
         let long = RestrictedExpression::new_long;
         let money = self.plan.money.iter().map(|(code, sum)| (code.clone(), long(*sum))).collect();
@@ -135,7 +144,8 @@ impl Circumstances {
             ("open".to_owned(), RestrictedExpression::new_bool(self.plan.open)),
             ("unmeasured".to_owned(), RestrictedExpression::new_bool(self.plan.unmeasured)),
         ]))?;
-        let usage = record(self.usage.iter().map(|(meter, used)| (meter.clone(), long(*used))).collect())?;
+        let usage =
+            record(self.usage.iter().map(|(meter, used)| (meter.clone(), long(*used))).collect())?;
         let input = match expression(&self.input)? {
             Some(expression) => expression,
             None => record(BTreeMap::new())?,
@@ -161,7 +171,7 @@ impl Circumstances {
             let decimal = format!("{}.{:04}", bps / 10_000, bps % 10_000);
             pairs.push(("confidence".to_owned(), RestrictedExpression::new_decimal(decimal)));
         }
-        Context::from_pairs(pairs).map_err(unaskable)
+        Context::from_pairs(pairs).map_err(request_error)
     }
 }
 
@@ -173,9 +183,10 @@ fn texts(values: &BTreeSet<String>) -> RestrictedExpression {
     RestrictedExpression::new_set(values.iter().map(|value| text(value)))
 }
 
-// A JSON value as Cedar has it. Built as expressions, never as Cedar JSON, whose escapes (`__entity`, `__extn`) an
-// input could abuse. Floats and nulls have no place in policies; sealed values are not in the input at all.
-fn expression(value: &Value) -> Result<Option<RestrictedExpression>, Unaskable> {
+// A JSON value as Cedar has it. Built as expressions, never as Cedar JSON, whose escapes
+// (`__entity`, `__extn`) an input could abuse. Floats and nulls have no place in policies; sealed
+// values are not in the input at all.
+fn expression(value: &Value) -> Result<Option<RestrictedExpression>, RequestError> {
     Ok(match value {
         Value::Null => None,
         Value::Bool(value) => Some(RestrictedExpression::new_bool(*value)),
@@ -192,7 +203,7 @@ fn expression(value: &Value) -> Result<Option<RestrictedExpression>, Unaskable> 
                     pairs.insert(key.clone(), inner);
                 }
             }
-            Some(RestrictedExpression::new_record(pairs).map_err(unaskable)?)
+            Some(RestrictedExpression::new_record(pairs).map_err(request_error)?)
         }
     })
 }

@@ -1,36 +1,34 @@
-//! The Cedar schema, generated from installed operations, and strict validation of policies against it.
+//! The Cedar schema, generated from installed operations, and strict validation of policies against
+//! it.
 
 use crate::{
-    annotations,
-    authority::{Faulty, name_of, parse},
-    local_time,
+    annotations, input_type, local_time,
     never::{self, KnownNames},
+    policy_set::{PolicySetError, name_of, parse},
     source,
 };
-use cedar_policy::{Schema, ValidationMode, Validator};
-use contracts::{Issue, governance::Meter, limits::POLICY_INPUT_PLACES_MAX};
+use cedar_policy::{PolicyId, PolicySet, Schema, ValidationMode, Validator};
+use contracts::{Issue, governance::Meter};
 use cs_core::skill::Registry;
 use serde_json::{Map, Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// Deepest look into an input schema.
-const DEPTH_MAX: usize = 8;
-
-/// The schema of a registry snapshot, as Cedar JSON. Principal `Actor`, action = operation (a member of its skill),
-/// resource `Target`; the context is the same for all but for `input`, whose attributes are all optional because a
-/// value may not be known before the run.
+/// The schema of a registry snapshot, as Cedar JSON. Principal `Actor`, action = operation (a
+/// member of its skill), resource `Target`; the context is the same for all but for `input`, whose
+/// attributes are all optional because a value may not be known before the run.
 pub fn cedar_schema(registry: &Registry, meters: &[Meter]) -> Value {
     let mut actions = Map::new();
     for skill in registry.skills() {
         let key = &skill.manifest().skill.key;
         actions.insert(key.clone(), json!({}));
         for (name, operation) in skill.operations() {
-            let input = input_record(operation.input.source());
+            let input = input_type::of(operation.input.source()).record;
             actions.insert(
                 format!("{key}/{name}"),
                 json!({
                     "memberOf": [{ "id": key }],
-                    "appliesTo": { "principalTypes": ["Actor"], "resourceTypes": ["Target"], "context": context(&input, meters) },
+                    "appliesTo": { "principalTypes": ["Actor"], "resourceTypes": ["Target"],
+                        "context": context(&input, meters) },
                 }),
             );
         }
@@ -68,7 +66,8 @@ fn context(input: &Value, meters: &[Meter]) -> Value {
         "mode": text(), "tier": text(), "effect": text(), "hour": long(), "weekday": text(),
         "labels": texts(), "taint": texts(), "signals": texts(), "unresolved": texts(),
         "input": input,
-        "plan": { "type": "Record", "attributes": { "writes": long(), "steps": long(), "recipients": long(),
+        "plan": { "type": "Record", "attributes": { "writes": long(), "steps": long(),
+            "recipients": long(),
             "money": { "type": "Money" }, "currencies": texts(), "open": { "type": "Boolean" },
             "unmeasured": { "type": "Boolean" } } },
         "usage": { "type": "Record", "attributes": usage },
@@ -77,107 +76,32 @@ fn context(input: &Value, meters: &[Meter]) -> Value {
     } })
 }
 
-// As deep as the limit of places lets it be: a schema that refers to itself has no end, and a wide one grows with each
-// level. INVARIANT (bounded-work): each try ends at the limit.
-fn input_record(schema: &Value) -> Value {
-    for deepest in (1..=DEPTH_MAX).rev() {
-        let mut look = Look { root: schema, deepest, left: POLICY_INPUT_PLACES_MAX };
-        let found = look.record(schema, 0);
-        if look.left > 0 {
-            return found;
-        }
-    }
-    json!({ "type": "Record", "attributes": {} })
-}
-
-/// One look into an input schema.
-struct Look<'s> {
-    root: &'s Value,
-    deepest: usize,
-    /// Places that may still be named; 0: there were too many.
-    left: usize,
-}
-
-impl Look<'_> {
-    fn record(&mut self, schema: &Value, depth: usize) -> Value {
-        let mut attributes = Map::new();
-        for (name, inner) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
-            if self.left == 0 {
-                break;
-            }
-            if let Some(mut kind) = self.kind(inner, depth + 1) {
-                if let Some(map) = kind.as_object_mut() {
-                    map.insert("required".into(), false.into());
-                }
-                attributes.insert(name.clone(), kind);
-            }
-        }
-        json!({ "type": "Record", "attributes": attributes })
-    }
-
-    // The Cedar type of a JSON Schema; none where Cedar has none (floats, unions): policies cannot name such values.
-    fn kind(&mut self, schema: &Value, depth: usize) -> Option<Value> {
-        self.left = self.left.saturating_sub(1);
-        if self.left == 0 || depth > self.deepest || schema.get("x-sensitive").and_then(Value::as_bool) == Some(true)
-        {
-            return None;
-        }
-        if let Some(reference) = schema.get("$ref").and_then(Value::as_str) {
-            let target = self.root.pointer(reference.strip_prefix('#')?)?;
-            return self.kind(target, depth + 1);
-        }
-        match schema.get("type").and_then(Value::as_str)? {
-            "string" => Some(json!({ "type": "String" })),
-            "integer" => Some(json!({ "type": "Long" })),
-            "boolean" => Some(json!({ "type": "Boolean" })),
-            "object" => Some(self.record(schema, depth)),
-            "array" => Some(json!({ "type": "Set", "element": self.kind(schema.get("items")?, depth + 1)? })),
-            _ => None,
-        }
-    }
-}
-
-/// What is wrong with a policy text, strictly validated against the operations of a registry and the meters of a
-/// workspace. Empty: nothing. Each issue names the policy and its line. `signals`: the names of the workspace's phrases.
+/// What is wrong with a policy text, strictly validated against the operations of a registry and
+/// the meters of a workspace. Empty: nothing. Each issue names the policy and its line. `signals`:
+/// the names of the workspace's phrases.
 pub fn validate_with(
     text: &str,
     registry: &Registry,
     meters: &[Meter],
     signals: Option<&BTreeSet<String>>,
 ) -> Vec<Issue> {
-    let one = |code: &str, message: String| vec![Issue::coded(code, "/policies", message)];
-    let policies = match parse(text) {
-        Ok(policies) => policies,
-        Err(error) => return one(code(&error), error.to_string()),
-    };
-    if let Some((line, hidden)) = source::hidden(text) {
-        let message =
-            format!("line {line}: `\\u{{{:04x}}}` lets the text look otherwise than it is read", u32::from(hidden));
-        return one("POLICY_HIDDEN", message);
-    }
-    if policies.is_empty() {
-        return one("POLICY_EMPTY", "an empty set permits nothing".into());
-    }
-    if let Err(error) = local_time::declared(text) {
-        return one("POLICY_TIMEZONE", error.to_string());
-    }
-    let schema = match Schema::from_json_value(cedar_schema(registry, meters)) {
-        Ok(schema) => schema,
-        Err(error) => return one("POLICY_SCHEMA", error.to_string()),
+    let (policies, schema) = match readable(text, registry, meters) {
+        Ok(read) => read,
+        Err(issue) => return vec![issue],
     };
     let locations = source::locations(text);
-    let named = |id: &cedar_policy::PolicyId| {
+    let about = |id: &PolicyId, code: &str, what: String| {
         let name = policies.policy(id).map_or_else(|| id.to_string(), name_of);
         let line = source::of(&locations, id).map(|location| location.to_string());
-        format!("`{name}` ({})", line.unwrap_or_default())
+        let message = format!("`{name}` ({}): {what}", line.unwrap_or_default());
+        Issue::coded(code, "/policies", message)
     };
     let mut issues = Vec::new();
     let mut names = BTreeSet::new();
     for policy in policies.policies() {
-        let mut wrong = |code: &str, what: String| {
-            issues.push(Issue::coded(code, "/policies", format!("{}: {what}", named(policy.id()))));
-        };
-        // One without `@id` is named by its position, and a name is shown to people as that of one policy.
+        let mut wrong = |code: &str, what: String| issues.push(about(policy.id(), code, what));
+        // One without `@id` is named by its position, and a name is shown to people as that of one
+        // policy.
         if !names.insert(name_of(policy)) {
             wrong("POLICY_TWICE", "another policy has this `@id`".into());
         }
@@ -186,15 +110,18 @@ pub fn validate_with(
         }
     }
     let result = Validator::new(schema).validate(&policies, ValidationMode::Strict);
-    issues.extend(result.validation_errors().map(|error| {
-        Issue::coded("POLICY_INVALID", "/policies", format!("{}: {}", named(error.policy_id()), said(&error)))
+    let errors = result.validation_errors();
+    let unnamed = unnamed(registry);
+    issues.extend(errors.map(|error| {
+        about(error.policy_id(), "POLICY_INVALID", with_reason(said(&error), &unnamed))
     }));
-    // Among the warnings: a policy whose conditions no request can meet. Without operations none can meet any.
+    // Among the warnings: a policy whose conditions no request can meet. Without operations none
+    // can meet any.
     if registry.skills().next().is_some() {
-        issues.extend(result.validation_warnings().map(|warning| {
-            let message = format!("{}: {}", named(warning.policy_id()), said(&warning));
-            Issue::coded("POLICY_SUSPECT", "/policies", message)
-        }));
+        let warnings = result.validation_warnings();
+        issues.extend(
+            warnings.map(|warning| about(warning.policy_id(), "POLICY_SUSPECT", said(&warning))),
+        );
     }
     // What is not well typed need not be asked for its values.
     if issues.is_empty() {
@@ -202,14 +129,35 @@ pub fn validate_with(
         let mut check = never::Check::new(KnownNames { labels: Some(&labels), signals });
         for policy in policies.policies() {
             let never = check.policy(policy).into_iter();
-            issues.extend(
-                never.map(|what| {
-                    Issue::coded("POLICY_SUSPECT", "/policies", format!("{}: {what}", named(policy.id())))
-                }),
-            );
+            issues.extend(never.map(|what| about(policy.id(), "POLICY_SUSPECT", what)));
         }
     }
     issues
+}
+
+// The policies of a text and the schema that they are validated against, or why there is nothing
+// to validate.
+fn readable(
+    text: &str,
+    registry: &Registry,
+    meters: &[Meter],
+) -> Result<(PolicySet, Schema), Issue> {
+    let issue = |code: &str, message: String| Issue::coded(code, "/policies", message);
+    let policies = parse(text).map_err(|error| issue(code(&error), error.to_string()))?;
+    if let Some((line, hidden)) = source::hidden(text) {
+        let message = format!(
+            "line {line}: `\\u{{{:04x}}}` lets the text walk otherwise than it is read",
+            u32::from(hidden)
+        );
+        return Err(issue("POLICY_HIDDEN", message));
+    }
+    if policies.is_empty() {
+        return Err(issue("POLICY_EMPTY", "an empty set permits nothing".into()));
+    }
+    local_time::declared(text).map_err(|error| issue("POLICY_TIMEZONE", error.to_string()))?;
+    let schema = Schema::from_json_value(cedar_schema(registry, meters))
+        .map_err(|error| issue("POLICY_SCHEMA", error.to_string()))?;
+    Ok((policies, schema))
 }
 
 /// [`validate_with`], where the workspace's phrases are not known.
@@ -217,13 +165,13 @@ pub fn validate(text: &str, registry: &Registry, meters: &[Meter]) -> Vec<Issue>
     validate_with(text, registry, meters, None)
 }
 
-fn code(error: &Faulty) -> &'static str {
+fn code(error: &PolicySetError) -> &'static str {
     match error {
-        Faulty::TooLarge | Faulty::TooMany => "POLICY_TOO_LARGE",
-        Faulty::TooDeep(_) => "POLICY_NESTED_TOO_DEEPLY",
-        Faulty::Syntax(_) => "POLICY_SYNTAX",
-        Faulty::Templates => "POLICY_TEMPLATE",
-        Faulty::TimeZone(_) => "POLICY_TIMEZONE",
+        PolicySetError::TooLarge | PolicySetError::TooMany => "POLICY_TOO_LARGE",
+        PolicySetError::TooDeep(_) => "POLICY_NESTED_TOO_DEEPLY",
+        PolicySetError::Syntax(_) => "POLICY_SYNTAX",
+        PolicySetError::Templates => "POLICY_TEMPLATE",
+        PolicySetError::TimeZone(_) => "POLICY_TIMEZONE",
     }
 }
 
@@ -235,6 +183,25 @@ fn labels(registry: &Registry) -> BTreeSet<String> {
         labels.output.iter().chain(labels.accepts.iter().flatten()).cloned().collect::<Vec<_>>()
     };
     labels.flat_map(of).collect()
+}
+
+// Properties of inputs that policies cannot name, and why.
+fn unnamed(registry: &Registry) -> BTreeMap<String, &'static str> {
+    let operations = registry.skills().flat_map(|skill| skill.operations().values());
+    operations.flat_map(|operation| input_type::of(operation.input.source()).unnamed).collect()
+}
+
+// An attribute that is not found may be one that cannot be named.
+fn with_reason(error: String, unnamed: &BTreeMap<String, &'static str>) -> String {
+    if !error.contains("not found") {
+        return error;
+    }
+    let named =
+        |name: &str| error.contains(&format!("`{name}`")) || error.contains(&format!(".{name}`"));
+    match unnamed.iter().find(|(name, _)| named(name)) {
+        Some((name, why)) => format!("{error}; the input `{name}` {why}"),
+        None => error,
+    }
 }
 
 // Cedar names the policy by its position, which is said already.

@@ -1,4 +1,5 @@
-//! Signals: phrases in an intent that raise its risk. They only ever raise; the plan's operations decide the floor.
+//! Signals: phrases in an intent that raise its risk tier. They never lower it; the plan's
+//! operations set the minimum.
 
 use crate::fold::{folded, is_invisible, readings};
 use contracts::{
@@ -22,16 +23,16 @@ pub struct Signal {
 const GAP: &str = "*";
 /// Words that one `*` stands for.
 const GAP_WORDS_MAX: usize = 3;
-/// Words that say nothing: between two words of a phrase they are passed over.
+/// Filler words: skipped between two words of a phrase.
 const FILLERS: &[&str] = &[
-    "a", "all", "an", "any", "every", "her", "his", "its", "me", "my", "of", "our", "please", "that", "the", "their",
-    "these", "this", "those", "us", "your",
+    "a", "all", "an", "any", "every", "her", "his", "its", "me", "my", "of", "our", "please",
+    "that", "the", "their", "these", "this", "those", "us", "your",
 ];
-/// Fillers that are passed over between two words of a phrase.
+/// Limit of the fillers skipped between two words of a phrase.
 const FILLERS_MAX: usize = 3;
 
-/// The list of the contract (section 6), of which single words that stand in harmless sentences too (`password`, `token`)
-/// are made phrases. A workspace sets its own.
+/// The list of the contract (section 6), of which single words that stand in harmless sentences too
+/// (`password`, `token`) are made phrases. A workspace sets its own.
 const DEFAULT: &[(RiskTier, &[&str])] = &[
     (
         RiskTier::Blocked,
@@ -95,7 +96,10 @@ const DEFAULT: &[(RiskTier, &[&str])] = &[
 pub fn default_phrases() -> Vec<RiskPhrase> {
     let list = |(tier, phrases): &(RiskTier, &[&str])| {
         let tier = *tier;
-        phrases.iter().map(|phrase| RiskPhrase { tier, phrase: (*phrase).to_owned() }).collect::<Vec<_>>()
+        phrases
+            .iter()
+            .map(|phrase| RiskPhrase { tier, phrase: (*phrase).to_owned() })
+            .collect::<Vec<_>>()
     };
     DEFAULT.iter().flat_map(list).collect()
 }
@@ -143,8 +147,13 @@ pub fn check_phrases(phrases: &[RiskPhrase]) -> Vec<Issue> {
         let parts = parts(&phrase.phrase);
         let words = parts.iter().filter(|part| **part != Part::Gap).count();
         let outer = [parts.first(), parts.last()].contains(&Some(&Part::Gap));
-        if phrase.phrase.len() > RISK_PHRASE_BYTES_MAX || words == 0 || parts.len() > RISK_PHRASE_WORDS_MAX {
-            let message = format!("1 to {RISK_PHRASE_WORDS_MAX} words, at most {RISK_PHRASE_BYTES_MAX} bytes");
+        if phrase.phrase.len() > RISK_PHRASE_BYTES_MAX
+            || words == 0
+            || parts.len() > RISK_PHRASE_WORDS_MAX
+        {
+            let message = format!(
+                "1 to {RISK_PHRASE_WORDS_MAX} words, at most {RISK_PHRASE_BYTES_MAX} bytes"
+            );
             issues.push(Issue::new(at, message));
         } else if outer {
             issues.push(Issue::new(at, "`*` stands between two words"));
@@ -152,8 +161,10 @@ pub fn check_phrases(phrases: &[RiskPhrase]) -> Vec<Issue> {
             issues.push(Issue::new(at, "it stands in the list already"));
         }
         if phrase.tier == RiskTier::Low {
-            issues
-                .push(Issue::new(format!("/phrases/{index}/tier"), "`medium`, `high` or `blocked`: a phrase raises"));
+            issues.push(Issue::new(
+                format!("/phrases/{index}/tier"),
+                "`medium`, `high` or `blocked`: a phrase raises",
+            ));
         }
     }
     issues
@@ -207,7 +218,8 @@ impl RiskPhrases {
         self.patterns.iter().map(|pattern| pattern.signal.phrase.clone()).collect()
     }
 
-    /// The phrases that stand in a text as whole words (a plural `s` allowed), however they are spelled, sorted.
+    /// The phrases that stand in a text as whole words (a plural `s` allowed), however they are
+    /// spelled, sorted.
     pub fn find(&self, text: &str) -> Vec<Signal> {
         let mut found = BTreeSet::new();
         self.find_into(text, &mut found);
@@ -222,7 +234,7 @@ impl RiskPhrases {
     ) -> Vec<Signal> {
         let mut found = BTreeSet::new();
         texts.into_iter().for_each(|text| self.find_into(text, &mut found));
-        // A list of its own instead of recursion: depth is not ours to trust here.
+        // An explicit stack instead of recursion: the depth of a value is not trusted.
         let mut open: Vec<&Value> = values.into_iter().collect();
         while let Some(value) = open.pop() {
             match value {
@@ -247,7 +259,7 @@ impl RiskPhrases {
 
     fn find_into(&self, text: &str, found: &mut BTreeSet<Signal>) {
         self.find_folded(&folded(text), found);
-        // What nobody sees may stand within words, or between them.
+        // Invisible characters may stand within words, or between them.
         if text.contains(is_invisible) {
             self.find_folded(&folded(&text.replace(is_invisible, " ")), found);
         }
@@ -267,8 +279,8 @@ impl RiskPhrases {
         }
     }
 
-    // Whether a pattern begins at a word. Follows all positions that its parts so far may end at: a few, however long the
-    // text is. INVARIANT (bounded-work).
+    // Whether a pattern begins at a word. Follows all positions that its parts so far may end at: a
+    // few, however long the text is. INVARIANT (bounded-work).
     fn stands_at(&self, words: &[String], start: usize, pattern: &Pattern) -> bool {
         let at = |index: usize| words.get(index).map(String::as_str);
         if at(start).is_some_and(|word| same(word, &pattern.whole)) {

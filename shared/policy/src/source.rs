@@ -1,10 +1,11 @@
-//! Where policies stand in a text, and what its comments declare. Cedar numbers policies in their order, so the n-th is
-//! found by counting.
+//! Where policies stand in a text, and what its comments declare. Cedar numbers policies in their
+//! order, so the n-th is found by counting.
 
 use cedar_policy::PolicyId;
 use cs_core::text::is_hidden;
 
-/// A policy's location: the file by a line `// file: <name>` above it, and the line in that file, or in the set.
+/// A policy's location: the file by a line `// file: <name>` above it, and the line in that file,
+/// or in the set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Location {
     pub(crate) file: Option<String>,
@@ -69,8 +70,9 @@ fn parts(text: &str) -> Vec<Part<'_>> {
     parts
 }
 
-/// The first character that no reader of a text sees, and its line: controls, directions, invisible ones, and a carriage
-/// return alone, at which Cedar ends a comment and an editor may not. (Boucher and Anderson, Trojan Source, 2021.)
+/// The first character that no reader of a text sees, and its line: controls, directions, invisible
+/// ones, and a carriage return alone, at which Cedar ends a comment and an editor may not. (Boucher
+/// and Anderson, Trojan Source, 2021.)
 pub(crate) fn hidden(text: &str) -> Option<(usize, char)> {
     let mut chars = text.chars().peekable();
     let mut line = 1;
@@ -98,7 +100,9 @@ pub(crate) fn locations(text: &str) -> Vec<Location> {
                     (file, before) = (Some(name.trim().to_owned()), line);
                 }
             }
-            Part::Policy { line } => found.push(Location { file: file.clone(), line: line - before }),
+            Part::Policy { line } => {
+                found.push(Location { file: file.clone(), line: line - before })
+            }
         }
     }
     found
@@ -146,7 +150,8 @@ forbid (principal, action, resource);"#;
 
     #[test]
     fn a_text_over_several_lines_hides_no_policy_and_declares_nothing() {
-        let text = "permit (principal, action, resource) when { context.a == \"x;\n// file: sly\ny;\" };\nforbid (principal, action, resource);";
+        let text = "permit (principal, action, resource) when { context.a == \"x;\n// file: \
+            sly\ny;\" };\nforbid (principal, action, resource);";
         let lines: Vec<String> = locations(text).iter().map(Location::to_string).collect();
         assert_eq!(lines, ["line 1", "line 4"]);
         assert_eq!(

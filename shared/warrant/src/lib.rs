@@ -1,20 +1,27 @@
 //! The warrant: a short-lived signed capability that a step carries to the tool it calls (header
 //! `countersign-warrant`), so that a tool can itself refuse what no plan asked for.
 //!
-//! A compact JWS (RFC 7515, 7519) with EdDSA (RFC 8037), verifiable offline with the key set that the control plane
-//! publishes at `/.well-known/jwks.json`. A tool does:
+//! A compact JWS (RFC 7515, 7519) with EdDSA (RFC 8037), verifiable offline with the key set that
+//! the control plane publishes at `/.well-known/jwks.json`. A tool does:
 //!
 //! ```
-//! # fn tool(warrant: &str, jwks: &serde_json::Value, body: &[u8], now: i64) -> Result<(), countersign_warrant::Refused> {
+//! # use countersign_warrant::WarrantError;
+//! # use serde_json::Value;
+//! # fn tool(warrant: &str, jwks: &Value, body: &[u8], now: i64) -> Result<(), WarrantError> {
 //! use countersign_warrant::{Expected, KeySet, verify};
 //! let keys = KeySet::from_jwks(jwks)?;
-//! let expected = Expected { audience: "https://tools.example.com", operation: "payments/refund.create", input: body, now };
+//! let expected = Expected {
+//!     audience: "https://tools.example.com",
+//!     operation: "payments/refund.create",
+//!     input: body,
+//!     now,
+//! };
 //! let claims = verify(warrant, &keys, &expected)?;
 //! # let _ = claims; Ok(()) }
 //! ```
 //!
-//! A tool that keeps `claims.jti` until `claims.exp` refuses a second use of the same warrant, too; tools that honour
-//! `Idempotency-Key` need not.
+//! A tool that keeps `claims.jti` until `claims.exp` refuses a second use of the same warrant, too;
+//! tools that honour `Idempotency-Key` need not.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as B64};
 use ed25519_dalek::{Signature, VerifyingKey};
@@ -54,8 +61,9 @@ pub struct Claims {
     pub att: u32,
     /// Operation, `skill/operation`.
     pub op: String,
-    /// Digest of the input as the tool gets it: `sha256:` and SHA-256 over its canonical JSON (RFC 8785). The body of
-    /// an HTTP call is canonical already, so that its bytes can be hashed as they are.
+    /// Digest of the input as the tool gets it: `sha256:` and SHA-256 over its canonical JSON (RFC
+    /// 8785). The body of an HTTP call is canonical already, so that its bytes can be hashed as
+    /// they are.
     pub arg: String,
     /// Digest of the input as the trace records it, sensitive values as commitments.
     pub inp: String,
@@ -82,7 +90,7 @@ pub struct Expected<'e> {
 
 /// Why a warrant is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
+pub enum WarrantError {
     #[error("the warrant cannot be read")]
     Malformed,
     #[error("the warrant is not signed by EdDSA, or is no warrant")]
@@ -108,10 +116,10 @@ pub enum Refused {
 pub struct KeySet(Vec<(String, VerifyingKey)>);
 
 impl KeySet {
-    /// Reads a JWK set (RFC 7517). Keys that are not Ed25519 signature keys are passed over; two keys of one id, or a key
-    /// that is no point of the curve, refuse the set.
-    pub fn from_jwks(jwks: &Value) -> Result<Self, Refused> {
-        let list = jwks.get("keys").and_then(Value::as_array).ok_or(Refused::KeySet)?;
+    /// Reads a JWK set (RFC 7517). Keys that are not Ed25519 signature keys are passed over; two
+    /// keys of one id, or a key that is no point of the curve, refuse the set.
+    pub fn from_jwks(jwks: &Value) -> Result<Self, WarrantError> {
+        let list = jwks.get("keys").and_then(Value::as_array).ok_or(WarrantError::KeySet)?;
         let mut keys: Vec<(String, VerifyingKey)> = Vec::new();
         for jwk in list.iter().take(KEYS_MAX) {
             let text = |name: &str| jwk.get(name).and_then(Value::as_str);
@@ -123,11 +131,14 @@ impl KeySet {
             {
                 continue;
             }
-            let id = text("kid").ok_or(Refused::KeySet)?;
-            let bytes: Option<[u8; 32]> = text("x").and_then(|x| B64.decode(x).ok()?.try_into().ok());
-            let key = bytes.and_then(|bytes| VerifyingKey::from_bytes(&bytes).ok()).ok_or(Refused::KeySet)?;
+            let id = text("kid").ok_or(WarrantError::KeySet)?;
+            let bytes: Option<[u8; 32]> =
+                text("x").and_then(|x| B64.decode(x).ok()?.try_into().ok());
+            let key = bytes
+                .and_then(|bytes| VerifyingKey::from_bytes(&bytes).ok())
+                .ok_or(WarrantError::KeySet)?;
             if key.is_weak() || keys.iter().any(|(other, _)| other == id) {
-                return Err(Refused::KeySet);
+                return Err(WarrantError::KeySet);
             }
             keys.push((id.to_owned(), key));
         }
@@ -147,47 +158,56 @@ pub fn key_id(warrant: &str) -> Option<String> {
     Some(header.get("kid")?.as_str()?.to_owned())
 }
 
-/// Verifies a warrant for one call: its signature, its time, and that it is for this tool, operation and input.
-pub fn verify(warrant: &str, keys: &KeySet, expected: &Expected<'_>) -> Result<Claims, Refused> {
+/// Verifies a warrant for one call: its signature, its time, and that it is for this tool,
+/// operation and input.
+pub fn verify(
+    warrant: &str,
+    keys: &KeySet,
+    expected: &Expected<'_>,
+) -> Result<Claims, WarrantError> {
     let claims = verify_issued(warrant, keys)?;
-    let life = claims.exp.checked_sub(claims.iat).ok_or(Refused::Malformed)?;
+    let life = claims.exp.checked_sub(claims.iat).ok_or(WarrantError::Malformed)?;
     let begun = claims.iat.saturating_sub(CLOCK_SKEW_SECONDS_MAX) <= expected.now;
     let over = claims.exp.saturating_add(CLOCK_SKEW_SECONDS_MAX) <= expected.now;
     if !begun || over || !(0..=LIFE_SECONDS_MAX).contains(&life) {
-        return Err(Refused::Expired);
+        return Err(WarrantError::Expired);
     }
     if claims.aud != expected.audience {
-        return Err(Refused::Audience);
+        return Err(WarrantError::Audience);
     }
     if claims.op != expected.operation {
-        return Err(Refused::Operation);
+        return Err(WarrantError::Operation);
     }
     if input_digest(expected.input).as_ref() != Some(&claims.arg) {
-        return Err(Refused::Input);
+        return Err(WarrantError::Input);
     }
     Ok(claims)
 }
 
-/// Verifies that a warrant was issued, whenever that was and for whatever. For the issuer itself, whose own state says
-/// how long it waits for a callback.
-pub fn verify_issued(warrant: &str, keys: &KeySet) -> Result<Claims, Refused> {
+/// Verifies that a warrant was issued, whenever that was and for whatever. For the issuer itself,
+/// whose own state says how long it waits for a callback.
+pub fn verify_issued(warrant: &str, keys: &KeySet) -> Result<Claims, WarrantError> {
     if warrant.len() > WARRANT_BYTES_MAX {
-        return Err(Refused::Malformed);
+        return Err(WarrantError::Malformed);
     }
-    let (body, signature) = warrant.rsplit_once('.').ok_or(Refused::Malformed)?;
-    let (header, claims) = body.split_once('.').ok_or(Refused::Malformed)?;
-    let header: Value = serde_json::from_slice(&decode(header)?).map_err(|_| Refused::Malformed)?;
+    let (body, signature) = warrant.rsplit_once('.').ok_or(WarrantError::Malformed)?;
+    let (header, claims) = body.split_once('.').ok_or(WarrantError::Malformed)?;
+    let header: Value =
+        serde_json::from_slice(&decode(header)?).map_err(|_| WarrantError::Malformed)?;
     let says = |name: &str, wanted: &str| header.get(name).and_then(Value::as_str) == Some(wanted);
-    // Nothing of the header chooses how, or with whose key, it is verified; `crit` asks for what is not understood.
+    // Nothing of the header chooses how, or with whose key, it is verified; `crit` asks for what is
+    // not understood.
     if !says("alg", "EdDSA") || !says("typ", TYPE) || header.get("crit").is_some() {
-        return Err(Refused::Algorithm);
+        return Err(WarrantError::Algorithm);
     }
-    let id = header.get("kid").and_then(Value::as_str).ok_or(Refused::UnknownKey)?;
-    let (_, key) = keys.0.iter().find(|(other, _)| other == id).ok_or(Refused::UnknownKey)?;
-    let signature = Signature::from_slice(&decode(signature)?).map_err(|_| Refused::Malformed)?;
-    key.verify_strict(body.as_bytes(), &signature).map_err(|_| Refused::Forged)?;
-    let claims: Claims = serde_json::from_slice(&decode(claims)?).map_err(|_| Refused::Malformed)?;
-    if claims.iss == ISSUER { Ok(claims) } else { Err(Refused::UnknownKey) }
+    let id = header.get("kid").and_then(Value::as_str).ok_or(WarrantError::UnknownKey)?;
+    let (_, key) = keys.0.iter().find(|(other, _)| other == id).ok_or(WarrantError::UnknownKey)?;
+    let signature =
+        Signature::from_slice(&decode(signature)?).map_err(|_| WarrantError::Malformed)?;
+    key.verify_strict(body.as_bytes(), &signature).map_err(|_| WarrantError::Forged)?;
+    let claims: Claims =
+        serde_json::from_slice(&decode(claims)?).map_err(|_| WarrantError::Malformed)?;
+    if claims.iss == ISSUER { Ok(claims) } else { Err(WarrantError::UnknownKey) }
 }
 
 /// `sha256:` and the SHA-256 of a JSON text in canonical form (RFC 8785). `None`: not JSON.
@@ -197,6 +217,6 @@ pub fn input_digest(json: &[u8]) -> Option<String> {
     Some(format!("sha256:{}", hex::encode(Sha256::digest(bytes))))
 }
 
-fn decode(text: &str) -> Result<Vec<u8>, Refused> {
-    B64.decode(text).map_err(|_| Refused::Malformed)
+fn decode(text: &str) -> Result<Vec<u8>, WarrantError> {
+    B64.decode(text).map_err(|_| WarrantError::Malformed)
 }

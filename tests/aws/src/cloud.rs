@@ -1,9 +1,8 @@
-//! A cloud on this machine: LocalStack, which is the more faithful, or ministack, which enforces roles and authorizers.
+//! A cloud on this machine: LocalStack, which is the more faithful, or ministack, which enforces
+//! roles and authorizers.
 
-use crate::{
-    binaries, progress, root,
-    venv::{run, venv},
-};
+use crate::{binaries, root};
+use countersign_it::venv::{progress, run, venv};
 use serde_json::Value;
 use std::{
     fs::File,
@@ -49,7 +48,11 @@ impl Cloud {
         let own = root().join("tests/aws");
         let plugin = own.join("localstack");
         // LocalStack's environment has the AWS CLI, which the tests use on both.
-        let tools = venv("localstack", &plugin.join("requirements.lock.txt"), std::slice::from_ref(&plugin));
+        let tools = venv(
+            "localstack",
+            &plugin.join("requirements.lock.txt"),
+            std::slice::from_ref(&plugin),
+        );
         let sam = venv("sam", &own.join("sam.lock.txt"), &[]);
         let folder = tempfile::tempdir().unwrap();
         let port = free_port();
@@ -59,7 +62,9 @@ impl Cloud {
         match kind {
             Kind::LocalStack => {
                 command.arg("bash").arg(plugin.join("start.sh"));
-                command.env("VENV", &tools).env("DYNAMODB_LOCAL_BIN", binaries().join("dynamodb-local"));
+                command
+                    .env("VENV", &tools)
+                    .env("DYNAMODB_LOCAL_BIN", binaries().join("dynamodb-local"));
                 command.env("DYNAMODB_PORT", free_port().to_string()).env("PORT", port.to_string());
             }
             Kind::Ministack => {
@@ -93,7 +98,12 @@ impl Cloud {
                 .is_ok_and(|answer| answer.status.success())
         };
         while !ask() {
-            assert!(since.elapsed() < READY, "{:?} does not become ready:\n{}", self.kind, self.log());
+            assert!(
+                since.elapsed() < READY,
+                "{:?} does not become ready:\n{}",
+                self.kind,
+                self.log()
+            );
             thread::sleep(Duration::from_millis(200));
         }
     }
@@ -117,17 +127,26 @@ impl Cloud {
 
     fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
-        for name in ["AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"] {
+        for name in
+            ["AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"]
+        {
             command.env_remove(name);
         }
-        command.env("AWS_ENDPOINT_URL", self.url()).env("AWS_DEFAULT_REGION", REGION).env("AWS_REGION", REGION);
-        command.env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "test").env("SAM_CLI_TELEMETRY", "0");
+        command
+            .env("AWS_ENDPOINT_URL", self.url())
+            .env("AWS_DEFAULT_REGION", REGION)
+            .env("AWS_REGION", REGION);
+        command
+            .env("AWS_ACCESS_KEY_ID", "test")
+            .env("AWS_SECRET_ACCESS_KEY", "test")
+            .env("SAM_CLI_TELEMETRY", "0");
         command
     }
 
     /// Calls AWS's own command line; its answer.
     pub fn aws(&self, args: &[&str]) -> Value {
-        let text = run(self.command(&self.tools.join("bin/aws")).args(args).args(["--output", "json"]));
+        let text =
+            run(self.command(&self.tools.join("bin/aws")).args(args).args(["--output", "json"]));
         if text.trim().is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap() }
     }
 

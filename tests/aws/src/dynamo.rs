@@ -1,5 +1,5 @@
-//! DynamoDB inside this process, behind the real SDK: dynoxide under a connector that can fail as a network and a
-//! service do.
+//! DynamoDB inside this process, behind the real SDK: dynoxide under a connector that can fail as a
+//! network and a service do.
 
 use async_trait::async_trait;
 use aws_credential_types::Credentials;
@@ -13,8 +13,8 @@ use aws_smithy_runtime_api::{
 };
 use aws_smithy_types::body::SdkBody;
 use base64::{Engine as _, engine::general_purpose::STANDARD as B64};
+use countersign_store::{Clock, Ids, Item, Key, PortError, Query, Table, TransactionError, Write};
 use dynoxide::{Database, errors::DynoxideError};
-use engine::ports::{Clock, Fault, Ids, Item, Key, NotCommitted, Query, Table, Write};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use std::{
@@ -27,7 +27,7 @@ pub const TABLE: &str = "countersign";
 
 /// What becomes of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trouble {
+pub enum InjectedFault {
     Throttled,
     /// Another transaction is at the same items.
     Conflict,
@@ -42,7 +42,7 @@ pub enum Trouble {
 }
 
 /// Says what trouble the next request is in, by the operation's name.
-pub type Troubles = Arc<dyn Fn(&str) -> Option<Trouble> + Send + Sync>;
+pub type FaultPlan = Arc<dyn Fn(&str) -> Option<InjectedFault> + Send + Sync>;
 
 /// A table in this process.
 pub struct Dynamo {
@@ -63,22 +63,28 @@ impl Dynamo {
     pub fn with(
         clock: Arc<dyn Clock>,
         ids: Arc<dyn Ids>,
-        troubles: Option<Troubles>,
+        troubles: Option<FaultPlan>,
         change: impl FnOnce(aws::Aws) -> aws::Aws,
     ) -> Self {
         let database = Database::memory().unwrap();
         let create = json!({ "TableName": TABLE, "BillingMode": "PAY_PER_REQUEST",
-            "AttributeDefinitions": [{ "AttributeName": "pk", "AttributeType": "S" }, { "AttributeName": "sk", "AttributeType": "S" }],
-            "KeySchema": [{ "AttributeName": "pk", "KeyType": "HASH" }, { "AttributeName": "sk", "KeyType": "RANGE" }] });
+            "AttributeDefinitions": [{ "AttributeName": "pk", "AttributeType": "S" },
+                { "AttributeName": "sk", "AttributeType": "S" }],
+            "KeySchema": [{ "AttributeName": "pk", "KeyType": "HASH" },
+                { "AttributeName": "sk", "KeyType": "RANGE" }] });
         database.create_table(serde_json::from_value(create).unwrap()).unwrap();
         let requests = Arc::new(Mutex::new(Vec::new()));
         let fails = troubles.is_some();
-        let connector =
-            SharedHttpConnector::new(Connector { database: database.clone(), troubles, requests: requests.clone() });
+        let connector = SharedHttpConnector::new(Connector {
+            database: database.clone(),
+            troubles,
+            requests: requests.clone(),
+        });
         let http = http_client_fn(move |_, _| connector.clone());
         let region = aws_types::region::Region::new("eu-central-1");
         let credentials = Credentials::new("test", "test", None, None, "test");
-        let aws = change(aws::Aws::new(region, credentials, Some("http://dynamo".into()), Some(http)));
+        let aws =
+            change(aws::Aws::new(region, credentials, Some("http://dynamo".into()), Some(http)));
         let table = aws::DynamoTable::new(aws.dynamodb(), TABLE.into(), clock, ids);
         Self { database, table, fails, requests }
     }
@@ -92,13 +98,13 @@ impl Dynamo {
 
 #[async_trait]
 impl Table for Dynamo {
-    async fn get(&self, key: &Key) -> Result<Option<Item>, Fault> {
+    async fn get(&self, key: &Key) -> Result<Option<Item>, PortError> {
         self.table.get(key).await
     }
-    async fn query(&self, query: &Query) -> Result<Vec<(Key, Item)>, Fault> {
+    async fn query(&self, query: &Query) -> Result<Vec<(Key, Item)>, PortError> {
         self.table.query(query).await
     }
-    async fn transact(&self, writes: Vec<Write>) -> Result<(), NotCommitted> {
+    async fn transact(&self, writes: Vec<Write>) -> Result<(), TransactionError> {
         self.table.transact(writes).await
     }
 }
@@ -143,7 +149,7 @@ fn stored(attributes: &Value) -> (Key, Item) {
 
 struct Connector {
     database: Database,
-    troubles: Option<Troubles>,
+    troubles: Option<FaultPlan>,
     requests: Arc<Mutex<Vec<String>>>,
 }
 
@@ -161,35 +167,37 @@ impl HttpConnector for Connector {
         self.requests.lock().unwrap().push(operation.to_owned());
         let trouble = self.troubles.as_ref().and_then(|troubles| troubles(operation));
         let refused = |status: u16, kind: &str| {
-            let body =
-                json!({ "__type": format!("com.amazonaws.dynamodb.v20120810#{kind}"), "message": "simulated" });
+            let body = json!({ "__type": format!("com.amazonaws.dynamodb.v20120810#{kind}"),
+                "message": "simulated" });
             Ok(response(status, body.to_string()))
         };
         let io = || Err(ConnectorError::io("simulated: the connection broke".into()));
         let answer = match trouble {
             None => Ok(self.execute(operation, body)),
-            Some(Trouble::Throttled) => refused(400, "ThrottlingException"),
-            Some(Trouble::Failed) => refused(500, "InternalServerError"),
-            Some(Trouble::ExpiredCredentials) => refused(400, "ExpiredTokenException"),
-            Some(Trouble::LostBefore) => io(),
-            Some(Trouble::LostAfter) => {
+            Some(InjectedFault::Throttled) => refused(400, "ThrottlingException"),
+            Some(InjectedFault::Failed) => refused(500, "InternalServerError"),
+            Some(InjectedFault::ExpiredCredentials) => refused(400, "ExpiredTokenException"),
+            Some(InjectedFault::LostBefore) => io(),
+            Some(InjectedFault::LostAfter) => {
                 self.execute(operation, body);
                 Err(ConnectorError::timeout("simulated: no answer in time".into()))
             }
-            Some(Trouble::FailedAfter) => {
+            Some(InjectedFault::FailedAfter) => {
                 self.execute(operation, body);
                 refused(500, "InternalServerError")
             }
-            Some(Trouble::Conflict) if operation == "TransactWriteItems" => {
+            Some(InjectedFault::Conflict) if operation == "TransactWriteItems" => {
                 let request: Value = serde_json::from_slice(body).unwrap();
                 let count = request["TransactItems"].as_array().map_or(1, Vec::len);
                 let mut reasons = vec![json!({ "Code": "None" }); count];
-                reasons[count - 1] = json!({ "Code": "TransactionConflict", "Message": "simulated" });
-                let body = json!({ "__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
+                reasons[count - 1] =
+                    json!({ "Code": "TransactionConflict", "Message": "simulated" });
+                let kind = "com.amazonaws.dynamodb.v20120810#TransactionCanceledException";
+                let body = json!({ "__type": kind,
                     "Message": "simulated", "CancellationReasons": reasons });
                 Ok(response(400, body.to_string()))
             }
-            Some(Trouble::Conflict) => Ok(self.execute(operation, body)),
+            Some(InjectedFault::Conflict) => Ok(self.execute(operation, body)),
         };
         HttpConnectorFuture::ready(answer)
     }
@@ -203,7 +211,9 @@ impl Connector {
             "Query" => answered(body, |request| database.query(request)),
             "PutItem" => answered(body, |request| database.put_item(request)),
             "DeleteItem" => answered(body, |request| database.delete_item(request)),
-            "TransactWriteItems" => answered(body, |request| database.transact_write_items(request)),
+            "TransactWriteItems" => {
+                answered(body, |request| database.transact_write_items(request))
+            }
             other => panic!("the adapter asks for {other}"),
         };
         match answer {
@@ -217,13 +227,14 @@ fn answered<Q: DeserializeOwned, A: Serialize>(
     body: &[u8],
     run: impl FnOnce(Q) -> Result<A, DynoxideError>,
 ) -> Result<String, DynoxideError> {
-    let request =
-        serde_json::from_slice(body).map_err(|error| DynoxideError::ValidationException(error.to_string()))?;
+    let request = serde_json::from_slice(body)
+        .map_err(|error| DynoxideError::ValidationException(error.to_string()))?;
     run(request).map(|answer| serde_json::to_string(&answer).unwrap())
 }
 
 fn response(status: u16, body: String) -> HttpResponse {
-    let mut response = HttpResponse::new(StatusCode::try_from(status).unwrap(), SdkBody::from(body));
+    let mut response =
+        HttpResponse::new(StatusCode::try_from(status).unwrap(), SdkBody::from(body));
     response.headers_mut().insert("content-type", "application/x-amz-json-1.0");
     response
 }

@@ -22,7 +22,10 @@ pub(crate) async fn start(target: Target) -> String {
     url
 }
 
-async fn forward(State((target, client)): State<(Target, reqwest::Client)>, request: Request) -> Response {
+async fn forward(
+    State((target, client)): State<(Target, reqwest::Client)>,
+    request: Request,
+) -> Response {
     let Some(target) = target.get() else {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     };
@@ -31,7 +34,12 @@ async fn forward(State((target, client)): State<(Target, reqwest::Client)>, requ
     let body = to_bytes(body, usize::MAX).await.unwrap();
     let mut headers = parts.headers;
     headers.remove("host");
-    let sent = client.request(parts.method, format!("{target}{path}")).headers(headers).body(body).send().await;
+    let sent = client
+        .request(parts.method, format!("{target}{path}"))
+        .headers(headers)
+        .body(body)
+        .send()
+        .await;
     let answer = match sent {
         Ok(answer) => answer,
         Err(error) => return (StatusCode::BAD_GATEWAY, error.to_string()).into_response(),

@@ -1,13 +1,15 @@
 //! The template, deployed with the real function binaries.
 
 use crate::{
-    Cloud, binaries, progress,
+    Cloud, binaries,
     proxy::{self, Target},
     root,
-    venv::run,
 };
 use async_trait::async_trait;
-use countersign_it::Plane;
+use countersign_it::{
+    ControlPlane,
+    venv::{progress, run},
+};
 use local::Identity;
 use serde_json::{Value, json};
 use std::{
@@ -30,8 +32,8 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// Builds the functions as they were tested, and deploys the template. `parameters`: beyond those that a cloud on
-    /// this machine needs.
+    /// Builds the functions as they were tested, and deploys the template. `parameters`: beyond
+    /// those that a cloud on this machine needs.
     pub async fn deploy(cloud: Cloud, parameters: &[&str]) -> Self {
         build();
         let folder = cloud.folder().join("deploy");
@@ -55,8 +57,20 @@ impl Stack {
             _ => "Architecture=x86_64",
         };
         let public = format!("PublicUrl={url}");
-        let mut args = vec!["deploy", "--template", "infra/template.yaml", "--stack-name", STACK, "--resolve-s3"];
-        args.extend(["--no-progressbar", "--capabilities", "CAPABILITY_NAMED_IAM", "--parameter-overrides"]);
+        let mut args = vec![
+            "deploy",
+            "--template",
+            "infra/template.yaml",
+            "--stack-name",
+            STACK,
+            "--resolve-s3",
+        ];
+        args.extend([
+            "--no-progressbar",
+            "--capabilities",
+            "CAPABILITY_NAMED_IAM",
+            "--parameter-overrides",
+        ]);
         args.extend(["Stage=dev", architecture, &public, "AllowPrivateTargets=true"]);
         // Neither cloud has web ACLs.
         args.push("RequestsPerKey=0");
@@ -90,16 +104,26 @@ impl Stack {
     /// The table.
     pub fn table(&self) -> aws::DynamoTable {
         let client = self.clients().dynamodb();
-        let (clock, ids) = (std::sync::Arc::new(host::SystemClock), std::sync::Arc::new(host::SystemIds));
+        let (clock, ids) =
+            (std::sync::Arc::new(host::SystemClock), std::sync::Arc::new(host::SystemIds));
         aws::DynamoTable::new(client, self.output("TableName").to_owned(), clock, ids)
     }
 
     /// Invokes a function; its answer.
     pub fn invoke(&self, function: &str, payload: &Value) -> Value {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let out = self.cloud.folder().join(format!("out-{}.json", COUNT.fetch_add(1, Ordering::Relaxed)));
+        let out =
+            self.cloud.folder().join(format!("out-{}.json", COUNT.fetch_add(1, Ordering::Relaxed)));
         let (name, payload) = (format!("{STACK}-{function}"), payload.to_string());
-        self.cloud.aws(&["lambda", "invoke", "--function-name", &name, "--payload", &payload, out.to_str().unwrap()]);
+        self.cloud.aws(&[
+            "lambda",
+            "invoke",
+            "--function-name",
+            &name,
+            "--payload",
+            &payload,
+            out.to_str().unwrap(),
+        ]);
         serde_json::from_str(&fs::read_to_string(out).unwrap()).unwrap()
     }
 
@@ -120,18 +144,21 @@ impl Stack {
     }
 
     fn processes(&self, function: &str) -> Vec<i32> {
-        let (name, url) = (format!("AWS_LAMBDA_FUNCTION_NAME={STACK}-{function}"), self.cloud.url());
+        let (name, url) =
+            (format!("AWS_LAMBDA_FUNCTION_NAME={STACK}-{function}"), self.cloud.url());
         let mine = |id: &i32| {
             let environment = fs::read(format!("/proc/{id}/environ")).unwrap_or_default();
             let mut variables = environment.split(|byte| *byte == 0).map(String::from_utf8_lossy);
-            variables.clone().any(|variable| variable == name) && variables.any(|variable| variable.contains(&url))
+            variables.clone().any(|variable| variable == name)
+                && variables.any(|variable| variable.contains(&url))
         };
         let all = fs::read_dir("/proc").unwrap().flatten();
         all.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(mine).collect()
     }
 }
 
-/// Whether a process cannot be waited for yet: it becomes a zombie last, after its memory and its threads are gone.
+/// Whether a process cannot be waited for yet: it becomes a zombie last, after its memory and its
+/// threads are gone.
 fn lives(process: &i32) -> bool {
     let threads = fs::read_dir(format!("/proc/{process}/task")).map_or(0, Iterator::count);
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
@@ -142,7 +169,8 @@ fn lives(process: &i32) -> bool {
 /// Every function's name.
 pub fn functions() -> Vec<String> {
     let folders = fs::read_dir(root().join("functions")).unwrap();
-    let mut names: Vec<String> = folders.map(|folder| folder.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<String> =
+        folders.map(|folder| folder.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
 }
@@ -152,9 +180,13 @@ fn build() {
     progress("building the functions");
     let mut command = Command::new(env!("CARGO"));
     command.args(["build", "--workspace", "--locked"]).current_dir(root());
-    // What Cargo tells this test of its package would have others' build scripts run again, here and in the next build.
+    // What Cargo tells this test of its package would have others' build scripts run again, here
+    // and in the next build.
     for (name, _) in std::env::vars_os() {
-        if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|own| name.to_string_lossy().starts_with(own)) {
+        if ["CARGO_PKG_", "CARGO_MANIFEST_"]
+            .iter()
+            .any(|own| name.to_string_lossy().starts_with(own))
+        {
             command.env_remove(name);
         }
     }
@@ -165,12 +197,13 @@ fn build() {
 }
 
 #[async_trait]
-impl Plane for Stack {
+impl ControlPlane for Stack {
     fn url(&self) -> String {
         self.url.clone()
     }
     async fn workspace(&self, name: &str) -> Identity {
-        let made = self.invoke("access", &json!({ "task": "createWorkspace", "workspaceId": name }));
+        let made =
+            self.invoke("access", &json!({ "task": "createWorkspace", "workspaceId": name }));
         let key = |name: &str| made[name].as_str().unwrap_or_else(|| panic!("{made}")).to_owned();
         Identity {
             workspace: name.parse().unwrap(),

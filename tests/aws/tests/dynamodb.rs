@@ -1,13 +1,14 @@
-//! The DynamoDB adapter: the contract of every table, injected troubles, and the simulation of the foundation over it.
+//! The DynamoDB adapter: the contract of every table, injected troubles, and the simulation of the
+//! foundation over it.
 
 use aws_smithy_async::{
     rt::sleep::{AsyncSleep, Sleep},
     time::TimeSource,
 };
-use countersign_aws_tests::dynamo::{Dynamo, Trouble, Troubles};
+use countersign_aws_tests::dynamo::{Dynamo, FaultPlan, InjectedFault};
 use countersign_it::table::{contract, item, key, put};
 use countersign_sim::{Shared, SimClock, SimIds, Store as _, run_on};
-use engine::ports::{Condition, Fault, NotCommitted, Table as _, Write};
+use countersign_store::{Condition, PortError, Table as _, TransactionError, Write};
 use host::{SystemClock, SystemIds};
 use std::{
     sync::{Arc, Mutex},
@@ -17,12 +18,12 @@ use std::{
 /// Seeds of the simulation.
 const SEEDS: u64 = 150;
 
-fn dynamo(troubles: Option<Troubles>) -> Dynamo {
+fn dynamo(troubles: Option<FaultPlan>) -> Dynamo {
     Dynamo::with(Arc::new(SystemClock), Arc::new(SystemIds), troubles, |aws| aws)
 }
 
-/// Troubles for the first requests of an operation, in order; then none.
-fn first(operation: &'static str, troubles: &[Trouble]) -> Troubles {
+/// FaultPlan for the first requests of an operation, in order; then none.
+fn first(operation: &'static str, troubles: &[InjectedFault]) -> FaultPlan {
     let left = Mutex::new(troubles.to_vec());
     Arc::new(move |asked| {
         let mut left = left.lock().unwrap();
@@ -50,13 +51,13 @@ async fn nobody_overspends_one_budget() {
 #[tokio::test]
 async fn passing_troubles_are_tried_again_and_done_once() {
     for trouble in [
-        Trouble::Throttled,
-        Trouble::Conflict,
-        Trouble::Failed,
-        Trouble::LostBefore,
+        InjectedFault::Throttled,
+        InjectedFault::Conflict,
+        InjectedFault::Failed,
+        InjectedFault::LostBefore,
         // Committed already: the same request token says so instead of `NotExists` failing.
-        Trouble::LostAfter,
-        Trouble::FailedAfter,
+        InjectedFault::LostAfter,
+        InjectedFault::FailedAfter,
     ] {
         let table = dynamo(Some(first("TransactWriteItems", &[trouble, trouble])));
         assert_eq!(table.transact(pair()).await, Ok(()), "{trouble:?}");
@@ -67,19 +68,26 @@ async fn passing_troubles_are_tried_again_and_done_once() {
 
 #[tokio::test]
 async fn lasting_troubles_are_faults_and_the_tries_end() {
-    for (trouble, most) in
-        [(Trouble::Throttled, 4), (Trouble::LostBefore, 4), (Trouble::Failed, 4), (Trouble::Conflict, 10)]
-    {
+    for (trouble, most) in [
+        (InjectedFault::Throttled, 4),
+        (InjectedFault::LostBefore, 4),
+        (InjectedFault::Failed, 4),
+        (InjectedFault::Conflict, 10),
+    ] {
         let table = dynamo(Some(Arc::new(move |_| Some(trouble))));
         let outcome = table.transact(pair()).await;
-        assert!(matches!(outcome, Err(NotCommitted::Fault(Fault::Unavailable(_)))), "{trouble:?}: {outcome:?}");
+        assert!(
+            matches!(outcome, Err(TransactionError::Port(PortError::Unavailable(_)))),
+            "{trouble:?}: {outcome:?}"
+        );
         let tries = table.requests.lock().unwrap().len();
         assert!((2..=most).contains(&tries), "{trouble:?}: {tries} tries");
         assert!(table.dump().is_empty());
     }
     // Nobody gets other credentials by asking again.
-    let table = dynamo(Some(Arc::new(|_| Some(Trouble::ExpiredCredentials))));
-    assert!(matches!(table.get(&key("p", "a")).await, Err(Fault::Unavailable(why)) if why.contains("ExpiredToken")));
+    let table = dynamo(Some(Arc::new(|_| Some(InjectedFault::ExpiredCredentials))));
+    assert!(matches!(table.get(&key("p", "a")).await,
+            Err(PortError::Unavailable(why)) if why.contains("ExpiredToken")));
     assert!(table.requests.lock().unwrap().len() <= 4);
 }
 
@@ -91,19 +99,22 @@ async fn a_condition_that_fails_is_never_tried_again_and_names_its_write() {
     let mut writes = pair();
     writes.remove(0);
     writes.insert(0, put(key("p", "c"), item(1, "c"), Condition::NotExists));
-    assert_eq!(table.transact(writes).await, Err(NotCommitted::Condition(1)));
+    assert_eq!(table.transact(writes).await, Err(TransactionError::Condition(1)));
     assert_eq!(table.requests.lock().unwrap().len(), 1);
     assert_eq!(table.dump().len(), 2);
 }
 
 #[tokio::test]
 async fn a_store_in_trouble_is_not_asked_more_than_one_that_is_well() {
-    let table = dynamo(Some(Arc::new(|_| Some(Trouble::Conflict))));
+    let table = dynamo(Some(Arc::new(|_| Some(InjectedFault::Conflict))));
     for _ in 0..40 {
         let _ = table.transact(pair()).await;
     }
     let tries = table.requests.lock().unwrap().len();
-    assert!(tries <= 40 + 100, "the budget of retries was spent, and then there were none: {tries}");
+    assert!(
+        tries <= 40 + 100,
+        "the budget of retries was spent, and then there were none: {tries}"
+    );
 }
 
 #[test]
@@ -112,13 +123,16 @@ fn the_simulation_holds_every_invariant_over_it() {
     let (mut commits, mut executions) = (0, 0);
     for seed in 0..SEEDS {
         let outcome = run_on(seed, |shared| {
-            let troubles: Troubles = {
+            let troubles: FaultPlan = {
                 let shared = shared.clone();
                 Arc::new(move |operation| trouble(&shared, operation))
             };
-            let (clock, ids) = (Arc::new(SimClock(shared.clone())), Arc::new(SimIds(shared.clone())));
+            let (clock, ids) =
+                (Arc::new(SimClock(shared.clone())), Arc::new(SimIds(shared.clone())));
             let simulated = Simulated(shared.clone());
-            Arc::new(Dynamo::with(clock, ids, Some(troubles), |aws| aws.simulated(simulated.clone(), simulated)))
+            Arc::new(Dynamo::with(clock, ids, Some(troubles), |aws| {
+                aws.simulated(simulated.clone(), simulated)
+            }))
         });
         commits += outcome.commits;
         executions += outcome.executions;
@@ -130,20 +144,20 @@ fn the_simulation_holds_every_invariant_over_it() {
     assert!(broken.is_empty(), "{broken:#?}");
 }
 
-fn trouble(shared: &Shared, operation: &str) -> Option<Trouble> {
+fn trouble(shared: &Shared, operation: &str) -> Option<InjectedFault> {
     let write = operation == "TransactWriteItems";
     let rarely = if write { 25 } else { 150 };
     if !shared.one_in(rarely) {
         return None;
     }
     let all = [
-        Trouble::Throttled,
-        Trouble::Conflict,
-        Trouble::LostBefore,
-        Trouble::LostAfter,
-        Trouble::FailedAfter,
-        Trouble::Failed,
-        Trouble::ExpiredCredentials,
+        InjectedFault::Throttled,
+        InjectedFault::Conflict,
+        InjectedFault::LostBefore,
+        InjectedFault::LostAfter,
+        InjectedFault::FailedAfter,
+        InjectedFault::Failed,
+        InjectedFault::ExpiredCredentials,
     ];
     Some(all[shared.pick(all.len())])
 }

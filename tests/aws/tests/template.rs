@@ -2,7 +2,7 @@
 
 use contracts::endpoint::{self, Auth};
 use countersign_aws_tests::{functions, lint, template};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
 /// Actions that IAM's reference gives no resource to name.
@@ -34,10 +34,18 @@ fn every_operation_has_its_route_at_its_function() {
     let mut routes = BTreeSet::new();
     let mut open = BTreeSet::new();
     for (name, function) in of_type(&template, "AWS::Serverless::Function") {
-        for event in function["Properties"]["Events"].as_object().into_iter().flat_map(|events| events.values()) {
+        for event in function["Properties"]["Events"]
+            .as_object()
+            .into_iter()
+            .flat_map(|events| events.values())
+        {
             if event["Type"] == "Api" {
                 let text = |key: &str| event["Properties"][key].as_str().unwrap().to_owned();
-                let route = (text("Method"), text("Path"), name.trim_end_matches("Function").to_lowercase());
+                let route = (
+                    text("Method"),
+                    text("Path"),
+                    name.trim_end_matches("Function").to_lowercase(),
+                );
                 if event["Properties"]["Auth"]["Authorizer"] == "NONE" {
                     open.insert(route.1.clone());
                 }
@@ -46,7 +54,11 @@ fn every_operation_has_its_route_at_its_function() {
         }
     }
     let owned = |endpoint: &endpoint::Endpoint| {
-        (endpoint.method.as_str().to_owned(), endpoint.path.to_owned(), endpoint.function.to_owned())
+        (
+            endpoint.method.as_str().to_owned(),
+            endpoint.path.to_owned(),
+            endpoint.function.to_owned(),
+        )
     };
     assert_eq!(routes, endpoint::all().map(owned).collect());
     let unguarded = endpoint::all().filter(|endpoint| endpoint.auth != Auth::ApiKey);
@@ -68,23 +80,36 @@ fn every_function_has_its_own_role_and_no_role_a_wildcard_that_an_arn_could_repl
         .collect();
     assert_eq!(names, functions().into_iter().collect::<BTreeSet<_>>(), "a package, a function");
     for (name, role) in of_type(&template, "AWS::IAM::Role") {
-        assert!(role["Properties"]["ManagedPolicyArns"].is_null(), "{name}: a managed policy is nobody's least");
+        assert!(
+            role["Properties"]["ManagedPolicyArns"].is_null(),
+            "{name}: a managed policy is nobody's least"
+        );
         let statements = role["Properties"]["Policies"].as_array().unwrap().iter();
-        for statement in statements.flat_map(|policy| policy["PolicyDocument"]["Statement"].as_array().unwrap()) {
-            let actions: Vec<&str> =
-                list(&statement["Action"]).into_iter().map(|action| action.as_str().unwrap()).collect();
+        for statement in
+            statements.flat_map(|policy| policy["PolicyDocument"]["Statement"].as_array().unwrap())
+        {
+            let actions: Vec<&str> = list(&statement["Action"])
+                .into_iter()
+                .map(|action| action.as_str().unwrap())
+                .collect();
             assert_eq!(statement["Effect"], "Allow");
             assert!(actions.iter().all(|action| !action.contains('*')), "{name}: {actions:?}");
-            let everything = list(&statement["Resource"]).into_iter().any(|resource| resource == "*");
-            let nameless = |action: &&str| WITHOUT_ARN.iter().any(|service| action.starts_with(service));
-            assert!(!everything || actions.iter().all(nameless), "{name}: {actions:?} on everything");
+            let everything =
+                list(&statement["Resource"]).into_iter().any(|resource| resource == "*");
+            let nameless =
+                |action: &&str| WITHOUT_ARN.iter().any(|service| action.starts_with(service));
+            assert!(
+                !everything || actions.iter().all(nameless),
+                "{name}: {actions:?} on everything"
+            );
             if actions.iter().any(|action| {
                 action.starts_with("dynamodb:")
                     && !action.contains("Stream")
                     && !action.contains("Record")
                     && !action.contains("Shard")
             }) {
-                let keys = &statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"];
+                let keys =
+                    &statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"];
                 assert!(keys.is_array(), "{name}: {actions:?} on keys that are not its own");
             }
         }
@@ -98,12 +123,17 @@ fn it_has_what_a_stage_needs() {
     assert_eq!(table["BillingMode"], "PAY_PER_REQUEST");
     assert_eq!(table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"], true);
     assert_eq!(table["SSESpecification"]["SSEEnabled"], true);
-    assert!(table["DeletionProtectionEnabled"].is_object() && table["StreamSpecification"].is_object());
+    assert!(
+        table["DeletionProtectionEnabled"].is_object() && table["StreamSpecification"].is_object()
+    );
     assert_eq!(table["TimeToLiveSpecification"]["AttributeName"], "ttl");
     for (name, queue) in of_type(&template, "AWS::SQS::Queue") {
         assert_eq!(queue["Properties"]["SqsManagedSseEnabled"], true, "{name}");
         let watched = name.ends_with("Dlq").then(|| format!("{name}Alarm"));
-        assert!(watched.is_none_or(|alarm| resources(&template).contains_key(&alarm)), "{name} has no alarm");
+        assert!(
+            watched.is_none_or(|alarm| resources(&template).contains_key(&alarm)),
+            "{name} has no alarm"
+        );
     }
     let bucket = &template["Resources"]["ExportBucket"]["Properties"];
     assert_eq!(bucket["VersioningConfiguration"]["Status"], "Enabled");
@@ -126,13 +156,21 @@ fn it_has_what_a_stage_needs() {
         let alarm = &template["Resources"][name]["Properties"];
         assert_eq!(alarm["TreatMissingData"], "breaching", "{name}: silence is no sign of life");
     }
-    assert_eq!(template["Resources"]["MachinesFailedAlarm"]["Properties"]["MetricName"], "ExecutionsFailed");
+    assert_eq!(
+        template["Resources"]["MachinesFailedAlarm"]["Properties"]["MetricName"],
+        "ExecutionsFailed"
+    );
     for (name, alarm) in of_type(&template, "AWS::CloudWatch::Alarm") {
         assert!(alarm["Properties"]["AlarmActions"].is_array(), "{name} tells nobody");
     }
-    let schedules = ["Export", "Sweep"]
-        .map(|name| template["Resources"][format!("{name}Function")]["Properties"]["Events"].to_string());
-    assert!(schedules.iter().all(|events| events.contains("\"Schedule\"") && events.contains("DeadLetterConfig")));
+    let schedules = ["Export", "Sweep"].map(|name| {
+        template["Resources"][format!("{name}Function")]["Properties"]["Events"].to_string()
+    });
+    assert!(
+        schedules
+            .iter()
+            .all(|events| events.contains("\"Schedule\"") && events.contains("DeadLetterConfig"))
+    );
     for (name, function) in of_type(&template, "AWS::Serverless::Function") {
         for (kind, event) in function["Properties"]["Events"].as_object().into_iter().flatten() {
             if event["Type"] == "SQS" || event["Type"] == "DynamoDB" {
@@ -149,7 +187,9 @@ fn alarms_may_be_published_to_their_topic() {
     let template = template();
     let topic = &template["Resources"]["AlarmTopic"]["Properties"];
     let key = topic["KmsMasterKeyId"]["Fn::GetAtt"].as_str().map(str::to_owned);
-    let key = key.or_else(|| Some(topic["KmsMasterKeyId"]["Fn::GetAtt"][0].as_str()?.to_owned())).unwrap();
+    let key = key
+        .or_else(|| Some(topic["KmsMasterKeyId"]["Fn::GetAtt"][0].as_str()?.to_owned()))
+        .unwrap();
     let key = &template["Resources"][key.split('.').next().unwrap()];
     assert_eq!(key["Type"], "AWS::KMS::Key", "a key of our own, whose policy we write");
     let allows = |policy: &Value, action: &str| {
@@ -163,11 +203,15 @@ fn alarms_may_be_published_to_their_topic() {
         assert!(allows(&key["Properties"]["KeyPolicy"], action), "{action}");
     }
     let topics = of_type(&template, "AWS::SNS::TopicPolicy");
-    assert!(topics.iter().any(|(_, policy)| allows(&policy["Properties"]["PolicyDocument"], "sns:Publish")));
+    assert!(
+        topics
+            .iter()
+            .any(|(_, policy)| allows(&policy["Properties"]["PolicyDocument"], "sns:Publish"))
+    );
 }
 
-// A rule's own queue gets what the rule could not invoke, and may receive it; what the function failed at goes there by
-// the function's destination.
+// A rule's own queue gets what the rule could not invoke, and may receive it; what the function
+// failed at goes there by the function's destination.
 #[test]
 fn what_schedules_fail_at_reaches_a_queue_that_may_receive_it() {
     let template = template();
@@ -183,16 +227,24 @@ fn what_schedules_fail_at_reaches_a_queue_that_may_receive_it() {
     for (name, function) in of_type(&template, "AWS::Serverless::Function") {
         let events = function["Properties"]["Events"].as_object().into_iter().flatten();
         for (_, event) in events.filter(|(_, event)| event["Type"] == "Schedule") {
-            assert!(event["Properties"]["DeadLetterConfig"]["Arn"].to_string().contains("ScheduleDlq"), "{name}");
-            let failed = &function["Properties"]["EventInvokeConfig"]["DestinationConfig"]["OnFailure"];
+            assert!(
+                event["Properties"]["DeadLetterConfig"]["Arn"].to_string().contains("ScheduleDlq"),
+                "{name}"
+            );
+            let failed =
+                &function["Properties"]["EventInvokeConfig"]["DestinationConfig"]["OnFailure"];
             assert_eq!(failed["Type"], "SQS", "{name}");
             assert!(failed["Destination"].to_string().contains("ScheduleDlq"), "{name}");
             let role = format!("{}Role", name.trim_end_matches("Function"));
             let role = template["Resources"][&role].to_string();
-            assert!(role.contains("sqs:SendMessage") && role.contains("ScheduleDlq"), "{name} may not tell");
+            assert!(
+                role.contains("sqs:SendMessage") && role.contains("ScheduleDlq"),
+                "{name} may not tell"
+            );
         }
     }
-    let stream = &template["Resources"]["RelayFunction"]["Properties"]["Events"]["Stream"]["Properties"];
+    let stream =
+        &template["Resources"]["RelayFunction"]["Properties"]["Events"]["Stream"]["Properties"];
     assert_eq!(stream["DestinationConfig"]["OnFailure"]["Type"], "SQS");
 }
 
@@ -200,20 +252,25 @@ fn what_schedules_fail_at_reaches_a_queue_that_may_receive_it() {
 fn there_is_one_public_stage_and_a_wait_ends_before_the_gateway_gives_up() {
     let template = template();
     let version = &template["Resources"]["Api"]["Properties"]["OpenApiVersion"];
-    assert!(version.to_string().contains("3.0.1"), "without it SAM makes a stage `Stage`: {version}");
+    assert!(
+        version.to_string().contains("3.0.1"),
+        "without it SAM makes a stage `Stage`: {version}"
+    );
     assert!(of_type(&template, "AWS::ApiGateway::Stage").is_empty());
     const GATEWAY_SECONDS: u32 = 29;
     const { assert!(contracts::limits::GET_WAIT_SECONDS_MAX + 4 <= GATEWAY_SECONDS) };
 }
 
-// INVARIANT (bounded-work): one key's excess is refused before it takes the stage's rate from the others.
+// INVARIANT (bounded-work): one key's excess is refused before it takes the stage's rate from the
+// others.
 #[test]
 fn requests_are_limited_by_key_and_by_address() {
     let template = template();
     let acl = &template["Resources"]["CallerLimits"]["Properties"];
     let rules = list(&acl["Rules"]);
     let limits = |rule: &&Value| {
-        rule["Action"]["Block"].is_object() && rule["Statement"]["RateBasedStatement"]["Limit"]["Ref"].is_string()
+        rule["Action"]["Block"].is_object()
+            && rule["Statement"]["RateBasedStatement"]["Limit"]["Ref"].is_string()
     };
     assert!(rules.len() == 2 && rules.iter().all(limits), "{rules:?}");
     let of = |rule: &Value| rule["Statement"]["RateBasedStatement"].clone();
@@ -221,7 +278,9 @@ fn requests_are_limited_by_key_and_by_address() {
     assert_eq!(of(rules[1])["AggregateKeyType"], "IP");
     let association = &template["Resources"]["CallerLimitsOfApi"]["Properties"];
     assert_eq!(association["WebACLArn"]["Fn::GetAtt"], serde_json::json!(["CallerLimits", "Arn"]));
-    assert!(association["ResourceArn"].to_string().contains("/restapis/${Api}/stages/${Api.Stage}"));
+    assert!(
+        association["ResourceArn"].to_string().contains("/restapis/${Api}/stages/${Api.Stage}")
+    );
     for (answer, seconds) in [("THROTTLED", "'1'"), ("WAF_FILTERED", "'60'")] {
         let answer = &template["Resources"]["Api"]["Properties"]["GatewayResponses"][answer];
         assert_eq!(answer["StatusCode"], 429);
@@ -229,13 +288,62 @@ fn requests_are_limited_by_key_and_by_address() {
     }
 }
 
+// What a deployment names is all that tools are called by, and a deployment that names nothing
+// grants nothing.
+#[test]
+fn tools_are_invoked_and_sent_to_only_where_a_deployment_names_them() {
+    let template = template();
+    let mut granted = BTreeSet::new();
+    let policies = of_type(&template, "AWS::IAM::Policy").into_iter();
+    for (name, policy) in policies.filter(|(name, _)| *name != "DeliverSendsMail") {
+        let own = &policy["Properties"];
+        assert_eq!(own["Roles"], json!([{ "Ref": "AdvanceRole" }]), "{name}");
+        let statements = own["PolicyDocument"]["Statement"].as_array().unwrap();
+        assert_eq!(statements.len(), 1, "{name}");
+        let statement = &statements[0];
+        let parameter = statement["Resource"]["Ref"].as_str().unwrap();
+        assert_eq!(template["Parameters"][parameter]["Default"], "", "{parameter}");
+        let condition = &template["Conditions"][policy["Condition"].as_str().unwrap()];
+        let named = json!({ "Fn::Join": ["", { "Ref": parameter }] });
+        assert_eq!(*condition, json!({ "Fn::Not": [{ "Fn::Equals": [named, ""] }] }), "{name}");
+        granted.insert((statement["Action"].as_str().unwrap(), parameter.to_owned()));
+    }
+    let wanted = [
+        ("lambda:InvokeFunction", "ToolFunctionArns".to_owned()),
+        ("sqs:SendMessage", "ToolQueueArns".to_owned()),
+    ];
+    assert_eq!(granted, wanted.into());
+}
+
+// Mails are sent by one function, from one address, and only where a deployment names it.
+#[test]
+fn mails_are_sent_only_where_a_deployment_names_their_sender() {
+    let template = template();
+    let policy = &template["Resources"]["DeliverSendsMail"];
+    let condition = &template["Conditions"][policy["Condition"].as_str().unwrap()];
+    let named = json!({ "Fn::Not": [{ "Fn::Equals": [{ "Ref": "MailFrom" }, ""] }] });
+    assert_eq!(*condition, named);
+    assert_eq!(template["Parameters"]["MailFrom"]["Default"], "");
+    let own = &policy["Properties"];
+    assert_eq!(own["Roles"], json!([{ "Ref": "DeliverRole" }]));
+    let statements = own["PolicyDocument"]["Statement"].as_array().unwrap();
+    assert_eq!(statements.len(), 1);
+    assert_eq!(statements[0]["Action"], "ses:SendEmail");
+    let from = json!({ "StringEquals": { "ses:FromAddress": { "Ref": "MailFrom" } } });
+    assert_eq!(statements[0]["Condition"], from);
+}
+
 // Each statement on the table: the actions and the partitions they are kept to.
 fn table_statements(template: &Value) -> Vec<(String, Vec<String>, Vec<String>)> {
-    let texts = |value: &Value| list(value).into_iter().map(|text| text.as_str().unwrap().to_owned()).collect();
+    let texts = |value: &Value| {
+        list(value).into_iter().map(|text| text.as_str().unwrap().to_owned()).collect()
+    };
     let mut found = Vec::new();
     for (name, role) in of_type(template, "AWS::IAM::Role") {
         let policies = role["Properties"]["Policies"].as_array().unwrap().iter();
-        for statement in policies.flat_map(|policy| policy["PolicyDocument"]["Statement"].as_array().unwrap()) {
+        for statement in
+            policies.flat_map(|policy| policy["PolicyDocument"]["Statement"].as_array().unwrap())
+        {
             let keys = &statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"];
             if keys.is_array() {
                 found.push((name.clone(), texts(&statement["Action"]), texts(keys)));
@@ -245,8 +353,8 @@ fn table_statements(template: &Value) -> Vec<(String, Vec<String>, Vec<String>)>
     found
 }
 
-// INVARIANT (append-only): no role can delete an event, of an execution or of a workspace's log; and none writes beyond
-// the partitions that its code writes.
+// INVARIANT (append-only): no role can delete an event, of an execution or of a workspace's log;
+// and none writes beyond the partitions that its code writes.
 #[test]
 fn no_role_deletes_events_or_writes_everywhere() {
     const DELETED: &[&str] = &[
@@ -255,16 +363,24 @@ fn no_role_deletes_events_or_writes_everywhere() {
         "export*",
         "export#*",
         "inbox#*",
+        "inbound#*",
         "ws#*#inbox",
         "ws#*#waiting",
         "waking",
         "subscribed",
+        "ws#*#cursor#*",
+        "ws#*#target",
+        "due#*",
+        "ws#*#session",
     ];
     let may = |actions: &[String], action: &str| actions.iter().any(|own| own == action);
     let mut writers = 0;
     for (role, actions, keys) in table_statements(&template()) {
         if may(&actions, "dynamodb:DeleteItem") {
-            assert!(keys.iter().all(|key| DELETED.contains(&key.as_str())), "{role} deletes {keys:?}");
+            assert!(
+                keys.iter().all(|key| DELETED.contains(&key.as_str())),
+                "{role} deletes {keys:?}"
+            );
         }
         if may(&actions, "dynamodb:PutItem") {
             writers += 1;
@@ -277,12 +393,84 @@ fn no_role_deletes_events_or_writes_everywhere() {
     assert!(writers >= 10);
 }
 
-// INVARIANT (no-secrets-in-evidence): what is sealed is read by the function that calls tools, and by no other.
+// INVARIANT (no-secrets-in-evidence): what is sealed is read by the function that calls tools, and
+// by no other.
 #[test]
 fn only_advance_reads_the_vault() {
     for (role, actions, keys) in table_statements(&template()) {
         let vault = keys.iter().any(|key| key.starts_with("vault#") || key.starts_with('*'));
-        let reads = actions.iter().any(|action| action.ends_with("GetItem") || action.ends_with("Query"));
+        let reads =
+            actions.iter().any(|action| action.ends_with("GetItem") || action.ends_with("Query"));
         assert!(!(vault && reads) || role == "AdvanceRole", "{role}");
     }
+}
+
+// What runs in one process is what runs on AWS: every function, by what starts it.
+#[test]
+fn one_process_is_put_together_as_the_template_is() {
+    use local::Trigger;
+    let template = template();
+    let text = include_str!("../../../infra/execution.asl.json");
+    let here: BTreeSet<(String, String)> =
+        local::assembly(&local::asl::Machine::parse(text).unwrap())
+            .into_iter()
+            .map(|(function, trigger)| {
+                let trigger = match trigger {
+                    Trigger::Route(method, path) => format!("{method} {path}"),
+                    Trigger::Door => "door".into(),
+                    Trigger::Task => "task".into(),
+                    Trigger::Stream => "stream".into(),
+                    Trigger::Queue => "queue".into(),
+                    Trigger::Schedule => "schedule".into(),
+                };
+                (function.to_owned(), trigger)
+            })
+            .collect();
+    let name = |logical: &str| logical.trim_end_matches("Function").to_lowercase();
+    let mut there = BTreeSet::new();
+    for (logical, function) in of_type(&template, "AWS::Serverless::Function") {
+        for event in
+            function["Properties"]["Events"].as_object().into_iter().flat_map(|all| all.values())
+        {
+            let properties = &event["Properties"];
+            let trigger = match event["Type"].as_str().unwrap() {
+                "Api" => {
+                    let text = |key: &str| properties[key].as_str().unwrap();
+                    let (method, path) = (text("Method"), text("Path"));
+                    let offered = endpoint::all().any(|endpoint| {
+                        endpoint.offered
+                            && endpoint.path == path
+                            && endpoint.method.as_str() == method
+                    });
+                    if !offered {
+                        // Both answer that it is not offered.
+                        continue;
+                    }
+                    format!("{method} {path}")
+                }
+                "DynamoDB" => "stream".into(),
+                "SQS" => "queue".into(),
+                "Schedule" => "schedule".into(),
+                other => panic!("{logical}: `{other}`"),
+            };
+            there.insert((name(logical), trigger));
+        }
+    }
+    let substitutions =
+        &template["Resources"]["StateMachine"]["Properties"]["DefinitionSubstitutions"];
+    for logical in substitutions.as_object().unwrap().keys() {
+        there.insert((name(logical), "task".into()));
+    }
+    let door = &template["Resources"]["Api"]["Properties"]["Auth"]["Authorizers"]["Keys"];
+    let door = door["FunctionArn"]["Fn::GetAtt"][0]
+        .as_str()
+        .or_else(|| door["FunctionArn"]["Fn::GetAtt"].as_str()?.split('.').next());
+    there.insert((name(door.unwrap()), "door".into()));
+    assert_eq!(here, there);
+    let started: BTreeSet<String> = there.into_iter().map(|(function, _)| function).collect();
+    assert_eq!(
+        started,
+        functions().into_iter().collect(),
+        "every function is started by something"
+    );
 }

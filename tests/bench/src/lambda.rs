@@ -1,8 +1,9 @@
-//! Functions as they are deployed: how large, how soon the first answer, in how much memory; and what one execution
-//! costs in DynamoDB's units.
+//! Functions as they are deployed: how large, how soon the first answer, in how much memory; and
+//! what one execution costs in DynamoDB's units.
 //!
-//! The Runtime API is a stub on loopback: a process is started as Lambda starts it, asks for its first event, and
-//! answers it. The event is an HTTP request without a key, which is refused before anything is asked of any service.
+//! The Runtime API is a stub on loopback: a process is started as Lambda starts it, asks for its
+//! first event, and answers it. The event is an HTTP request without a key, which is refused before
+//! anything is asked of any service.
 
 use crate::{Row, percentile};
 use flate2::{Compression, write::DeflateEncoder};
@@ -23,10 +24,15 @@ const ZIP_OVERHEAD: usize = 160;
 
 /// Measures every `<folder>/<function>/bootstrap`.
 pub fn run(rows: &mut Vec<Row>, folder: &Path) {
-    let mut found: Vec<_> = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    let mut found: Vec<_> =
+        fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
     found.retain(|path| path.join("bootstrap").is_file());
     found.sort();
-    assert!(!found.is_empty(), "no function in {}; docs/deploy.md says how to build them", folder.display());
+    assert!(
+        !found.is_empty(),
+        "no function in {}; docs/src/how-to/deploy.md says how to build them",
+        folder.display()
+    );
     for function in found {
         let name = function.file_name().unwrap().to_string_lossy().into_owned();
         let bootstrap = function.join("bootstrap");
@@ -38,7 +44,12 @@ pub fn run(rows: &mut Vec<Row>, folder: &Path) {
         let mut starts: Vec<(f64, f64)> = (0..STARTS).map(|_| start(&bootstrap)).collect();
         let mut times: Vec<f64> = starts.iter().map(|(ms, _)| *ms).collect();
         rows.push(
-            Row::new(format!("{name}: start to first answer, p50"), percentile(&mut times, 0.5), "ms").at_most(10.0),
+            Row::new(
+                format!("{name}: start to first answer, p50"),
+                percentile(&mut times, 0.5),
+                "ms",
+            )
+            .at_most(10.0),
         );
         starts.sort_by(|left, right| left.1.total_cmp(&right.1));
         let memory = starts.last().map_or(f64::NAN, |(_, mib)| *mib);
@@ -77,19 +88,26 @@ fn start(bootstrap: &Path) -> (f64, f64) {
 
 // Gives one event, and returns when it is answered.
 fn serve(listener: &TcpListener, process: &mut Child) {
-    let event = json!({ "httpMethod": "GET", "path": "/v1/executions", "resource": "/v1/executions", "headers": {},
-        "multiValueHeaders": {}, "requestContext": { "stage": "dev", "httpMethod": "GET" }, "isBase64Encoded": false })
-    .to_string();
+    let event =
+        json!({ "httpMethod": "GET", "path": "/v1/executions", "resource": "/v1/executions",
+        "headers": {},
+        "multiValueHeaders": {}, "requestContext": { "stage": "dev", "httpMethod": "GET" },
+            "isBase64Encoded": false })
+        .to_string();
     loop {
         let (stream, _) = listener.accept().unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         let mut reader = BufReader::new(stream.try_clone().unwrap());
         while let Some((line, body)) = request(&mut reader) {
             if line.starts_with("GET") {
-                let head = "lambda-runtime-aws-request-id: 00000000-0000-0000-0000-000000000000\r\nlambda-runtime-deadline-ms: 9999999999999\r\nlambda-runtime-invoked-function-arn: arn\r\ncontent-type: application/json\r\n";
+                let head = "lambda-runtime-aws-request-id: \
+                    00000000-0000-0000-0000-000000000000\r\nlambda-runtime-deadline-ms: \
+                    9999999999999\r\nlambda-runtime-invoked-function-arn: arn\r\ncontent-type: \
+                    application/json\r\n";
                 reply(&stream, 200, head, &event);
             } else {
-                // Tasks refuse an HTTP event; routes refuse a caller without a key. Both are an answer.
+                // Tasks refuse an HTTP event; routes refuse a caller without a key. Both are an
+                // answer.
                 assert!(!body.is_empty() && !line.contains("/init/error"), "{line}: {body}");
                 reply(&stream, 202, "", "");
                 return;
@@ -132,7 +150,8 @@ fn request(reader: &mut BufReader<TcpStream>) -> Option<(String, String)> {
 }
 
 fn reply(mut stream: &TcpStream, status: u16, head: &str, body: &str) {
-    let text = format!("HTTP/1.1 {status} OK\r\n{head}content-length: {}\r\n\r\n{body}", body.len());
+    let text =
+        format!("HTTP/1.1 {status} OK\r\n{head}content-length: {}\r\n\r\n{body}", body.len());
     stream.write_all(text.as_bytes()).unwrap();
 }
 

@@ -1,10 +1,12 @@
-//! Benchmarks: `cargo run --release -p countersign-bench` prints a table and, with `--json`, JSON.
+//! Benchmarks: `cargo run --profile fast -p countersign-bench` prints a table and, with `--json`,
+//! JSON.
 //!
-//! Every figure that has a yardstick of the machine's own (fdatasync, bare loopback HTTP) is measured beside it in the
-//! same run, so that ratios can be compared between machines.
+//! Every figure that has a yardstick of the machine's own (fdatasync, bare loopback HTTP) is
+//! measured beside it in the same run, so that ratios can be compared between machines.
 
 mod chain;
 mod lambda;
+mod pages;
 mod pure;
 
 use clap::Parser;
@@ -28,6 +30,9 @@ struct Args {
     /// Only functions as they are deployed: `<folder>/<function>/bootstrap`.
     #[arg(long, value_name = "FOLDER")]
     lambda: Option<std::path::PathBuf>,
+    /// Only the console's pages, at ten executions and at so many.
+    #[arg(long, value_name = "EXECUTIONS", num_args = 0..=1, default_missing_value = "10000")]
+    pages: Option<usize>,
     /// Serve on a free port and wait: measured by the parent for its memory at rest.
     #[arg(long, hide = true)]
     serve: bool,
@@ -35,7 +40,8 @@ struct Args {
 
 fn main() {
     let args = Args::parse();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     if args.serve {
         runtime.block_on(chain::serve());
         return;
@@ -43,6 +49,11 @@ fn main() {
     let mut rows: Vec<Row> = Vec::new();
     if let Some(folder) = &args.lambda {
         lambda::run(&mut rows, folder);
+        print(&rows, args.json);
+        return;
+    }
+    if let Some(many) = args.pages {
+        runtime.block_on(pages::run(&mut rows, many));
         print(&rows, args.json);
         return;
     }
@@ -61,13 +72,19 @@ fn print(rows: &[Row], json: bool) {
     for row in rows {
         let reach = row.reach.map_or(String::new(), |(limit, less)| {
             let met = if less { row.value <= limit } else { row.value >= limit };
-            format!("  {} {limit} {}", if less { "≤" } else { "≥" }, if met { "met" } else { "MISSED" })
+            format!(
+                "  {} {limit} {}",
+                if less { "≤" } else { "≥" },
+                if met { "met" } else { "MISSED" }
+            )
         });
         println!("{:wide$}  {:>12.3} {}{reach}", row.name, row.value, row.unit);
     }
     if json {
-        let all: Vec<Value> =
-            rows.iter().map(|row| json!({ "name": row.name, "value": row.value, "unit": row.unit })).collect();
+        let all: Vec<Value> = rows
+            .iter()
+            .map(|row| json!({ "name": row.name, "value": row.value, "unit": row.unit }))
+            .collect();
         println!("{}", Value::from(all));
     }
 }

@@ -3,7 +3,8 @@
 use cs_core::skill::{Registry, Skill};
 use std::sync::{Arc, LazyLock};
 static REGISTRY: LazyLock<Registry> = LazyLock::new(|| {
-    let manifest = serde_json::from_str(include_str!("../../../examples/skills/payments.json")).unwrap();
+    let manifest = include_str!("../../../examples/skills/payments.json");
+    let manifest = serde_json::from_str(manifest).unwrap();
     Registry::new([Arc::new(Skill::new(manifest).unwrap())])
 });
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {

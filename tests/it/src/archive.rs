@@ -1,10 +1,8 @@
 //! Exports in memory.
 
 use async_trait::async_trait;
-use engine::{
-    Manifest,
-    ports::{Archive, Fault},
-};
+use countersign_store::PortError;
+use engine::{Manifest, ports::Archive};
 use flate2::read::GzDecoder;
 use serde_json::Value;
 use std::{collections::BTreeMap, io::Read as _, sync::Mutex};
@@ -18,14 +16,19 @@ impl MemoryArchive {
     pub fn manifests(&self, workspace: &str) -> Vec<(Manifest, Vec<Value>)> {
         let held = self.0.lock().unwrap();
         let mut found = Vec::new();
-        for (name, bytes) in held.iter().filter(|(name, _)| name.starts_with(&format!("{workspace}/"))) {
+        for (name, bytes) in
+            held.iter().filter(|(name, _)| name.starts_with(&format!("{workspace}/")))
+        {
             let Some(folder) = name.strip_suffix("manifest.json") else { continue };
             let manifest: Manifest = serde_json::from_slice(bytes).unwrap();
             let mut events = Vec::new();
             for part in &manifest.files {
                 let mut text = String::new();
-                GzDecoder::new(held[&format!("{folder}{}", part.name)].as_slice()).read_to_string(&mut text).unwrap();
-                events.extend(text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()));
+                GzDecoder::new(held[&format!("{folder}{}", part.name)].as_slice())
+                    .read_to_string(&mut text)
+                    .unwrap();
+                events
+                    .extend(text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()));
             }
             found.push((manifest, events));
         }
@@ -36,17 +39,20 @@ impl MemoryArchive {
     /// Sequence numbers of everything that was exported of a subject, in order of the manifests.
     pub fn sequence(&self, workspace: &str, subject: &str) -> Vec<u64> {
         let manifests = self.manifests(workspace);
-        let events = manifests.iter().flat_map(|(_, events)| events).filter(|event| event["subject"] == subject);
+        let events = manifests
+            .iter()
+            .flat_map(|(_, events)| events)
+            .filter(|event| event["subject"] == subject);
         events.map(|event| event["sequence"].as_u64().unwrap()).collect()
     }
 }
 
 #[async_trait]
 impl Archive for MemoryArchive {
-    async fn holds(&self, name: &str) -> Result<bool, Fault> {
+    async fn holds(&self, name: &str) -> Result<bool, PortError> {
         Ok(self.0.lock().unwrap().contains_key(name))
     }
-    async fn put(&self, name: &str, _: &str, bytes: Vec<u8>) -> Result<(), Fault> {
+    async fn put(&self, name: &str, _: &str, bytes: Vec<u8>) -> Result<(), PortError> {
         if let Some(before) = self.0.lock().unwrap().insert(name.to_owned(), bytes.clone()) {
             assert_eq!(before, bytes, "{name}: other bytes under the same name");
         }

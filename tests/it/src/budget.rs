@@ -1,17 +1,18 @@
-//! One budget, many workers: what every store must hold.
+//! Concurrent claims on one budget, on every store.
 
-use crate::desk::Desk;
-use contracts::governance::{Budgets, Look, Measure, Meter, MeterScope, SetBudgets};
-use engine::ports::Table;
+use crate::fixture::EngineFixture;
+use contracts::governance::{Budgets, EmptyQuery, Measure, Meter, MeterScope, SetBudgets};
+use countersign_store::Table;
 use serde_json::json;
 use std::sync::Arc;
 
 const WORKERS: u64 = 64;
 const LIMIT: u64 = 20;
 
-/// 64 workers claim of a budget for 20 at once: 20 steps run, the others are held, and nothing is over-spent or lost.
+/// 64 workers claim at once from a budget for 20: 20 steps run, the others are held, and nothing is
+/// overspent or lost.
 pub async fn nobody_overspends(table: Arc<dyn Table>) {
-    let desk = Arc::new(Desk::new(table).await);
+    let fixture = Arc::new(EngineFixture::new(table).await);
     let meter = |id: &str, scope, limit| Meter {
         id: id.into(),
         scope,
@@ -20,20 +21,25 @@ pub async fn nobody_overspends(table: Arc<dyn Table>) {
         limit,
         only: Vec::new(),
     };
-    let meters = vec![meter("all", MeterScope::Workspace, Some(LIMIT)), meter("each", MeterScope::Operation, None)];
-    let budgets = SetBudgets { budgets: Budgets { plan: None, meters }, force: false, reason: None };
-    desk.engine.set_budgets(&desk.agent, budgets).await.unwrap();
+    let meters = vec![
+        meter("all", MeterScope::Workspace, Some(LIMIT)),
+        meter("each", MeterScope::Operation, None),
+    ];
+    let budgets =
+        SetBudgets { budgets: Budgets { plan: None, meters }, force: false, reason: None };
+    fixture.engine.limits.set_budgets(&fixture.agent, budgets).await.unwrap();
     let mut ids = Vec::new();
     for _ in 0..WORKERS {
-        let step = json!([{ "id": "look", "use": "crm/customer.find", "with": { "email": "a@x.org" } }]);
-        ids.push(desk.submit(step).await);
+        let step =
+            json!([{ "id": "look", "use": "crm/customer.find", "with": { "email": "a@x.org" } }]);
+        ids.push(fixture.submit(step).await);
     }
     let workers: Vec<_> = ids
         .iter()
         .cloned()
         .map(|id| {
-            let desk = desk.clone();
-            tokio::spawn(async move { desk.drive(&id).await })
+            let fixture = fixture.clone();
+            tokio::spawn(async move { fixture.drive(&id).await })
         })
         .collect();
     for worker in workers {
@@ -42,11 +48,15 @@ pub async fn nobody_overspends(table: Arc<dyn Table>) {
     let mut statuses = std::collections::BTreeMap::<String, u64>::new();
     for id in &ids {
         let request = serde_json::from_value(json!({ "executionId": id })).unwrap();
-        let view = desk.engine.get(&desk.agent, request).await.unwrap().execution;
-        *statuses.entry(view.steps[0].status.clone()).or_default() += 1;
+        let view = fixture.engine.queries.get(&fixture.agent, request).await.unwrap().execution;
+        *statuses.entry(view.steps[0].status.to_string()).or_default() += 1;
     }
     let wanted = [("completed".to_owned(), LIMIT), ("held".to_owned(), WORKERS - LIMIT)];
     assert_eq!(statuses, wanted.into());
-    let usage = desk.engine.budgets(&desk.agent, Look {}).await.unwrap().usage;
-    assert_eq!(usage.iter().map(|usage| usage.used).collect::<Vec<_>>(), [LIMIT, LIMIT], "{usage:?}");
+    let usage = fixture.engine.limits.budgets(&fixture.agent, EmptyQuery {}).await.unwrap().usage;
+    assert_eq!(
+        usage.iter().map(|usage| usage.used).collect::<Vec<_>>(),
+        [LIMIT, LIMIT],
+        "{usage:?}"
+    );
 }

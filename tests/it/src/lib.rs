@@ -1,29 +1,35 @@
-//! What the integration tests share: a control plane, a workspace of it with its tools, and clients; the scenarios that
-//! run on every control plane; and the contract of every table.
+//! What the integration tests share: a control plane, a workspace of it with its tools, and
+//! clients; the scenarios that run on every control plane; and the contract of every table.
 
 pub mod archive;
 pub mod budget;
-pub mod desk;
+pub mod fixture;
 pub mod machines;
 mod normal;
+pub mod openid;
 pub mod scenarios;
+pub mod smtp;
 pub mod table;
+pub mod venv;
 
 use async_trait::async_trait;
 use contracts::{Timestamp, governance::TrustPolicy};
 use local::{
     Identity, Node, Options,
     demo_tools::{self, DemoTools},
+    identity::IdentityOptions,
+    mail::MailOptions,
 };
 use serde_json::{Value, json};
 use std::{
     net::{Ipv4Addr, SocketAddr},
+    path::Path,
     sync::Arc,
 };
 
 /// A control plane that workspaces can be made on.
 #[async_trait]
-pub trait Plane: Send + Sync {
+pub trait ControlPlane: Send + Sync {
     /// Its URL, without a slash at the end.
     fn url(&self) -> String;
     /// Makes a workspace with two keys.
@@ -32,17 +38,21 @@ pub trait Plane: Send + Sync {
     fn embedded(&self) -> Option<&Node> {
         None
     }
+    /// Its data folder, if it is in this process.
+    fn folder(&self) -> Option<&Path> {
+        None
+    }
 }
 
 /// A node on a temporary folder.
 struct Embedded {
     node: Node,
-    // Goes away last.
-    _folder: tempfile::TempDir,
+    // Dropped last.
+    folder: tempfile::TempDir,
 }
 
 #[async_trait]
-impl Plane for Embedded {
+impl ControlPlane for Embedded {
     fn url(&self) -> String {
         self.node.url()
     }
@@ -52,11 +62,14 @@ impl Plane for Embedded {
     fn embedded(&self) -> Option<&Node> {
         Some(&self.node)
     }
+    fn folder(&self) -> Option<&Path> {
+        Some(self.folder.path())
+    }
 }
 
 /// A workspace of a control plane with example skills installed, and their tools.
-pub struct House {
-    plane: Arc<dyn Plane>,
+pub struct TestServer {
+    plane: Arc<dyn ControlPlane>,
     pub tools: DemoTools,
     pub agent: Client,
     pub approver: Client,
@@ -68,7 +81,7 @@ pub fn anywhere() -> SocketAddr {
     (Ipv4Addr::LOCALHOST, 0).into()
 }
 
-impl House {
+impl TestServer {
     /// On a node of its own.
     pub async fn start() -> Self {
         Self::with_subscriber(None).await
@@ -76,6 +89,30 @@ impl House {
 
     /// On a node of its own, with stage events sent to a URL.
     pub async fn with_subscriber(subscriber: Option<String>) -> Self {
+        Self::with(subscriber, MailOptions::default(), Default::default()).await
+    }
+
+    /// On a node of its own where people sign in by an identity provider.
+    pub async fn with_identity(identity: IdentityOptions) -> Self {
+        Self::with(None, MailOptions::default(), identity).await
+    }
+
+    /// On a node of its own that sends mails by this server.
+    pub async fn with_mail(smtp_url: &str) -> Self {
+        let from = Some("countersign@example.com".to_owned());
+        Self::with(
+            None,
+            MailOptions { smtp_url: Some(smtp_url.to_owned()), from },
+            Default::default(),
+        )
+        .await
+    }
+
+    async fn with(
+        subscriber: Option<String>,
+        mail: MailOptions,
+        identity: IdentityOptions,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let options = Options {
             data: folder.path().into(),
@@ -84,24 +121,26 @@ impl House {
             new_warrant_key: false,
             subscriber,
             public_url: None,
+            mail,
+            identity,
         };
         let node = Node::start(options).await.unwrap();
-        Self::on(Arc::new(Embedded { node, _folder: folder }), "acme").await
+        Self::on(Arc::new(Embedded { node, folder }), "acme").await
     }
 
     /// In a new workspace of a control plane.
-    pub async fn on(plane: Arc<dyn Plane>, workspace: &str) -> Self {
+    pub async fn on(plane: Arc<dyn ControlPlane>, workspace: &str) -> Self {
         let tools = DemoTools::start(anywhere()).await.unwrap();
         let identity = plane.workspace(workspace).await;
         let agent = Client::new(&plane.url(), &identity.agent_key);
         let approver = Client::new(&plane.url(), &identity.approver_key);
-        let house = Self { plane, tools, agent, approver, identity };
-        house.tools.trust(&house.url());
-        house.trust(&demo_tools::trust_policy()).await;
-        for manifest in house.tools.manifests().unwrap() {
-            house.install(&house.approver, &manifest).await;
+        let server = Self { plane, tools, agent, approver, identity };
+        server.tools.trust(&server.url());
+        server.trust(&demo_tools::trust_policy()).await;
+        for manifest in server.tools.manifests().unwrap() {
+            server.install(&server.approver, &manifest).await;
         }
-        house
+        server
     }
 
     /// The control plane's URL.
@@ -111,18 +150,19 @@ impl House {
 
     /// Another key of the agent, with which it may do more than with that of `dev`.
     pub async fn agent_and_more(&self) -> Client {
-        let grants: Vec<String> = ["plan.compile", "execution.pause", "execution.resume", "execution.retry"]
-            .iter()
-            .map(|grant| format!("control-plane.{grant}"))
-            .chain(engine::access::agent_grants())
-            .collect();
+        let grants: Vec<String> =
+            ["plan.compile", "execution.pause", "execution.resume", "execution.retry"]
+                .iter()
+                .map(|grant| format!("control-plane.{grant}"))
+                .chain(engine::agent_grants())
+                .collect();
         let body = json!({ "actor": { "kind": "agent", "id": "dev-agent" }, "grants": grants });
         let (status, answer) = self.approver.post("/v1/keys", &body).await;
         assert_eq!(status, 201, "{answer}");
         Client::new(&self.url(), answer["apiKey"].as_str().unwrap())
     }
 
-    /// A house in another workspace of the same control plane.
+    /// A server in another workspace of the same control plane.
     pub async fn neighbour(&self) -> Self {
         Self::on(self.plane.clone(), &format!("{}-neighbour", self.identity.workspace)).await
     }
@@ -137,12 +177,18 @@ impl House {
         self.plane.embedded()
     }
 
+    /// The data folder of the node in this process.
+    pub fn folder(&self) -> &Path {
+        self.plane.folder().unwrap()
+    }
+
     /// The node in this process.
     pub fn node(&self) -> &Node {
         self.embedded().unwrap()
     }
 
-    /// The traces of every execution of the workspace, oldest first, without what differs between two runs of the same.
+    /// The traces of every execution of the workspace, oldest first, without what differs between
+    /// two runs of the same.
     pub async fn traces(&self) -> Vec<Vec<String>> {
         let (status, list) = self.approver.get("/v1/executions?limit=200").await;
         assert_eq!(status, 200, "{list}");
@@ -173,15 +219,18 @@ impl House {
 
     /// Submits a draft; the execution's id.
     pub async fn submit(&self, steps: Value) -> String {
-        let (status, answer) =
-            self.agent.post("/v1/intents", &json!({ "text": "do it", "draft": { "steps": steps } })).await;
+        let (status, answer) = self
+            .agent
+            .post("/v1/intents", &json!({ "text": "do it", "draft": { "steps": steps } }))
+            .await;
         assert_eq!(status, 202, "{answer}");
         answer["executionId"].as_str().unwrap().to_owned()
     }
 
     /// An execution, once nothing of it moves on its own.
     pub async fn settled(&self, id: &str) -> Value {
-        let (status, answer) = self.approver.get(&format!("/v1/executions/{id}?waitSeconds=20")).await;
+        let (status, answer) =
+            self.approver.get(&format!("/v1/executions/{id}?waitSeconds=20")).await;
         assert_eq!(status, 200, "{answer}");
         answer["execution"].clone()
     }
@@ -195,7 +244,10 @@ impl House {
             }
             tokio::time::sleep(std::time::Duration::from_millis(25)).await;
         }
-        panic!("{id} never became {wanted}: {}", self.approver.get(&format!("/v1/executions/{id}")).await.1);
+        panic!(
+            "{id} never became {wanted}: {}",
+            self.approver.get(&format!("/v1/executions/{id}")).await.1
+        );
     }
 
     /// Approves what is asked now: the whole plan, and each step that asks with its actual input.
@@ -207,7 +259,8 @@ impl House {
             if approval["stepId"].is_string() {
                 body["stepId"] = approval["stepId"].clone();
             }
-            let (status, answer) = self.approver.post(&format!("/v1/executions/{id}/approve"), &body).await;
+            let (status, answer) =
+                self.approver.post(&format!("/v1/executions/{id}/approve"), &body).await;
             assert_eq!(status, 200, "{answer}");
         }
     }
@@ -224,7 +277,9 @@ impl House {
         let entries = trace["entries"].as_array().unwrap();
         entries
             .iter()
-            .map(|entry| entry["type"].as_str().unwrap().trim_start_matches("controlPlane.").to_owned())
+            .map(|entry| {
+                entry["type"].as_str().unwrap().trim_start_matches("controlPlane.").to_owned()
+            })
             .collect()
     }
 }
@@ -236,14 +291,18 @@ pub fn install_body(manifest: &Value) -> Value {
 
 /// This moment.
 pub fn now() -> Timestamp {
-    use engine::ports::Clock as _;
+    use countersign_store::Clock as _;
     host::SystemClock.now()
 }
 
 /// An HTTP client that follows nothing and asks no proxy.
 pub fn http() -> reqwest::Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap()
+    reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .unwrap()
 }
 
 /// An HTTP client with a key.
@@ -269,7 +328,11 @@ impl Client {
         let response = request.send().await.unwrap();
         let status = response.status().as_u16();
         let bytes = response.bytes().await.unwrap();
-        (status, serde_json::from_slice(&bytes).unwrap_or_else(|_| json!(String::from_utf8_lossy(&bytes))))
+        (
+            status,
+            serde_json::from_slice(&bytes)
+                .unwrap_or_else(|_| json!(String::from_utf8_lossy(&bytes))),
+        )
     }
     /// GET.
     pub async fn get(&self, path: &str) -> (u16, Value) {
@@ -285,6 +348,7 @@ impl Client {
     }
     /// POST of raw bytes.
     pub async fn raw(&self, path: &str, body: Vec<u8>) -> (u16, Value) {
-        self.send(self.request("POST", path).header("content-type", "application/json").body(body)).await
+        self.send(self.request("POST", path).header("content-type", "application/json").body(body))
+            .await
     }
 }

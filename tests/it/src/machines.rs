@@ -1,13 +1,14 @@
-//! Step Functions under simulated time: interprets the committed state machine over the walker's own model of it, one
-//! state at a time, and counts the entries of each machine's history as AWS does. Machines can be stopped, and signals
-//! and starts be lost.
+//! Step Functions under simulated time: interprets the committed state machine over the walker's
+//! own model of it, one state at a time, and counts the entries of each machine's history as AWS
+//! does. Machines can be stopped, and signals and starts be lost.
 
-use crate::desk::HandClock;
+use crate::fixture::HandClock;
 use async_trait::async_trait;
 use contracts::{ExecutionId, Problem, Timestamp, WorkspaceId};
+use countersign_store::{Clock as _, PortError};
 use engine::{
     Engine,
-    ports::{Clock as _, Fault, Orchestrator, Signalled},
+    ports::{Orchestrator, Signalled},
 };
 use local::asl::{self, Machine, Resource, State, Task};
 use serde_json::{Value, json};
@@ -87,7 +88,7 @@ impl Machines {
         self.machine.states.keys().cloned().collect()
     }
 
-    /// Every machine there ever was.
+    /// Every machine that was started.
     pub fn runs(&self) -> Vec<Run> {
         self.inner().runs.clone()
     }
@@ -109,17 +110,19 @@ impl Machines {
 
     /// Stops every machine of an execution, as `StopExecution` does.
     pub fn stop(&self, id: &ExecutionId) {
-        for run in self.inner().runs.iter_mut().filter(|run| run.execution == *id && run.end.is_none()) {
+        for run in
+            self.inner().runs.iter_mut().filter(|run| run.execution == *id && run.end.is_none())
+        {
             run.end = Some(End::Stopped);
         }
     }
 
-    /// Signals come to nothing.
+    /// Signals are lost.
     pub fn lose_signals(&self, lose: bool) {
         self.inner().lose_signals = lose;
     }
 
-    /// Starts come to nothing.
+    /// Starts are lost.
     pub fn lose_starts(&self, lose: bool) {
         self.inner().lose_starts = lose;
     }
@@ -145,7 +148,10 @@ impl Machines {
             let run = inner.runs[index].clone();
             if run.waits == Waits::No && run.retries == 0 {
                 *inner.entered.entry(run.state.clone()).or_default() += 1;
-                let planned = inner.stop_at.iter().position(|(id, at)| *id == run.execution && *at == run.state);
+                let planned = inner
+                    .stop_at
+                    .iter()
+                    .position(|(id, at)| *id == run.execution && *at == run.state);
                 if let Some(planned) = planned {
                     inner.stop_at.remove(planned);
                     inner.runs[index].end = Some(End::Stopped);
@@ -158,7 +164,8 @@ impl Machines {
             State::Task(task) => self.task(engine, index, &run, task).await,
             State::Choice { choices, default } => {
                 let holds = |rule: &&asl::Rule| {
-                    asl::look(&run.input, &rule.variable).and_then(Value::as_str) == Some(&rule.string_equals)
+                    asl::look(&run.input, &rule.variable).and_then(Value::as_str)
+                        == Some(&rule.string_equals)
                 };
                 let next = choices.iter().find(holds).map_or(default, |rule| &rule.next);
                 self.go_on(index, next, None, 2);
@@ -193,7 +200,10 @@ impl Machines {
             (Waits::No, Resource::Invoke) => self.invoke(engine, run, task, "").await.map(Some),
             (Waits::No, Resource::InvokeAndWait) => {
                 let seconds = task.timeout_seconds_path.as_deref();
-                let seconds = seconds.and_then(|path| asl::look(&run.input, path)).and_then(Value::as_u64).unwrap();
+                let seconds = seconds
+                    .and_then(|path| asl::look(&run.input, path))
+                    .and_then(Value::as_u64)
+                    .unwrap();
                 let token = {
                     let mut inner = self.inner();
                     inner.tokens += 1;
@@ -233,7 +243,13 @@ impl Machines {
         }
     }
 
-    async fn invoke(&self, engine: &Arc<Engine>, run: &Run, task: &Task, token: &str) -> Result<Value, String> {
+    async fn invoke(
+        &self,
+        engine: &Arc<Engine>,
+        run: &Run,
+        task: &Task,
+        token: &str,
+    ) -> Result<Value, String> {
         let payload = asl::fill(&task.parameters.payload, &run.input, token)
             .unwrap_or_else(|| panic!("{}: a path leads nowhere in {}", run.state, run.input));
         let named = |problem: Problem| problem.code.as_str().to_owned();
@@ -248,10 +264,15 @@ impl Machines {
 
 #[async_trait]
 impl Orchestrator for Machines {
-    async fn start(&self, workspace: &WorkspaceId, execution: &ExecutionId, name: &str) -> Result<(), Fault> {
+    async fn start(
+        &self,
+        workspace: &WorkspaceId,
+        execution: &ExecutionId,
+        name: &str,
+    ) -> Result<(), PortError> {
         let mut inner = self.inner();
         if inner.lose_starts {
-            return Err(Fault::Unavailable("the start is lost".into()));
+            return Err(PortError::Unavailable("the start is lost".into()));
         }
         assert!(name.len() <= 80, "Step Functions takes names of at most 80 characters: {name}");
         if inner.names.insert(name.to_owned()) {
@@ -271,13 +292,14 @@ impl Orchestrator for Machines {
         Ok(())
     }
 
-    async fn succeed(&self, token: &str) -> Result<Signalled, Fault> {
+    async fn succeed(&self, token: &str) -> Result<Signalled, PortError> {
         let mut inner = self.inner();
         if inner.lose_signals {
-            return Err(Fault::Unavailable("the signal is lost".into()));
+            return Err(PortError::Unavailable("the signal is lost".into()));
         }
         let waits = |run: &&mut Run| run.end.is_none() && run.waits == Waits::Token;
-        let run = inner.runs.iter_mut().filter(waits).find(|run| run.token.as_deref() == Some(token));
+        let run =
+            inner.runs.iter_mut().filter(waits).find(|run| run.token.as_deref() == Some(token));
         let Some(run) = run else { return Ok(Signalled::Gone) };
         (run.waits, run.wake_at) = (Waits::Signalled, self.clock.now());
         Ok(Signalled::Delivered)

@@ -1,5 +1,5 @@
-//! Amounts and recipients as the tools of this world count them, by the words of the contract and with nothing of the
-//! code that is watched: what the contract calls unmeasured is `None` here.
+//! Amounts and recipients as the simulated tools count them, by the contract and without the code
+//! under test: what the contract calls unmeasured is `None` here.
 
 use serde_json::Value;
 
@@ -10,7 +10,8 @@ pub struct Moves {
     pub recipients: Option<u64>,
 }
 
-/// What the input of a call moves. `major`: the amount counts the currency itself, else its smallest unit.
+/// What the input of a call moves. `major`: the amount counts the currency itself, else its
+/// smallest unit.
 pub fn moves(input: &Value, major: bool) -> Moves {
     let money = input.get("amount").zip(input.get("currency").and_then(Value::as_str));
     let money = money.and_then(|(amount, currency)| {
@@ -34,13 +35,18 @@ fn units(amount: &Value, places: i32) -> Option<u128> {
         _ => return None,
     };
     let (mantissa, exponent) = match text.split_once(['e', 'E']) {
-        Some((mantissa, exponent)) if amount.is_number() => (mantissa, exponent.parse::<i32>().ok()?),
+        Some((mantissa, exponent)) if amount.is_number() => {
+            (mantissa, exponent.parse::<i32>().ok()?)
+        }
         Some(_) => return None,
         None => (text.as_str(), 0),
     };
     let (whole, part) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     let digits = format!("{whole}{part}");
-    if whole.is_empty() || mantissa.ends_with('.') || digits.len() > 30 || !digits.bytes().all(|b| b.is_ascii_digit())
+    if whole.is_empty()
+        || mantissa.ends_with('.')
+        || digits.len() > 30
+        || !digits.bytes().all(|b| b.is_ascii_digit())
     {
         return None;
     }
@@ -76,14 +82,21 @@ mod tests {
 
     #[test]
     fn what_cannot_be_counted_is_not_counted() {
-        let eur = |amount: Value| moves(&json!({ "amount": amount, "currency": "eur" }), true).money;
+        let eur =
+            |amount: Value| moves(&json!({ "amount": amount, "currency": "eur" }), true).money;
         let minor = |units: u128| Some(("EUR".to_owned(), units));
         assert_eq!(eur(json!(12.5)), minor(1_250));
         assert_eq!(eur(json!("0.10")), minor(10));
         assert_eq!(eur(json!(1e3)), minor(100_000));
-        for amount in
-            [json!(0.1 + 0.2), json!("1.005"), json!(-5), json!("12,50"), json!("1e3"), json!(null), json!("")]
-        {
+        for amount in [
+            json!(0.1 + 0.2),
+            json!("1.005"),
+            json!(-5),
+            json!("12,50"),
+            json!("1e3"),
+            json!(null),
+            json!(""),
+        ] {
             assert_eq!(eur(amount.clone()), None, "{amount}");
         }
         assert_eq!(moves(&json!({ "amount": 1, "currency": "XTS" }), true).money, None);

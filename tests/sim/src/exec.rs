@@ -1,4 +1,5 @@
-//! A single-threaded executor whose every choice comes from the seed, and a clock that moves only when all wait.
+//! A single-threaded executor whose every choice comes from the seed, and a clock that moves only
+//! when all wait.
 
 use contracts::Timestamp;
 use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
@@ -14,13 +15,13 @@ use std::{
 
 pub type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// What happens when a job is gone.
+/// Called when a job has ended.
 type OnEnd = Option<Box<dyn FnOnce() + Send>>;
-type Spawned = (Job, Mortal, OnEnd);
+type Spawned = (Job, Killable, OnEnd);
 
-/// Who may be killed.
+/// Whether a job may be killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mortal {
+pub enum Killable {
     Yes,
     No,
 }
@@ -36,7 +37,7 @@ impl Wake for Flag {
 struct Running {
     job: Job,
     woken: Arc<Flag>,
-    mortal: Mortal,
+    mortal: Killable,
     on_end: OnEnd,
 }
 
@@ -56,7 +57,7 @@ pub struct Shared {
     jumps: Mutex<Vec<Jump>>,
     sleepers: Mutex<Vec<(i64, Waker)>>,
     spawned: Mutex<Vec<Spawned>>,
-    /// No more faults or deaths: everything must come to its end.
+    /// No more faults and kills: everything must end.
     pub calm: AtomicBool,
 }
 
@@ -80,7 +81,7 @@ impl Shared {
     pub fn passed(&self) -> i64 {
         *self.passed_ms.lock().unwrap()
     }
-    /// Sets the clock forward or back. Nobody sleeps longer or shorter for it.
+    /// Sets the clock forward or back. Sleeps are not affected.
     pub fn jump(&self, by: i64) {
         let at = self.passed();
         self.jumps.lock().unwrap().push(Jump { at, by });
@@ -89,12 +90,14 @@ impl Shared {
     pub fn jumps(&self) -> usize {
         self.jumps.lock().unwrap().len()
     }
-    /// Everything that the clock showed within the last `ms` milliseconds: the first and last reading before, between
-    /// and after its jumps.
+    /// Everything that the clock showed within the last `ms` milliseconds: the first and last
+    /// reading before, between and after its jumps.
     pub fn shown(&self, ms: i64) -> Vec<i64> {
         let (passed, now) = (self.passed(), self.now().ms());
         let (mut ahead, mut readings) = (now - passed, vec![now]);
-        for jump in self.jumps.lock().unwrap().iter().rev().take_while(|jump| jump.at >= passed - ms) {
+        for jump in
+            self.jumps.lock().unwrap().iter().rev().take_while(|jump| jump.at >= passed - ms)
+        {
             readings.push(jump.at + ahead);
             ahead -= jump.by;
             readings.push(jump.at + ahead);
@@ -116,10 +119,10 @@ impl Shared {
     pub fn pick(&self, n: usize) -> usize {
         self.rng.lock().unwrap().random_range(0..n)
     }
-    pub fn spawn(&self, job: Job, mortal: Mortal, on_end: OnEnd) {
+    pub fn spawn(&self, job: Job, mortal: Killable, on_end: OnEnd) {
         self.spawned.lock().unwrap().push((job, mortal, on_end));
     }
-    /// Lets others go first, a few times at random.
+    /// Yields to other jobs, a random number of times.
     pub async fn yield_some(&self) {
         let times = self.pick(3);
         for _ in 0..times {
@@ -146,14 +149,15 @@ impl Shared {
         .await;
     }
 
-    // Everybody waits: time passes until the first of them may go on.
+    // All jobs wait: time passes until the first may continue.
     pub(crate) fn pass_time(&self) -> bool {
         let mut sleepers = self.sleepers.lock().unwrap();
         let Some(next) = sleepers.iter().map(|(until, _)| *until).min() else { return false };
         let mut passed = self.passed_ms.lock().unwrap();
         *passed = (*passed).max(next);
         let due = *passed;
-        let (ready, later): (Vec<_>, Vec<_>) = sleepers.drain(..).partition(|(until, _)| *until <= due);
+        let (ready, later): (Vec<_>, Vec<_>) =
+            sleepers.drain(..).partition(|(until, _)| *until <= due);
         *sleepers = later;
         drop((passed, sleepers));
         ready.into_iter().for_each(|(_, waker)| waker.wake());
@@ -161,17 +165,29 @@ impl Shared {
     }
 }
 
-/// Runs until `done` says so, or nobody can go on, or `polls_max` polls are over. Returns the polls.
-pub fn execute(shared: &Arc<Shared>, polls_max: usize, death_one_in: u32, mut done: impl FnMut() -> bool) -> usize {
+/// Runs until `done` says so, or nobody can go on, or `polls_max` polls are over. Returns the
+/// polls.
+pub fn execute(
+    shared: &Arc<Shared>,
+    polls_max: usize,
+    death_one_in: u32,
+    mut done: impl FnMut() -> bool,
+) -> usize {
     let mut jobs: Vec<Running> = Vec::new();
     for polls in 0..polls_max {
         for (job, mortal, on_end) in shared.spawned.lock().unwrap().drain(..) {
-            jobs.push(Running { job, woken: Arc::new(Flag(AtomicBool::new(true))), mortal, on_end });
+            jobs.push(Running {
+                job,
+                woken: Arc::new(Flag(AtomicBool::new(true))),
+                mortal,
+                on_end,
+            });
         }
         if polls % 32 == 0 && done() {
             return polls;
         }
-        let ready: Vec<usize> = (0..jobs.len()).filter(|index| jobs[*index].woken.0.load(Ordering::SeqCst)).collect();
+        let ready: Vec<usize> =
+            (0..jobs.len()).filter(|index| jobs[*index].woken.0.load(Ordering::SeqCst)).collect();
         if ready.is_empty() {
             if !shared.pass_time() {
                 return polls;
@@ -182,7 +198,7 @@ pub fn execute(shared: &Arc<Shared>, polls_max: usize, death_one_in: u32, mut do
         let job = &mut jobs[index];
         job.woken.0.store(false, Ordering::SeqCst);
         // Between any two awaits, a worker may die.
-        let dies = job.mortal == Mortal::Yes && shared.one_in(death_one_in);
+        let dies = job.mortal == Killable::Yes && shared.one_in(death_one_in);
         let ended = dies || {
             let waker = Waker::from(job.woken.clone());
             job.job.as_mut().poll(&mut Context::from_waker(&waker)).is_ready()

@@ -1,5 +1,5 @@
-//! `cargo run --release -p countersign-sim -- [FIRST] [COUNT]`: runs seeds and tells what broke, how often each invariant
-//! was looked at and how often each storm blew.
+//! `cargo run --release -p countersign-sim -- [FIRST] [COUNT]`: runs seeds and tells what broke,
+//! how often each invariant was looked at and how often each storm blew.
 
 use countersign_sim::{INVARIANTS, STORMS, run};
 use std::{
@@ -71,11 +71,13 @@ fn main() -> ExitCode {
             });
         }
     });
-    let Totals { executions, commits, calls, statuses, looks, storms, broken } = totals.into_inner().unwrap();
+    let Totals { executions, commits, calls, statuses, looks, storms, broken } =
+        totals.into_inner().unwrap();
     table("storms", &STORMS, &storms);
     table("looks at invariants", &INVARIANTS, &looks);
     println!(
-        "{count} seeds from {first}: {executions} executions, {commits} commits, {calls} tool calls, {statuses:?}, {:.1} s",
+        "{count} seeds from {first}: {executions} executions, {commits} commits, {calls} tool \
+         calls, {statuses:?}, {:.1} s",
         started.elapsed().as_secs_f64()
     );
     if broken.is_empty() {

@@ -1,5 +1,5 @@
-//! Who governs while work goes on: freezes, disables, replaces policy sets, rotates secrets, sets the clock, and now and
-//! then mistypes a name.
+//! Operators during a run: they freeze, disable, replace policy sets, rotate secrets, set the
+//! clock, and sometimes mistype a name.
 
 use crate::{
     plans::SKILL,
@@ -15,26 +15,27 @@ use contracts::{
     query::{GetExecution, ListExecutions},
 };
 use cs_core::canonical;
-use engine::{Caller, access::actor};
+use engine::{Caller, actor};
 use serde_json::json;
 use std::{collections::BTreeSet, sync::Arc};
 
-/// The baseline with approvals that live so shortly that some expire.
+/// The baseline with approvals of two people that live so shortly that some expire.
 pub(crate) fn hasty() -> String {
-    policy::BASELINE.replace("@id(\"baseline.assist\")", "@id(\"baseline.assist\") @expires(\"40s\")")
+    let own = "@id(\"baseline.assist\") @expires(\"60s\") @approvers(\"deciders:2\")";
+    policy::BASELINE.replace("@id(\"baseline.assist\")", own)
 }
 
 // The same, and nobody pays.
 pub(crate) fn strict() -> String {
-    let rule =
-        "@id(\"own.no-pay\") @reason(\"nobody pays\") forbid (principal, action == Action::\"tool/pay\", resource);";
+    let rule = "@id(\"own.no-pay\") @reason(\"nobody pays\") forbid (principal, action == \
+        Action::\"tool/pay\", resource);";
     format!("{}\n{rule}\n", hasty())
 }
 
 /// Activates a set, whatever of what it names may be used just then.
 pub(crate) async fn activate(world: &World, person: &Caller, policies: String) {
     let request = ActivatePolicy { policies, note: None, dry_run: false, backtest_days: Some(0) };
-    while let Err(problem) = world.engine.activate_policy(person, request.clone()).await {
+    while let Err(problem) = world.engine.policies.activate_policy(person, request.clone()).await {
         assert!(passing(&problem), "{problem:?}");
         world.shared.sleep(200).await;
     }
@@ -66,7 +67,13 @@ async fn freezer(world: Arc<World>) {
         };
         for frozen in [true, false] {
             let request = SetFreeze { scope, key: key.clone(), frozen, force: true, reason: None };
-            while world.engine.set_freeze(&world.person("operator"), request.clone()).await.is_err() {
+            while world
+                .engine
+                .limits
+                .set_freeze(&world.person("operator"), request.clone())
+                .await
+                .is_err()
+            {
                 world.shared.sleep(1_000).await;
             }
             world.shared.sleep(1 + world.shared.pick(60_000) as u64).await;
@@ -81,19 +88,20 @@ async fn governor(world: Arc<World>) {
         match world.shared.pick(4) {
             0 | 1 => {
                 activate(&world, &person, strict()).await;
-                world.book.storm("policy: replaced");
+                world.invariants.storm("policy: replaced");
                 world.shared.sleep(1 + world.shared.pick(40_000) as u64).await;
                 activate(&world, &person, hasty()).await;
             }
             2 => {
                 let off = DisableSkill { skill_key: skill(), version: None, reason: None };
-                while world.engine.disable_skill(&person, off.clone()).await.is_err() {
+                while world.engine.skills.disable_skill(&person, off.clone()).await.is_err() {
                     world.shared.sleep(200).await;
                 }
-                world.book.storm("skill: disabled");
+                world.invariants.storm("skill: disabled");
                 world.shared.sleep(1 + world.shared.pick(40_000) as u64).await;
                 let on = EnableSkill { skill_key: skill(), version: None, reason: None };
-                while let Err(problem) = world.engine.enable_skill(&person, on.clone()).await {
+                while let Err(problem) = world.engine.skills.enable_skill(&person, on.clone()).await
+                {
                     // Enabled by an answer that was lost.
                     if !passing(&problem) {
                         break;
@@ -104,11 +112,12 @@ async fn governor(world: Arc<World>) {
             _ => {
                 if world
                     .engine
+                    .access
                     .rotate_tool_secret(&person, contracts::subscription::RotateToolSecret {})
                     .await
                     .is_ok()
                 {
-                    world.book.storm("secret: rotated");
+                    world.invariants.storm("secret: rotated");
                 }
             }
         }
@@ -125,10 +134,18 @@ async fn restorer(world: Arc<World>) {
         }
         pause = (pause * 2).min(20 * 60_000);
         let person = world.person("operator");
-        let Ok(frozen) = world.engine.freezes(&person, Look {}).await else { continue };
-        for freeze in frozen.items {
-            let lift = SetFreeze { scope: freeze.scope, key: freeze.key, frozen: false, force: true, reason: None };
-            let _ = world.engine.set_freeze(&person, lift).await;
+        let Ok(frozen) = world.engine.limits.freezes(&person, EmptyQuery {}).await else {
+            continue;
+        };
+        for freeze in frozen.items.iter().filter_map(contracts::Open::known).cloned() {
+            let lift = SetFreeze {
+                scope: freeze.scope,
+                key: freeze.key,
+                frozen: false,
+                force: true,
+                reason: None,
+            };
+            let _ = world.engine.limits.set_freeze(&person, lift).await;
         }
     }
 }
@@ -143,10 +160,10 @@ async fn clock(world: Arc<World>) {
         let most = [5 * 60_000, 3_600_000, 24 * 3_600_000][world.shared.pick(3)];
         let by = 60_000 + world.shared.pick(most - 60_000) as i64;
         if world.shared.one_in(2) {
-            world.book.storm("clock: set forward");
+            world.invariants.storm("clock: set forward");
             world.shared.jump(by);
         } else {
-            world.book.storm("clock: set back");
+            world.invariants.storm("clock: set back");
             world.shared.jump(-by);
         }
     }
@@ -163,20 +180,42 @@ async fn mistyper(world: Arc<World>) {
 // A name that does not exist is refused with the nearest, whoever says it and wherever.
 async fn mistype(world: &World, which: usize) {
     let (engine, person) = (&world.engine, world.person("person"));
-    let freeze =
-        |scope, key: &str| SetFreeze { scope, key: Some(key.into()), frozen: true, force: false, reason: None };
+    let freeze = |scope, key: &str| SetFreeze {
+        scope,
+        key: Some(key.into()),
+        frozen: true,
+        force: false,
+        reason: None,
+    };
     match which {
-        0 => refused(world, "put", engine.set_freeze(&person, freeze(FreezeScope::Operation, "tool/putt")).await),
-        1 => refused(world, SKILL, engine.set_freeze(&person, freeze(FreezeScope::Skill, "tol")).await),
-        2 => refused(world, "agent", engine.set_freeze(&person, freeze(FreezeScope::Actor, "agemt")).await),
+        0 => refused(
+            world,
+            "put",
+            engine.limits.set_freeze(&person, freeze(FreezeScope::Operation, "tool/putt")).await,
+        ),
+        1 => refused(
+            world,
+            SKILL,
+            engine.limits.set_freeze(&person, freeze(FreezeScope::Skill, "tol")).await,
+        ),
+        2 => refused(
+            world,
+            "agent",
+            engine.limits.set_freeze(&person, freeze(FreezeScope::Actor, "agemt")).await,
+        ),
         3 => {
             let off = DisableSkill { skill_key: "tol".into(), version: None, reason: None };
-            refused(world, SKILL, engine.disable_skill(&person, off).await);
+            refused(world, SKILL, engine.skills.disable_skill(&person, off).await);
         }
         4 => {
             let grants = BTreeSet::from(["control-plane.execution.reed".to_owned()]);
-            let key = CreateKey { actor: actor(ActorKind::Agent, "other"), grants, expires_at: None };
-            refused(world, "control-plane.execution.read", engine.create_key(&person, key).await);
+            let actor = Some(actor(ActorKind::Agent, "other"));
+            let key = CreateKey { actor, person: None, grants, expires_at: None };
+            refused(
+                world,
+                "control-plane.execution.read",
+                engine.access.create_key(&person, key).await,
+            );
         }
         5 => {
             let meter = Meter {
@@ -189,61 +228,73 @@ async fn mistype(world: &World, which: usize) {
             };
             let budgets = Budgets { plan: None, meters: vec![meter] };
             let budgets = SetBudgets { budgets, force: false, reason: None };
-            refused(world, "pai", engine.set_budgets(&person, budgets).await);
+            refused(world, "pai", engine.limits.set_budgets(&person, budgets).await);
         }
         6 => {
-            let policies = hasty() + "@id(\"x\") forbid (principal, action == Action::\"tool/paye\", resource);";
-            let policy = ActivatePolicy { policies, note: None, dry_run: false, backtest_days: Some(0) };
-            refused(world, "paye", engine.activate_policy(&person, policy).await);
+            let policies = hasty()
+                + "@id(\"x\") forbid (principal, action == Action::\"tool/paye\", resource);";
+            let policy =
+                ActivatePolicy { policies, note: None, dry_run: false, backtest_days: Some(0) };
+            refused(world, "paye", engine.policies.activate_policy(&person, policy).await);
         }
         7 => {
-            let deciders = SetDeciders { services: BTreeSet::from(["agemt".to_owned()]), reason: None };
-            refused(world, "agent", engine.set_deciders(&person, deciders).await);
+            let deciders =
+                SetDeciders { services: BTreeSet::from(["agemt".to_owned()]), reason: None };
+            refused(world, "agent", engine.access.set_deciders(&person, deciders).await);
         }
         8 => {
-            let list = ListExecutions { actor_id: Some("agemt".into()), ..ListExecutions::default() };
-            refused(world, "agent", engine.list(&person, list).await);
+            let list =
+                ListExecutions { actor_id: Some("agemt".into()), ..ListExecutions::default() };
+            refused(world, "agent", engine.queries.list(&person, list).await);
             let key = RevokeKey { key_id: "0123456789ab".into() };
-            refused(world, "0123456789ab", engine.revoke_key(&person, key).await);
+            refused(world, "0123456789ab", engine.access.revoke_key(&person, key).await);
         }
-        _ => {
-            let draft = json!({ "steps": [{ "id": "a", "use": "tool/putt", "with": {} }] });
-            let draft: Draft = serde_json::from_value(draft).unwrap();
-            let request = SubmitIntent {
-                text: "a name mistyped".into(),
-                draft: Some(draft),
-                playbook: None,
-                mode: Default::default(),
-                channel_key: None,
-                metadata: None,
-                trace_id: None,
-                workspace_id: None,
-                on_behalf_of: None,
-            };
-            let Ok(answer) = engine.submit(&person, request).await else { return };
-            let get = GetExecution {
-                execution_id: answer.execution_id,
-                wait_seconds: None,
-                include_plan: false,
-                include_view: None,
-            };
-            let Ok(found) = engine.get(&person, get).await else { return };
-            let said = format!("{:?}", found.execution.reasons);
-            let named = found.execution.status == "rejected" && (said.contains("put") || said.contains(SKILL));
-            world.book.storm("name: unknown");
-            world.book.hold("unknown-names-are-refused", named, || format!("{}: {said}", found.execution.status));
-        }
+        _ => mistype_in_draft(world, &person).await,
     }
+}
+
+// A draft that names an operation that does not exist is rejected with the nearest.
+async fn mistype_in_draft(world: &World, person: &Caller) {
+    let draft = json!({ "steps": [{ "id": "a", "use": "tool/putt", "with": {} }] });
+    let draft: Draft = serde_json::from_value(draft).unwrap();
+    let request = SubmitIntent {
+        text: "a name mistyped".into(),
+        draft: Some(draft),
+        playbook: None,
+        mode: Default::default(),
+        channel_key: None,
+        metadata: None,
+        trace_id: None,
+        workspace_id: None,
+        on_behalf_of: None,
+    };
+    let Ok(answer) = world.engine.intents.submit(person, request).await else { return };
+    let get = GetExecution {
+        execution_id: answer.execution_id,
+        wait_seconds: None,
+        include_plan: false,
+        include_view: None,
+    };
+    let Ok(found) = world.engine.queries.get(person, get).await else { return };
+    let said = format!("{:?}", found.execution.reasons);
+    let named = found.execution.status == contracts::query::ExecutionStatus::Rejected
+        && (said.contains("put") || said.contains(SKILL));
+    world.invariants.storm("name: unknown");
+    world.invariants.check("unknown-names-are-refused", named, || {
+        format!("{}: {said}", found.execution.status)
+    });
 }
 
 fn refused<T: std::fmt::Debug>(world: &World, near: &str, outcome: Result<T, Problem>) {
     if outcome.as_ref().is_err_and(passing) {
         return;
     }
-    world.book.storm("name: unknown");
+    world.invariants.storm("name: unknown");
     let named = outcome.as_ref().err().is_some_and(|problem| {
         let issues = problem.issues.iter().map(|issue| issue.message.as_str());
         [problem.detail.as_str()].into_iter().chain(issues).any(|text| text.contains(near))
     });
-    world.book.hold("unknown-names-are-refused", named, || format!("near `{near}`: {outcome:?}"));
+    world
+        .invariants
+        .check("unknown-names-are-refused", named, || format!("near `{near}`: {outcome:?}"));
 }

@@ -1,19 +1,23 @@
-//! The world, with faults.
+//! The engine's ports, with injected faults.
 
 use crate::{
-    exec::{Mortal, Shared},
+    exec::{Killable, Shared},
     plans::SKILL,
     run::person,
-    watch::{Sight, Watch},
+    watch::{Monitor, StoredView},
 };
 use async_trait::async_trait;
 use contracts::{
     Digest, ExecutionId, Timestamp, WorkspaceId,
-    event::{Entry, Event, Purpose},
+    event::{Entry, Event, ExecutionEvent, Purpose},
     governance::{FreezeScope, SetFreeze},
 };
+use countersign_store::{
+    Clock, Ids, Item, Key, Notifier, PortError, Query, Table, TransactionError, Write,
+    memory::MemoryTable,
+};
 use cs_core::warrant::{self, Ring};
-use engine::{Engine, memory::MemoryTable, ports::*};
+use engine::{Engine, ports::*};
 use futures_util::FutureExt as _;
 use rand::RngCore as _;
 use std::{
@@ -53,12 +57,15 @@ impl Store for MemoryTable {
 pub(crate) fn range(store: &dyn Store, partition: String, prefix: &str) -> Vec<(Key, Item)> {
     let query = Query::prefix(partition, prefix, usize::MAX);
     // What answers at once is asked for the range alone.
-    if let (Some(_), Some(Ok(found))) =
-        (store.peek(&Key { partition: String::new(), sort: String::new() }), store.query(&query).now_or_never())
-    {
+    if let (Some(_), Some(Ok(found))) = (
+        store.peek(&Key { partition: String::new(), sort: String::new() }),
+        store.query(&query).now_or_never(),
+    ) {
         return found;
     }
-    let here = |key: &Key| key.partition == query.partition && key.sort >= query.from && key.sort < query.to;
+    let here = |key: &Key| {
+        key.partition == query.partition && key.sort >= query.from && key.sort < query.to
+    };
     store.dump().into_iter().filter(|(key, _)| here(key)).collect()
 }
 
@@ -67,11 +74,12 @@ pub struct FaultTable {
     pub inner: Arc<dyn Store>,
     pub shared: Arc<Shared>,
     pub commits: Mutex<u64>,
-    /// What the transactions that are being applied will replace: a query may see some of it still, as DynamoDB's do.
+    /// Items that transactions being applied will replace: a query may still see some of them, as
+    /// on DynamoDB.
     pub applying: Mutex<Vec<Replaced>>,
-    pub(crate) watch: Arc<Watch>,
+    pub(crate) watch: Arc<Monitor>,
     pub engine: OnceLock<Weak<Engine>>,
-    /// Of the next claim for this purpose, nobody hears that it committed.
+    /// The answer to the next claim for this purpose is lost after it committed.
     pub(crate) unheard: Mutex<Option<Purpose>>,
 }
 
@@ -80,25 +88,25 @@ type Replaced = BTreeMap<Key, Option<Item>>;
 
 #[async_trait]
 impl Table for FaultTable {
-    async fn get(&self, key: &Key) -> Result<Option<Item>, Fault> {
+    async fn get(&self, key: &Key) -> Result<Option<Item>, PortError> {
         self.shared.yield_some().await;
         if self.fails(300) {
-            return Err(Fault::Unavailable("simulated read".into()));
+            return Err(PortError::Unavailable("simulated read".into()));
         }
         self.inner.get(key).await
     }
-    async fn query(&self, query: &Query) -> Result<Vec<(Key, Item)>, Fault> {
+    async fn query(&self, query: &Query) -> Result<Vec<(Key, Item)>, PortError> {
         self.shared.yield_some().await;
         if self.fails(300) {
-            return Err(Fault::Unavailable("simulated query".into()));
+            return Err(PortError::Unavailable("simulated query".into()));
         }
         let found = self.inner.query(query).await?;
         Ok(self.half_applied(query, found))
     }
-    async fn transact(&self, writes: Vec<Write>) -> Result<(), NotCommitted> {
+    async fn transact(&self, writes: Vec<Write>) -> Result<(), TransactionError> {
         self.shared.yield_some().await;
         if self.fails(60) {
-            return Err(Fault::Unavailable("simulated: not committed".into()).into());
+            return Err(PortError::Unavailable("simulated: not committed".into()).into());
         }
         let claims = self.watch.claims_of(&writes);
         let claimed = claims.first().map(|(id, entry)| (id.clone(), entry.clone()));
@@ -106,9 +114,10 @@ impl Table for FaultTable {
             self.freeze_before(id, entry).await;
         }
         let (before, seen) = {
-            let sight = Sight::new(self.inner.as_ref());
+            let sight = StoredView::new(self.inner.as_ref());
             let changed = writes.iter().filter(|write| !matches!(write, Write::Check { .. }));
-            let before: Replaced = changed.map(|write| (write.key().clone(), sight.get(write.key()))).collect();
+            let before: Replaced =
+                changed.map(|write| (write.key().clone(), sight.get(write.key()))).collect();
             (before, self.watch.before(&writes, &claims, &sight))
         };
         let outcome = self.inner.transact(writes).await;
@@ -121,7 +130,7 @@ impl Table for FaultTable {
             drop(applied);
             if let Some((id, entry)) = claimed {
                 if self.is_unheard(&claims) {
-                    return Err(Fault::Unavailable("simulated: committed".into()).into());
+                    return Err(PortError::Unavailable("simulated: committed".into()).into());
                 }
                 if self.shared.one_in(25) {
                     self.freeze(&id, &entry, "freeze: right after a claim").await;
@@ -130,7 +139,7 @@ impl Table for FaultTable {
         }
         self.shared.yield_some().await;
         if self.fails(60) {
-            return Err(Fault::Unavailable("simulated: perhaps committed".into()).into());
+            return Err(PortError::Unavailable("simulated: perhaps committed".into()).into());
         }
         outcome
     }
@@ -144,7 +153,11 @@ struct Applying<'t> {
 
 impl Drop for Applying<'_> {
     fn drop(&mut self) {
-        self.table.applying.lock().unwrap().retain(|before| before.keys().next() != self.first.as_ref());
+        self.table
+            .applying
+            .lock()
+            .unwrap()
+            .retain(|before| before.keys().next() != self.first.as_ref());
     }
 }
 
@@ -152,9 +165,13 @@ impl FaultTable {
     // INVARIANT replayable, fail-closed: nobody may act on a state that never was.
     fn half_applied(&self, query: &Query, found: Vec<(Key, Item)>) -> Vec<(Key, Item)> {
         let applying = self.applying.lock().unwrap();
-        let here = |key: &Key| key.partition == query.partition && key.sort >= query.from && key.sort < query.to;
+        let here = |key: &Key| {
+            key.partition == query.partition && key.sort >= query.from && key.sort < query.to
+        };
         let mut of = applying.iter().filter(|before| before.keys().any(here));
-        let (Some(before), None, false) = (of.next(), of.next(), query.reverse || query.limit < found.len()) else {
+        let (Some(before), None, false) =
+            (of.next(), of.next(), query.reverse || query.limit < found.len())
+        else {
             return found;
         };
         let mut seen: BTreeMap<Key, Item> = found.into_iter().collect();
@@ -172,7 +189,7 @@ impl FaultTable {
     fn is_unheard(&self, claims: &[(ExecutionId, Entry)]) -> bool {
         let mut unheard = self.unheard.lock().unwrap();
         let named = claims.iter().any(|(_, entry)| match &entry.event {
-            Event::StepStarted(data) => Some(data.purpose) == *unheard,
+            Event::Execution(ExecutionEvent::StepStarted(data)) => Some(data.purpose) == *unheard,
             _ => false,
         });
         if named {
@@ -185,9 +202,10 @@ impl FaultTable {
         !self.inner.fails() && self.shared.one_in(one_in)
     }
 
-    // A claim was decided and is about to commit: now and then it is frozen, or something is thawed, just then.
+    // A claim was decided and is about to commit: now and then it is frozen, or something is
+    // thawed, just then.
     async fn freeze_before(&self, id: &ExecutionId, entry: &Entry) {
-        let Event::StepStarted(data) = &entry.event else { return };
+        let Event::Execution(ExecutionEvent::StepStarted(data)) = &entry.event else { return };
         let (storm, one_in) = match data.purpose {
             Purpose::Run => ("freeze: right before the claim of a run", 25),
             Purpose::Probe => ("freeze: right before the claim of a probe", 6),
@@ -196,12 +214,23 @@ impl FaultTable {
         if self.shared.one_in(one_in) {
             self.freeze(id, entry, storm).await;
         } else if self.shared.one_in(10) {
-            let frozen = self.watch.freezes(&Sight::new(self.inner.as_ref())).into_iter().next();
+            let frozen =
+                self.watch.freezes(&StoredView::new(self.inner.as_ref())).into_iter().next();
             if let Some((engine, freeze)) = self.engine().zip(frozen) {
-                let lift =
-                    SetFreeze { scope: freeze.scope, key: freeze.key, frozen: false, force: true, reason: None };
-                if engine.set_freeze(&person(&self.watch.workspace, "operator"), lift).await.is_ok() {
-                    self.watch.book.storm("freeze: lifted right before a claim");
+                let lift = SetFreeze {
+                    scope: freeze.scope,
+                    key: freeze.key,
+                    frozen: false,
+                    force: true,
+                    reason: None,
+                };
+                if engine
+                    .limits
+                    .set_freeze(&person(&self.watch.workspace, "operator"), lift)
+                    .await
+                    .is_ok()
+                {
+                    self.watch.invariants.storm("freeze: lifted right before a claim");
                 }
             }
         }
@@ -213,8 +242,10 @@ impl FaultTable {
 
     // Freezes what a claim is about, and thaws it in time, whoever dies meanwhile.
     async fn freeze(&self, id: &ExecutionId, entry: &Entry, storm: &'static str) {
-        let Event::StepStarted(data) = &entry.event else { return };
-        let Some(operation) = self.watch.called(id, data.step_id.as_str(), data.purpose) else { return };
+        let Event::Execution(ExecutionEvent::StepStarted(data)) = &entry.event else { return };
+        let Some(operation) = self.watch.called(id, data.step_id.as_str(), data.purpose) else {
+            return;
+        };
         let (scope, key) = match self.shared.pick(4) {
             0 => (FreezeScope::Workspace, None),
             1 => (FreezeScope::Skill, Some(SKILL.to_owned())),
@@ -224,20 +255,21 @@ impl FaultTable {
         let request = SetFreeze { scope, key, frozen: true, force: true, reason: None };
         let Some(engine) = self.engine() else { return };
         let (shared, operator) = (self.shared.clone(), person(&self.watch.workspace, "operator"));
-        let (thaw, thawing) = (SetFreeze { frozen: false, ..request.clone() }, Arc::downgrade(&engine));
+        let (thaw, thawing) =
+            (SetFreeze { frozen: false, ..request.clone() }, Arc::downgrade(&engine));
         let by = operator.clone();
         let job = async move {
             shared.sleep(1 + shared.pick(60_000) as u64).await;
             while let Some(engine) = thawing.upgrade() {
-                if engine.set_freeze(&by, thaw.clone()).await.is_ok() {
+                if engine.limits.set_freeze(&by, thaw.clone()).await.is_ok() {
                     return;
                 }
                 shared.sleep(1_000).await;
             }
         };
-        self.shared.spawn(Box::pin(job), Mortal::No, None);
-        if engine.set_freeze(&operator, request).await.is_ok() {
-            self.watch.book.storm(storm);
+        self.shared.spawn(Box::pin(job), Killable::No, None);
+        if engine.limits.set_freeze(&operator, request).await.is_ok() {
+            self.watch.invariants.storm(storm);
         }
     }
 }
@@ -271,18 +303,18 @@ pub struct SimNotifier(pub Arc<Shared>);
 #[async_trait]
 impl Notifier for SimNotifier {
     fn committed(&self, _: &WorkspaceId, _: &ExecutionId, _: bool) {}
-    async fn idle(&self, _: &ExecutionId, ms: u64) {
+    async fn wait_until_idle(&self, _: &ExecutionId, ms: u64) {
         self.0.sleep(ms.min(50)).await;
     }
 }
 
-/// Failures to advance after the storm that are its echo; more are nobody's but the engine's.
+/// Failures to advance that may follow the faulty phase; more of them are a defect of the engine.
 const FAILURES_MAX: u32 = 50;
 
 /// The state machine: drivers as jobs, tokens as flags.
 pub struct SimSignals {
     pub shared: Arc<Shared>,
-    watch: Arc<Watch>,
+    watch: Arc<Monitor>,
     pub engine: OnceLock<Weak<Engine>>,
     tokens: Mutex<HashMap<String, (bool, Option<Waker>)>>,
     live: Arc<Mutex<HashMap<ExecutionId, u32>>>,
@@ -290,7 +322,7 @@ pub struct SimSignals {
 }
 
 impl SimSignals {
-    pub(crate) fn new(shared: Arc<Shared>, watch: Arc<Watch>) -> Arc<Self> {
+    pub(crate) fn new(shared: Arc<Shared>, watch: Arc<Monitor>) -> Arc<Self> {
         let signals = Arc::new(Self {
             shared,
             watch,
@@ -316,21 +348,21 @@ impl SimSignals {
             let Some(signals) = own.upgrade() else { return };
             signals.walk(workspace, id).await;
         };
-        self.shared.spawn(Box::pin(job), Mortal::Yes, Some(on_end));
+        self.shared.spawn(Box::pin(job), Killable::Yes, Some(on_end));
     }
 
     // What infra/execution.asl.json says, in Rust.
     async fn walk(&self, workspace: WorkspaceId, id: ExecutionId) {
         let engine = || self.engine.get().and_then(Weak::upgrade).unwrap();
         for _ in 0..200 {
-            match engine().compile_task(&workspace, &id).await {
+            match engine().plans.compile_task(&workspace, &id).await {
                 Ok(Some(_)) => break,
                 Ok(None) => return,
                 Err(_) => self.shared.sleep(1_000).await,
             }
         }
         for _ in 0..200 {
-            match engine().verify_task(&workspace, &id).await {
+            match engine().verdicts.verify_task(&workspace, &id).await {
                 Ok("advance") => break,
                 Ok(_) => return,
                 Err(_) => self.shared.sleep(1_000).await,
@@ -338,11 +370,13 @@ impl SimSignals {
         }
         for _ in 0..400 {
             let budget = 1_000 + self.shared.pick(60_000) as i64;
-            let next = match engine().advance(&workspace, &id, budget).await {
+            let next = match engine().runs.advance(&workspace, &id, budget).await {
                 Ok(next) => next,
                 Err(problem) => {
                     if self.shared.is_calm() && self.watch.failed() > FAILURES_MAX {
-                        self.watch.book.stalled(format!("{id}: when all is calm: {problem:?}"));
+                        self.watch
+                            .invariants
+                            .stalled(format!("{id}: when all is calm: {problem:?}"));
                     }
                     self.shared.sleep(1_000).await;
                     continue;
@@ -351,12 +385,18 @@ impl SimSignals {
             match next.next {
                 engine::NextStep::Continue => {}
                 engine::NextStep::Wait => self.shared.sleep(next.seconds as u64 * 1_000).await,
-                engine::NextStep::Done | engine::NextStep::Failed | engine::NextStep::Handover => return,
+                engine::NextStep::Done | engine::NextStep::Failed | engine::NextStep::Handover => {
+                    return;
+                }
                 engine::NextStep::Blocked => {
                     let token = format!("{id}-{}", self.shared.pick(usize::MAX));
                     self.tokens.lock().unwrap().insert(token.clone(), (false, None));
-                    let wait = engine::WaitRequest { token: &token, seen: next.version, seconds: next.seconds };
-                    let registered = engine().register_wait(&workspace, &id, wait).await;
+                    let wait = engine::WaitRequest {
+                        token: &token,
+                        seen: next.version,
+                        seconds: next.seconds,
+                    };
+                    let registered = engine().waker.register_wait(&workspace, &id, wait).await;
                     if registered.is_ok() {
                         self.wait(&token, next.seconds as u64 * 1_000).await;
                     }
@@ -380,10 +420,15 @@ impl SimSignals {
 
 #[async_trait]
 impl Orchestrator for SimSignals {
-    async fn start(&self, workspace: &WorkspaceId, id: &ExecutionId, _: &str) -> Result<(), Fault> {
+    async fn start(
+        &self,
+        workspace: &WorkspaceId,
+        id: &ExecutionId,
+        _: &str,
+    ) -> Result<(), PortError> {
         self.shared.yield_some().await;
         if self.shared.one_in(30) {
-            return Err(Fault::Unavailable("simulated: not started".into()));
+            return Err(PortError::Unavailable("simulated: not started".into()));
         }
         self.drive(workspace, id);
         if self.shared.one_in(20) {
@@ -391,10 +436,10 @@ impl Orchestrator for SimSignals {
         }
         Ok(())
     }
-    async fn succeed(&self, token: &str) -> Result<Signalled, Fault> {
+    async fn succeed(&self, token: &str) -> Result<Signalled, PortError> {
         self.shared.yield_some().await;
         if self.shared.one_in(30) {
-            return Err(Fault::Unavailable("simulated: signal lost".into()));
+            return Err(PortError::Unavailable("simulated: signal lost".into()));
         }
         let mut tokens = self.tokens.lock().unwrap();
         let Some(entry) = tokens.get_mut(token) else { return Ok(Signalled::Gone) };

@@ -1,4 +1,5 @@
-//! A few seeds with every `cargo test`; CI and `docs/testing.md` run thousands with the binary.
+//! A few seeds with every `cargo test`; CI and `docs/src/explanation/testing.md` run thousands with
+//! the binary.
 
 use countersign_sim::{INVARIANTS, STORMS, run};
 use std::collections::BTreeMap;
@@ -14,8 +15,14 @@ fn every_invariant_holds_in_every_storm() {
         let outcome = run(seed);
         assert!(outcome.violations.is_empty(), "seed {seed}: {:#?}", outcome.violations);
         assert!(outcome.executions > 0);
-        outcome.looks.into_iter().for_each(|(name, count)| *looks.entry(name).or_default() += count);
-        outcome.storms.into_iter().for_each(|(name, count)| *storms.entry(name).or_default() += count);
+        outcome
+            .looks
+            .into_iter()
+            .for_each(|(name, count)| *looks.entry(name).or_default() += count);
+        outcome
+            .storms
+            .into_iter()
+            .for_each(|(name, count)| *storms.entry(name).or_default() += count);
     }
     let never = |names: &[&'static str], counts: &BTreeMap<&str, u64>| -> Vec<&'static str> {
         names.iter().copied().filter(|name| !counts.contains_key(name)).collect()
@@ -28,7 +35,10 @@ fn every_invariant_holds_in_every_storm() {
 fn one_seed_is_one_run() {
     for seed in [3, 17] {
         let (one, other) = (run(seed), run(seed));
-        assert_eq!((one.commits, one.calls, one.statuses), (other.commits, other.calls, other.statuses));
+        assert_eq!(
+            (one.commits, one.calls, one.statuses),
+            (other.commits, other.calls, other.statuses)
+        );
         assert_eq!((one.looks, one.storms), (other.looks, other.storms));
     }
 }
@@ -36,8 +46,12 @@ fn one_seed_is_one_run() {
 // The names are those of the threat model, which says what upholds each.
 #[test]
 fn the_names_are_those_of_the_documents() {
-    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/security.md")).unwrap();
+    let text = std::fs::read_to_string(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../docs/src/explanation/security.md"
+    ))
+    .unwrap();
     for name in INVARIANTS {
-        assert!(text.contains(name), "docs/security.md does not name `{name}`");
+        assert!(text.contains(name), "docs/src/explanation/security.md does not name `{name}`");
     }
 }

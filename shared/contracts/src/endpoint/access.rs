@@ -9,7 +9,8 @@ pub(super) const TABLE: &[Endpoint] = &[
         function: "access",
         grant: "webhooks",
         success: 201,
-        summary: "Have stage events sent to a URL, signed by a secret of its own that is shown once",
+        summary: "Have stage events sent to a URL, signed by a secret of its own that is shown \
+            once",
         emits: &["subscription.created"],
         ..BASE
     },
@@ -32,11 +33,28 @@ pub(super) const TABLE: &[Endpoint] = &[
         ..BASE
     },
     Endpoint {
+        name: "subscription.test",
+        path: "/v1/webhooks/{webhookId}/test",
+        function: "deliver",
+        grant: "webhooks",
+        summary: "Send a signed test event now, and learn what came of it",
+        ..BASE
+    },
+    Endpoint {
+        name: "subscription.redeliver",
+        path: "/v1/webhooks/{webhookId}/redeliver",
+        function: "deliver",
+        grant: "webhooks",
+        summary: "Send the dead letters of a subscription again",
+        ..BASE
+    },
+    Endpoint {
         name: "tool.secret.rotate",
         path: "/v1/tools/secret/rotate",
         function: "access",
         grant: "tools",
-        summary: "Give the calls to tools another secret, and learn it; the one before it signs along for a day",
+        summary: "Give the calls to tools another secret, and learn it; the one before it signs \
+            along for a day",
         emits: &["tool.secret.rotated"],
         ..BASE
     },
@@ -63,9 +81,9 @@ pub(super) const TABLE: &[Endpoint] = &[
         side: Side::Query,
         method: Method::Get,
         path: "/v1/webhooks",
-        function: "access",
+        function: "deliver",
         grant: "webhooks",
-        summary: "Where stage events are sent",
+        summary: "Where stage events are sent, and how their deliveries are",
         ..BASE
     },
     Endpoint {

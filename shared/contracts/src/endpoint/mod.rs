@@ -1,14 +1,17 @@
-//! The one table of HTTP endpoints: every one there is, with how it is called, who may, what it costs and what it emits.
-//! Serving, the authorizer, the OpenAPI document, the deployment's routes, grants, capability lists and the reference are
-//! derived from it.
+//! The one table of HTTP endpoints: every one there is, with how it is called, who may, what it
+//! costs and what it emits. Serving, the authorizer, the OpenAPI document, the deployment's routes,
+//! grants, capability lists and the reference are derived from it.
 
 mod access;
+mod channels;
+mod console;
 mod evidence;
 mod govern;
+mod people;
 mod runs;
 
 use crate::{
-    Code,
+    Code, Open,
     capability::{CONTRACTS_VERSION, Capabilities, Capability, Offer},
 };
 
@@ -45,6 +48,25 @@ pub enum Auth {
     ApiKey,
     /// The warrant of the call that it answers, as a bearer token.
     Warrant,
+    /// The cookie of a session: a person who signed in.
+    Session,
+    /// The token in its own path: a link that one person was sent.
+    Link,
+    /// The signature of a provider of messages, over the raw request.
+    Signed,
+}
+
+/// What an endpoint answers with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Media {
+    /// An operation: JSON in, JSON out.
+    Json,
+    /// A page: GET shows it and changes nothing, POST takes a form.
+    Html,
+    /// Server-sent events.
+    EventStream,
+    /// A file that pages need. Its name holds the digest of its content.
+    Asset,
 }
 
 /// What an answer costs the server.
@@ -66,8 +88,8 @@ pub enum Parameter {
     Number,
 }
 
-/// One endpoint. The shapes of its request and answer are in [`crate::openapi`]: what serves an endpoint need not carry
-/// what describes it.
+/// One endpoint. The shapes of its request and answer are in [`crate::openapi`]: what serves an
+/// endpoint need not carry what describes it.
 #[derive(Clone, Copy)]
 pub struct Endpoint {
     /// Key without `controlPlane.`.
@@ -79,6 +101,7 @@ pub struct Endpoint {
     /// Function package that serves it.
     pub function: &'static str,
     pub auth: Auth,
+    pub media: Media,
     /// Grant without `control-plane.`. Empty: any key of a workspace.
     pub grant: &'static str,
     pub capability: Capability,
@@ -104,6 +127,7 @@ const BASE: Endpoint = Endpoint {
     path: "",
     function: "",
     auth: Auth::ApiKey,
+    media: Media::Json,
     grant: "",
     capability: Capability::Core,
     cost: Cost::Light,
@@ -115,7 +139,15 @@ const BASE: Endpoint = Endpoint {
     parameters: &[],
 };
 
-const TABLES: [&[Endpoint]; 4] = [runs::TABLE, evidence::TABLE, govern::TABLE, access::TABLE];
+const TABLES: [&[Endpoint]; 7] = [
+    runs::TABLE,
+    people::TABLE,
+    channels::TABLE,
+    evidence::TABLE,
+    govern::TABLE,
+    access::TABLE,
+    console::TABLE,
+];
 
 impl Endpoint {
     /// `controlPlane.` and the name.
@@ -131,6 +163,11 @@ impl Endpoint {
     /// Whether it takes an `Idempotency-Key`.
     pub fn takes_idempotency_key(&self) -> bool {
         self.auth == Auth::ApiKey && self.side == Side::Command
+    }
+
+    /// Whether it is a page that a browser is led to: shown by GET.
+    pub const fn is_page(&self) -> bool {
+        matches!(self.media, Media::Html) && matches!(self.method, Method::Get)
     }
 
     fn is_at(&self, method: &str, path: &str) -> bool {
@@ -153,6 +190,11 @@ pub fn all() -> impl Iterator<Item = &'static Endpoint> {
     TABLES.into_iter().flatten()
 }
 
+/// Every operation: what clients call.
+pub fn operations() -> impl Iterator<Item = &'static Endpoint> {
+    all().filter(|endpoint| endpoint.media == Media::Json)
+}
+
 /// The endpoint that a request is for, by its method and path.
 pub fn at(method: &str, path: &str) -> Option<&'static Endpoint> {
     all().find(|endpoint| endpoint.is_at(method, path))
@@ -173,6 +215,16 @@ pub const fn named(name: &str) -> &'static Endpoint {
         table += 1;
     }
     panic!("no endpoint has this name")
+}
+
+/// The page of a name: where a browser may be led. What is no page does not compile.
+#[expect(clippy::panic, reason = "evaluated by the compiler")]
+pub const fn page(name: &str) -> &'static Endpoint {
+    let endpoint = named(name);
+    if !endpoint.is_page() {
+        panic!("no page has this name")
+    }
+    endpoint
 }
 
 #[expect(clippy::indexing_slicing, reason = "below the length; evaluated by the compiler")]
@@ -198,7 +250,8 @@ pub const COMMON: &[Code] = &[
     Code::Timeout,
 ];
 
-/// Fields that every command takes: what authentication says, said again. What says otherwise is refused with 403.
+/// Fields that every command takes: what authentication says, said again. What says otherwise is
+/// refused with 403.
 pub const IDENTITY: &[(&str, &str)] = &[
     ("workspaceId", "the authenticated workspace"),
     ("actorId", "the authenticated actor"),
@@ -211,7 +264,8 @@ pub const IDENTITY: &[(&str, &str)] = &[
 /// The discovery document of a deployment that offers `enabled`.
 pub fn capabilities(enabled: &[Capability]) -> Capabilities {
     let offered = |capability: Capability| {
-        enabled.contains(&capability) && capability.requires().iter().all(|needed| enabled.contains(needed))
+        enabled.contains(&capability)
+            && capability.requires().iter().all(|needed| enabled.contains(needed))
     };
     let operations = |capability: Capability| {
         all()
@@ -225,10 +279,10 @@ pub fn capabilities(enabled: &[Capability]) -> Capabilities {
         capabilities: Capability::ALL
             .into_iter()
             .map(|key| Offer {
-                key,
+                key: key.into(),
                 version: CONTRACTS_VERSION.to_owned(),
                 offered: offered(key),
-                requires: key.requires().to_vec(),
+                requires: key.requires().iter().copied().map(Open::from).collect(),
                 operations: operations(key),
             })
             .collect(),
@@ -243,7 +297,8 @@ mod tests {
     #[test]
     fn names_and_places_are_unique() {
         let names: BTreeSet<_> = all().map(|endpoint| endpoint.name).collect();
-        let places: BTreeSet<_> = all().map(|endpoint| (endpoint.method.as_str(), endpoint.path)).collect();
+        let places: BTreeSet<_> =
+            all().map(|endpoint| (endpoint.method.as_str(), endpoint.path)).collect();
         assert!(names.len() == all().count() && places.len() == all().count());
     }
 
@@ -252,7 +307,11 @@ mod tests {
         let name = |method: &str, path: &str| at(method, path).map(|endpoint| endpoint.name);
         for endpoint in all() {
             let path = endpoint.path.replace("{executionId}", "exe_1").replace("{stepId}", "a");
-            let path = path.replace("{skillKey}", "crm").replace("{webhookId}", "w").replace("{keyId}", "k");
+            let path = path
+                .replace("{skillKey}", "crm")
+                .replace("{webhookId}", "w")
+                .replace("{file}", "f")
+                .replace("{keyId}", "k");
             assert_eq!(name(endpoint.method.as_str(), &path), Some(endpoint.name));
         }
         assert_eq!(name("HEAD", "/v1/executions"), Some("execution.list"));
@@ -263,11 +322,42 @@ mod tests {
 
     #[test]
     fn bounded_work_kill_switches_are_urgent_and_what_reads_much_is_heavy() {
-        let of = |cost| all().filter(|endpoint| endpoint.cost == cost).map(|endpoint| endpoint.name).collect();
+        let of = |cost| {
+            all().filter(|endpoint| endpoint.cost == cost).map(|endpoint| endpoint.name).collect()
+        };
         let urgent: BTreeSet<&str> = of(Cost::Urgent);
-        let switches = ["execution.cancel", "execution.abort", "freeze.set", "skill.disable", "key.revoke", "health"];
+        let switches = [
+            "execution.cancel",
+            "execution.abort",
+            "freeze.set",
+            "skill.disable",
+            "key.revoke",
+            "person.remove",
+            "link.revoke",
+            "mandate.revoke",
+            "health",
+            "console.cancel",
+            "console.abort",
+            "console.freeze",
+            "console.key.revoke",
+            "console.mandate.revoke",
+            "console.skill.disable",
+        ];
         assert_eq!(urgent, switches.into());
         assert_eq!(named("execution.list").cost, Cost::Heavy);
         assert_eq!(named("execution.get").cost, Cost::Light, "it may wait");
+    }
+
+    #[test]
+    fn a_page_is_opened_by_no_api_key_and_an_operation_by_no_session() {
+        for endpoint in all() {
+            let browser = matches!(endpoint.auth, Auth::Session | Auth::Link);
+            assert!(!browser || endpoint.media != Media::Json, "{}", endpoint.name);
+            let page = endpoint.media != Media::Json;
+            assert!(!page || endpoint.auth != Auth::ApiKey, "{}", endpoint.name);
+            let form = page && endpoint.method == Method::Post;
+            assert!(!form || endpoint.side == Side::Command, "{}", endpoint.name);
+            assert!(endpoint.method == Method::Post || endpoint.side == Side::Query);
+        }
     }
 }

@@ -3,12 +3,13 @@
 use super::{BASE, Cost, Endpoint, Method, Parameter, Side};
 use crate::{Code, capability::Capability};
 
-const APPROVE: &[Code] = &[
+pub(super) const APPROVE: &[Code] = &[
     Code::BindingStale,
     Code::ApprovalExpired,
     Code::ApprovalAlreadyDecided,
     Code::SelfApproval,
     Code::NotAnApprover,
+    Code::SecondFactorRequired,
 ];
 
 /// Of decisions that are no approvals.
@@ -67,7 +68,7 @@ pub(super) const TABLE: &[Endpoint] = &[
         capability: Capability::Approval,
         summary: "Approve a plan or a step",
         codes: APPROVE,
-        emits: &["approval.granted"],
+        emits: &["approval.requested", "approval.voted", "approval.granted"],
         ..BASE
     },
     Endpoint {
@@ -78,7 +79,7 @@ pub(super) const TABLE: &[Endpoint] = &[
         capability: Capability::Approval,
         summary: "Reject a plan or a step",
         codes: APPROVE,
-        emits: &["approval.rejected"],
+        emits: &["approval.requested", "approval.voted", "approval.rejected"],
         ..BASE
     },
     Endpoint {

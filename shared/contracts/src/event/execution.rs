@@ -2,7 +2,7 @@
 
 use crate::{
     Digest, ExecutionId, IntentId, PlanId, RunId, StepId, Timestamp,
-    event::ActorKind,
+    event::{ActorKind, Requirement, StepsRequirement},
     id::ApprovalId,
     problem::Issue,
     verdict::{RiskTier, RunMode, Verdict},
@@ -10,7 +10,7 @@ use crate::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt};
 
 /// What the caller wants done with an intent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -72,6 +72,41 @@ pub struct PlanCompiled {
     /// Who made the key that gave it, and so on up to the deployment.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub drafter_key_makers: BTreeSet<String>,
+    /// What a person changed of the plan before. The draft is the changed one, and the person gave
+    /// it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edit: Option<PlanEdit>,
+}
+
+/// What a person changed of a plan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanEdit {
+    /// The request that asked about the plan before.
+    pub approval_id: ApprovalId,
+    pub reason: String,
+    /// How the person was authenticated.
+    pub channel: String,
+    /// 1 to 20, in the order of steps and pointers.
+    pub changes: Vec<LiteralChange>,
+}
+
+/// A literal that was changed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LiteralChange {
+    pub step_id: StepId,
+    /// JSON pointer into the step's input.
+    pub pointer: String,
+    pub before: Value,
+    pub after: Value,
+}
+
+impl fmt::Display for LiteralChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { step_id, pointer, before, after } = self;
+        write!(f, "{step_id} {pointer}: {before} → {after}")
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -90,10 +125,14 @@ pub struct PlanVerified {
     /// Steps that need people, in plan order. Where they are many, `assistMask` says it instead.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub assist: Vec<StepId>,
-    /// Hexadecimal digits, one for each four steps in plan order; the highest bit is the first of them.
+    /// Hexadecimal digits, one for each four steps in plan order; the highest bit is the first of
+    /// them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assist_mask: Option<String>,
     /// Life of the approval that the plan will ask for, in milliseconds.
+    /// Whom steps ask for, where it is not anybody who decides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requirements: Vec<StepsRequirement>,
     pub approval_life_ms: i64,
     /// Digest of the view that people are shown of the plan.
     pub view_digest: Digest,
@@ -156,9 +195,15 @@ pub struct StepStarted {
     /// What the call reserves of the budget, known now that the input is.
     #[serde(default)]
     pub spend: crate::plan::Radius,
-    /// What the claim reserves of the meters.
+    /// What the claim reserves of the meters, and of a mandate (`mandate-…`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reserved: Vec<Reserved>,
+    /// The mandate that lets it run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mandate_id: Option<String>,
+    /// Digest of that mandate with the request on which its condition held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mandate_proof: Option<Digest>,
 }
 
 /// A reservation of one meter, made in the transaction of a claim.
@@ -176,7 +221,9 @@ pub struct Reserved {
 }
 
 /// What a call to a tool is for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "camelCase")]
 pub enum Purpose {
     /// The step's own effect.
@@ -204,7 +251,9 @@ impl Purpose {
 }
 
 /// Why a step waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum BlockReason {
     /// People must approve it.
@@ -215,7 +264,8 @@ pub enum BlockReason {
     OutcomeUnknown,
     /// It would exceed the plan's budget.
     BudgetExceeded,
-    /// It would exceed what may be used within a window of time; tried again as the window moves on.
+    /// It would exceed what may be used within a window of time; tried again as the window moves
+    /// on.
     UsageExceeded,
     /// Policy refused it with its actual input.
     PolicyBlocked,
@@ -234,12 +284,14 @@ pub enum BlockReason {
 }
 
 impl BlockReason {
-    /// Whether a call for that purpose waits where it is for an operator to act or for time to pass. A requester that is
-    /// gone holds a step that has not begun; what is beside a call that was made is put before people, for nothing brings
-    /// that key back.
+    /// Whether a call for that purpose waits where it is for an operator to act or for time to
+    /// pass. A requester that is gone holds a step that has not begun; what is beside a call that
+    /// was made is put before people, for nothing brings that key back.
     pub fn holds(self, purpose: Purpose) -> bool {
         match self {
-            Self::SkillDisabled | Self::WorkspaceFrozen | Self::Frozen | Self::UsageExceeded => true,
+            Self::SkillDisabled | Self::WorkspaceFrozen | Self::Frozen | Self::UsageExceeded => {
+                true
+            }
             Self::RequesterRevoked => purpose.is_run(),
             Self::ApprovalRequired
             | Self::ApprovalExpired
@@ -267,15 +319,20 @@ pub struct StepBlocked {
     /// What does not happen: the step itself, its probe or its compensation.
     #[serde(default, skip_serializing_if = "Purpose::is_run")]
     pub purpose: Purpose,
-    /// For `approval_required`: digest of the actual input that an approval covers, sensitive values as commitments.
+    /// For `approval_required`: digest of the actual input that an approval covers, sensitive
+    /// values as commitments.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input_digest: Option<Digest>,
     /// For `awaiting_callback`: until when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
-    /// Where the step asks people with its actual input: digest of the view that they are shown of it.
+    /// Where the step asks people with its actual input: digest of the view that they are shown of
+    /// it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub view_digest: Option<Digest>,
+    /// Whom it asks for then; absent: anybody who decides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requirement: Vec<Requirement>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -303,8 +360,8 @@ pub struct StepChanged {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// The call had no effect: what its claim reserved is given back.
-    #[serde(default, skip_serializing_if = "crate::is_false")]
-    pub released: bool,
+    #[serde(default, skip_serializing_if = "crate::is_false", rename = "released")]
+    pub budget_refunded: bool,
     /// A call of it may have had its effect: nobody learnt what became of it.
     #[serde(default, skip_serializing_if = "crate::is_false")]
     pub unanswered: bool,
@@ -357,54 +414,6 @@ pub struct StepResolved {
     /// Digest of the evidence given, which is the step's output where it completed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_digest: Option<Digest>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ApprovalRequested {
-    pub execution_id: ExecutionId,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub step_id: Option<StepId>,
-    pub approval_id: ApprovalId,
-    pub binding_digest: Digest,
-    /// Digest of what people are shown; the binding covers it.
-    pub view_digest: Digest,
-    pub at: Timestamp,
-    pub expires_at: Timestamp,
-    /// Groups that must each give so many voices.
-    pub requirement: Vec<Requirement>,
-    /// Actors whose voices do not count.
-    pub excludes: Vec<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-}
-
-/// So many voices of a group.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Requirement {
-    pub group: String,
-    pub count: u32,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ApprovalDecided {
-    pub execution_id: ExecutionId,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub step_id: Option<StepId>,
-    pub approval_id: ApprovalId,
-    pub binding_digest: Digest,
-    /// Digest of what was shown to those who decide.
-    pub view_digest: Digest,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub actor_id: Option<String>,
-    /// How the actor was authenticated.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub channel: Option<String>,
-    pub at: Timestamp,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

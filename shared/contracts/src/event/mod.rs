@@ -1,8 +1,10 @@
 //! Events: what the trace stores and what stage events publish. Readers tolerate unknown fields.
 
+mod approval;
 mod execution;
 mod workspace;
 
+pub use approval::*;
 pub use execution::*;
 pub use workspace::*;
 
@@ -13,7 +15,9 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// What kind of actor acts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "camelCase")]
 pub enum ActorKind {
     Human,
@@ -48,10 +52,10 @@ impl std::fmt::Display for Actor {
     }
 }
 
-/// Every event, by its key.
+/// What happens to an execution: the entries of its trace.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", content = "data")]
-pub enum Event {
+pub enum ExecutionEvent {
     #[serde(rename = "controlPlane.intent.received")]
     IntentReceived(IntentReceived),
     #[serde(rename = "controlPlane.plan.compiled")]
@@ -80,6 +84,16 @@ pub enum Event {
     StepCompensated(StepChanged),
     #[serde(rename = "controlPlane.approval.requested")]
     ApprovalRequested(ApprovalRequested),
+    #[serde(rename = "controlPlane.approval.voted")]
+    ApprovalVoted(ApprovalVoted),
+    #[serde(rename = "controlPlane.approval.withdrawn")]
+    ApprovalWithdrawn(ApprovalWithdrawn),
+    #[serde(rename = "controlPlane.approval.commented")]
+    ApprovalCommented(ApprovalNoted),
+    #[serde(rename = "controlPlane.approval.overridden")]
+    ApprovalOverridden(ApprovalDecided),
+    #[serde(rename = "controlPlane.approval.reviewed")]
+    ApprovalReviewed(ApprovalNoted),
     #[serde(rename = "controlPlane.approval.granted")]
     ApprovalGranted(ApprovalDecided),
     #[serde(rename = "controlPlane.approval.rejected")]
@@ -98,6 +112,81 @@ pub enum Event {
     ExecutionPaused(ExecutionSteered),
     #[serde(rename = "controlPlane.execution.resumed")]
     ExecutionResumed(ExecutionSteered),
+}
+
+impl ExecutionEvent {
+    /// The step it speaks of.
+    pub const fn step_id(&self) -> Option<&StepId> {
+        match self {
+            Self::StepStarted(data) => Some(&data.step_id),
+            Self::StepBlocked(data) => data.step_id.as_ref(),
+            Self::StepCompleted(data) => Some(&data.step_id),
+            Self::StepFailed(data) | Self::StepSkipped(data) | Self::StepCompensated(data) => {
+                Some(&data.step_id)
+            }
+            Self::StepRetried(data) => Some(&data.step_id),
+            Self::StepResolved(data) => Some(&data.step_id),
+            Self::ApprovalRequested(data) => data.step_id.as_ref(),
+            Self::ApprovalVoted(data) => data.step_id.as_ref(),
+            Self::ApprovalWithdrawn(data) => data.step_id.as_ref(),
+            Self::ApprovalCommented(data) | Self::ApprovalReviewed(data) => data.step_id.as_ref(),
+            Self::ApprovalOverridden(data)
+            | Self::ApprovalGranted(data)
+            | Self::ApprovalRejected(data)
+            | Self::ApprovalExpired(data)
+            | Self::ApprovalVoided(data) => data.step_id.as_ref(),
+            Self::IntentReceived(_)
+            | Self::PlanCompiled(_)
+            | Self::PlanVerified(_)
+            | Self::PlanRejected(_)
+            | Self::ExecutionStarted(_)
+            | Self::ExecutionCompleted(_)
+            | Self::ExecutionFailed(_)
+            | Self::ExecutionCancelled(_)
+            | Self::ExecutionPaused(_)
+            | Self::ExecutionResumed(_) => None,
+        }
+    }
+
+    /// The key, `controlPlane.` and what happened.
+    pub const fn key(&self) -> &'static str {
+        match self {
+            Self::IntentReceived(_) => "controlPlane.intent.received",
+            Self::PlanCompiled(_) => "controlPlane.plan.compiled",
+            Self::PlanVerified(_) => "controlPlane.plan.verified",
+            Self::PlanRejected(_) => "controlPlane.plan.rejected",
+            Self::ExecutionStarted(_) => "controlPlane.execution.started",
+            Self::StepStarted(_) => "controlPlane.execution.step.started",
+            Self::StepBlocked(_) => "controlPlane.execution.step.blocked",
+            Self::StepCompleted(_) => "controlPlane.execution.step.completed",
+            Self::StepFailed(_) => "controlPlane.execution.step.failed",
+            Self::StepRetried(_) => "controlPlane.execution.step.retried",
+            Self::StepSkipped(_) => "controlPlane.execution.step.skipped",
+            Self::StepResolved(_) => "controlPlane.execution.step.resolved",
+            Self::StepCompensated(_) => "controlPlane.execution.step.compensated",
+            Self::ApprovalRequested(_) => "controlPlane.approval.requested",
+            Self::ApprovalVoted(_) => "controlPlane.approval.voted",
+            Self::ApprovalWithdrawn(_) => "controlPlane.approval.withdrawn",
+            Self::ApprovalCommented(_) => "controlPlane.approval.commented",
+            Self::ApprovalOverridden(_) => "controlPlane.approval.overridden",
+            Self::ApprovalReviewed(_) => "controlPlane.approval.reviewed",
+            Self::ApprovalGranted(_) => "controlPlane.approval.granted",
+            Self::ApprovalRejected(_) => "controlPlane.approval.rejected",
+            Self::ApprovalExpired(_) => "controlPlane.approval.expired",
+            Self::ApprovalVoided(_) => "controlPlane.approval.voided",
+            Self::ExecutionCompleted(_) => "controlPlane.execution.completed",
+            Self::ExecutionFailed(_) => "controlPlane.execution.failed",
+            Self::ExecutionCancelled(_) => "controlPlane.execution.cancelled",
+            Self::ExecutionPaused(_) => "controlPlane.execution.paused",
+            Self::ExecutionResumed(_) => "controlPlane.execution.resumed",
+        }
+    }
+}
+
+/// What changes authority: the entries of the workspace log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", content = "data")]
+pub enum WorkspaceEvent {
     #[serde(rename = "controlPlane.skill.installed")]
     SkillInstalled(SkillInstalled),
     #[serde(rename = "controlPlane.skill.rejected")]
@@ -122,39 +211,22 @@ pub enum Event {
     SubscriptionRemoved(SubscriptionChanged),
     #[serde(rename = "controlPlane.subscription.secret.rotated")]
     SubscriptionSecretRotated(SubscriptionChanged),
+    #[serde(rename = "controlPlane.subscription.tested")]
+    SubscriptionTested(SubscriptionChanged),
     #[serde(rename = "controlPlane.tool.secret.rotated")]
     ToolSecretRotated(ToolSecretRotated),
+    #[serde(rename = "controlPlane.session.started")]
+    SessionStarted(SessionStarted),
+    #[serde(rename = "controlPlane.session.refused")]
+    SessionRefused(SessionRefused),
     #[serde(rename = "controlPlane.evidence.exported")]
     EvidenceExported(EvidenceExported),
 }
 
-impl Event {
+impl WorkspaceEvent {
     /// The key, `controlPlane.` and what happened.
     pub const fn key(&self) -> &'static str {
         match self {
-            Self::IntentReceived(_) => "controlPlane.intent.received",
-            Self::PlanCompiled(_) => "controlPlane.plan.compiled",
-            Self::PlanVerified(_) => "controlPlane.plan.verified",
-            Self::PlanRejected(_) => "controlPlane.plan.rejected",
-            Self::ExecutionStarted(_) => "controlPlane.execution.started",
-            Self::StepStarted(_) => "controlPlane.execution.step.started",
-            Self::StepBlocked(_) => "controlPlane.execution.step.blocked",
-            Self::StepCompleted(_) => "controlPlane.execution.step.completed",
-            Self::StepFailed(_) => "controlPlane.execution.step.failed",
-            Self::StepRetried(_) => "controlPlane.execution.step.retried",
-            Self::StepSkipped(_) => "controlPlane.execution.step.skipped",
-            Self::StepResolved(_) => "controlPlane.execution.step.resolved",
-            Self::StepCompensated(_) => "controlPlane.execution.step.compensated",
-            Self::ApprovalRequested(_) => "controlPlane.approval.requested",
-            Self::ApprovalGranted(_) => "controlPlane.approval.granted",
-            Self::ApprovalRejected(_) => "controlPlane.approval.rejected",
-            Self::ApprovalExpired(_) => "controlPlane.approval.expired",
-            Self::ApprovalVoided(_) => "controlPlane.approval.voided",
-            Self::ExecutionCompleted(_) => "controlPlane.execution.completed",
-            Self::ExecutionFailed(_) => "controlPlane.execution.failed",
-            Self::ExecutionCancelled(_) => "controlPlane.execution.cancelled",
-            Self::ExecutionPaused(_) => "controlPlane.execution.paused",
-            Self::ExecutionResumed(_) => "controlPlane.execution.resumed",
             Self::SkillInstalled(_) => "controlPlane.skill.installed",
             Self::SkillRejected(_) => "controlPlane.skill.rejected",
             Self::SkillDisabled(_) => "controlPlane.skill.disabled",
@@ -167,50 +239,66 @@ impl Event {
             Self::SubscriptionCreated(_) => "controlPlane.subscription.created",
             Self::SubscriptionRemoved(_) => "controlPlane.subscription.removed",
             Self::SubscriptionSecretRotated(_) => "controlPlane.subscription.secret.rotated",
+            Self::SubscriptionTested(_) => "controlPlane.subscription.tested",
             Self::ToolSecretRotated(_) => "controlPlane.tool.secret.rotated",
+            Self::SessionStarted(_) => "controlPlane.session.started",
+            Self::SessionRefused(_) => "controlPlane.session.refused",
             Self::EvidenceExported(_) => "controlPlane.evidence.exported",
+        }
+    }
+}
+
+/// An event of either log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Event {
+    Execution(ExecutionEvent),
+    Workspace(WorkspaceEvent),
+}
+
+impl Event {
+    /// The key, `controlPlane.` and what happened.
+    pub const fn key(&self) -> &'static str {
+        match self {
+            Self::Execution(event) => event.key(),
+            Self::Workspace(event) => event.key(),
         }
     }
 
     /// The step it speaks of.
     pub const fn step_id(&self) -> Option<&StepId> {
         match self {
-            Self::StepStarted(data) => Some(&data.step_id),
-            Self::StepBlocked(data) => data.step_id.as_ref(),
-            Self::StepCompleted(data) => Some(&data.step_id),
-            Self::StepFailed(data) | Self::StepSkipped(data) | Self::StepCompensated(data) => Some(&data.step_id),
-            Self::StepRetried(data) => Some(&data.step_id),
-            Self::StepResolved(data) => Some(&data.step_id),
-            Self::ApprovalRequested(data) => data.step_id.as_ref(),
-            Self::ApprovalGranted(data)
-            | Self::ApprovalRejected(data)
-            | Self::ApprovalExpired(data)
-            | Self::ApprovalVoided(data) => data.step_id.as_ref(),
-            Self::IntentReceived(_)
-            | Self::PlanCompiled(_)
-            | Self::PlanVerified(_)
-            | Self::PlanRejected(_)
-            | Self::ExecutionStarted(_)
-            | Self::ExecutionCompleted(_)
-            | Self::ExecutionFailed(_)
-            | Self::ExecutionCancelled(_)
-            | Self::ExecutionPaused(_)
-            | Self::ExecutionResumed(_)
-            | Self::SkillInstalled(_)
-            | Self::SkillRejected(_)
-            | Self::SkillDisabled(_)
-            | Self::SkillEnabled(_)
-            | Self::PolicyActivated(_)
-            | Self::GovernanceChanged(_)
-            | Self::WorkspaceCreated(_)
-            | Self::KeyCreated(_)
-            | Self::KeyRevoked(_)
-            | Self::SubscriptionCreated(_)
-            | Self::SubscriptionRemoved(_)
-            | Self::SubscriptionSecretRotated(_)
-            | Self::ToolSecretRotated(_)
-            | Self::EvidenceExported(_) => None,
+            Self::Execution(event) => event.step_id(),
+            Self::Workspace(_) => None,
         }
+    }
+
+    /// What happened to an execution, where it is of a trace.
+    pub const fn execution(&self) -> Option<&ExecutionEvent> {
+        match self {
+            Self::Execution(event) => Some(event),
+            Self::Workspace(_) => None,
+        }
+    }
+
+    /// What changed authority, where it is of the workspace log.
+    pub const fn workspace(&self) -> Option<&WorkspaceEvent> {
+        match self {
+            Self::Workspace(event) => Some(event),
+            Self::Execution(_) => None,
+        }
+    }
+}
+
+impl From<ExecutionEvent> for Event {
+    fn from(event: ExecutionEvent) -> Self {
+        Self::Execution(event)
+    }
+}
+
+impl From<WorkspaceEvent> for Event {
+    fn from(event: WorkspaceEvent) -> Self {
+        Self::Workspace(event)
     }
 }
 

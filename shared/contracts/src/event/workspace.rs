@@ -1,6 +1,8 @@
 //! What happens to a workspace: its skills, policies, keys and subscriptions.
 
-use crate::{Digest, Timestamp, event::Actor, id::InstallationId, problem::Issue};
+use crate::{
+    Digest, Timestamp, directory::OidcIdentity, event::Actor, id::InstallationId, problem::Issue,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -79,12 +81,15 @@ pub struct PolicyActivated {
     pub actor_id: String,
 }
 
-/// Trust, freezes, budgets or the shadow policy set of a workspace were changed.
+/// Trust, freezes, budgets, the directory or the like of a workspace were changed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GovernanceChanged {
-    /// `trust`, `freezes`, `budgets` or `shadow`.
+    /// What: `trust`, `freezes`, `budgets`, `directory`, …
     pub key: String,
+    /// Which of it: of the directory `person ann`, `group finance`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entry: Option<String>,
     /// Digest of what is in force now.
     pub digest: Digest,
     pub at: Timestamp,
@@ -130,7 +135,8 @@ pub struct KeyChanged {
     pub expires_at: Option<Timestamp>,
 }
 
-/// A subscription to stage events was made, ended or given another secret. The secret is nowhere.
+/// A subscription to stage events was made, ended, given another secret or tried out. The secret is
+/// nowhere. What tries it out is sent to its target alone and stands in no log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SubscriptionChanged {
@@ -157,4 +163,56 @@ pub struct ToolSecretRotated {
     pub actor_id: String,
     /// Until when the secret before this one signs as well.
     pub overlap_until: Timestamp,
+}
+
+/// How somebody signed in to the console.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SignInMethod {
+    /// By an API key.
+    ApiKey,
+    /// By a code for one sign-in.
+    Code,
+    /// By the identity provider.
+    Oidc,
+}
+
+/// A person signed in to the console.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionStarted {
+    /// Names the session without opening it.
+    pub key: String,
+    pub at: Timestamp,
+    pub actor_id: String,
+    pub method: SignInMethod,
+    pub expires_at: Timestamp,
+    /// The API key whose session it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_id: Option<String>,
+    /// Whom the identity provider named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oidc: Option<OidcIdentity>,
+    /// The groups that the person has by what the identity provider said.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
+}
+
+/// Somebody who proved who they are did not get into the console.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionRefused {
+    pub key: String,
+    pub at: Timestamp,
+    /// The actor of the key, or what a person of that identity would be called.
+    pub actor_id: String,
+    pub method: SignInMethod,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oidc: Option<OidcIdentity>,
+    pub reason: String,
+    /// Attempts of this actor before this one that were too many to be recorded, at least.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unrecorded: Option<u64>,
 }

@@ -1,20 +1,21 @@
-//! What can be asked of an execution, and what became of a call.
+//! Commands of an execution, and outcomes of a call.
 
 use super::{
-    About, Ruling,
+    About, VerdictSummary,
     duty::{Decider, Drafter, Requester},
 };
 use crate::plan::Compiled;
 use contracts::{
     Digest, IntentId, Issue, RunId, StepId, Timestamp,
-    event::{Actor, BlockReason, Purpose, Reserved, Resolution, SubmitMode},
+    approval::Decision,
+    event::{Actor, BlockReason, LiteralChange, Purpose, Reserved, Resolution, SubmitMode},
     id::ApprovalId,
     plan::Radius,
     verdict::RunMode,
 };
 use std::sync::Arc;
 
-/// What can be asked of an execution, by people, by callers and by the engine.
+/// A command of an execution, by people, callers or the engine.
 #[derive(Clone, Debug)]
 pub enum Command {
     Receive {
@@ -28,35 +29,62 @@ pub enum Command {
         outcome: Result<Arc<Compiled>, Vec<Issue>>,
         draft_digest: Digest,
         planner_model: Option<String>,
-        /// Who gave the draft, where it did not come with the intent.
+        /// Who supplied the draft, if it did not come with the intent.
         drafted_by: Option<Drafter>,
     },
     Verify {
-        ruling: Ruling,
+        ruling: VerdictSummary,
         reasons: Vec<Issue>,
     },
     Start {
         run_id: RunId,
         mode: RunMode,
     },
-    Approve {
+    /// A person decides on a request.
+    Vote {
         by: Decider,
-        step: Option<StepId>,
-        binding: Digest,
-        /// What was shown to the person, where the request says.
-        view: Option<Digest>,
-        note: Option<String>,
+        on: Asking,
+        decision: Decision,
+        seen: ShownDigests,
+        reason: Option<String>,
         channel: Option<String>,
     },
-    Reject {
+    /// A person takes a vote back.
+    Withdraw {
         by: Decider,
-        step: Option<StepId>,
-        /// What was shown to the person, where the request says.
-        view: Option<Digest>,
+        approval: ApprovalId,
+        reason: Option<String>,
+    },
+    /// A person approves alone, on break-glass authority.
+    Override {
+        by: Decider,
+        approval: ApprovalId,
+        seen: ShownDigests,
         reason: String,
         channel: Option<String>,
     },
-    /// Time passed: approvals that are over, callbacks that did not come.
+    /// A person changes literals of the plan. [`Command::Verify`] follows in the same commit.
+    Edit {
+        by: Decider,
+        approval: ApprovalId,
+        seen: ShownDigests,
+        reason: String,
+        channel: String,
+        edited: EditedPlan,
+    },
+    /// A person has looked at what another one approved alone.
+    Review {
+        by: Decider,
+        approval: ApprovalId,
+        note: String,
+    },
+    /// Somebody says something about a request.
+    Comment {
+        actor: Actor,
+        approval: ApprovalId,
+        text: String,
+    },
+    /// Time passed: expires approvals, and callbacks that did not arrive.
     Expire,
     Cancel {
         actor: Actor,
@@ -95,10 +123,13 @@ pub enum Command {
         /// The approval that lets it run.
         approval: Option<ApprovalId>,
         spend: Radius,
-        /// What the claim reserves of the meters.
+        /// What the claim reserves of the meters, and of a mandate.
         reserved: Vec<Reserved>,
+        /// The mandate that lets it run in place of an approval.
+        mandate: Option<MandateUsed>,
     },
-    /// A worker found that a step, its probe or its compensation must wait. `about`: what people are asked about.
+    /// A worker found that a step, its probe or its compensation must wait. `about`: what people
+    /// are asked about.
     Block {
         step: StepId,
         purpose: Purpose,
@@ -117,7 +148,7 @@ pub enum Command {
         step: StepId,
         message: String,
     },
-    /// Steps behind one that failed or was skipped; so many at once.
+    /// Skips steps after one that failed or was skipped, at most `limit` at once.
     SkipCutOff {
         limit: usize,
     },
@@ -141,18 +172,50 @@ pub enum Command {
     },
 }
 
-/// What became of a call.
+/// A plan with other literals.
+#[derive(Clone, Debug)]
+pub struct EditedPlan {
+    pub plan: Arc<Compiled>,
+    pub draft_digest: Digest,
+    pub changes: Vec<LiteralChange>,
+}
+
+/// Which request a decision answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Asking {
+    Request(ApprovalId),
+    /// Whatever asks about a step or, without one, about the plan.
+    About(Option<StepId>),
+}
+
+/// What a decision says of what it is about. INVARIANT (seen-is-signed): it is refused unless that
+/// is what holds now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ShownDigests {
+    pub binding: Option<Digest>,
+    pub view: Option<Digest>,
+}
+
+/// A mandate that a claim consumes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MandateUsed {
+    pub id: String,
+    /// Digest of the mandate with what its condition held on.
+    pub proof: Digest,
+}
+
+/// The outcome of a call.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
     /// The tool did it.
     Completed { output: Digest },
     /// The tool says no: not repeated.
     Failed { code: String, message: String },
-    /// No connection came about: nothing was sent.
+    /// No connection was made: nothing was sent.
     Unreached { message: String },
-    /// Nobody knows. The tool may have asked for some patience.
+    /// The outcome is unknown. The tool may have sent `Retry-After`.
     Unknown { code: String, message: String, retry_after_seconds: Option<u32> },
-    /// The tool did it, but what it says cannot be used: to call it again would not change that.
+    /// The call took effect, but its answer is unusable; another call would not change that.
     Unusable { code: String, message: String },
     /// The tool will call back.
     Accepted { until: Timestamp },
@@ -161,7 +224,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// Nobody knows, and nobody asked for patience.
+    /// The outcome is unknown, without `Retry-After`.
     pub fn unknown(code: &str, message: String) -> Self {
         Self::Unknown { code: code.to_owned(), message, retry_after_seconds: None }
     }

@@ -1,6 +1,7 @@
-//! What follows from other state, without an event: steps that become ready or are cancelled, and the status.
+//! What follows from other state, without an event: steps that become ready or are cancelled, and
+//! the status.
 
-use super::{Execution, Status, Step, StepInput, StepState, step};
+use super::{Execution, Status, Step, StepInput, StepStatus, step};
 use contracts::{
     Timestamp,
     event::{BlockReason, Purpose},
@@ -10,62 +11,74 @@ impl Execution {
     /// Derives what follows from other state; see the module.
     pub fn settle_derived(&mut self) {
         let closing = self.closing();
-        let undoing = self.cancellation.as_ref().is_some_and(|cancel| cancel.compensate) && self.unwinding();
+        let undoing =
+            self.cancellation.as_ref().is_some_and(|cancel| cancel.compensate) && self.unwinding();
         let graph = self.graph.clone();
-        for place in 0..self.steps.len() {
-            let Some(step) = self.steps.get(place) else {
+        for index in 0..self.steps.len() {
+            let Some(step) = self.steps.get(index) else {
                 continue;
             };
             let input = match step.state {
-                // INVARIANT (unknown-is-not-failed): what may have happened and is not called again is in doubt.
-                StepState::Ready | StepState::Blocked | StepState::Held | StepState::Retrying
+                // INVARIANT (unknown-is-not-failed): what may have happened and is not called again
+                // is in doubt.
+                StepStatus::Ready
+                | StepStatus::Blocked
+                | StepStatus::Held
+                | StepStatus::Retrying
                     if closing && step.unanswered =>
                 {
                     StepInput::Doubt
                 }
-                StepState::Failed if undoing && step.unanswered && self.has_undo(place) => StepInput::Doubt,
-                StepState::Pending
-                | StepState::Ready
-                | StepState::Blocked
-                | StepState::Held
-                | StepState::Retrying
+                StepStatus::Failed if undoing && step.unanswered && self.has_undo(index) => {
+                    StepInput::Doubt
+                }
+                StepStatus::Pending
+                | StepStatus::Ready
+                | StepStatus::Blocked
+                | StepStatus::Held
+                | StepStatus::Retrying
                     if closing =>
                 {
                     StepInput::Cancel
                 }
-                StepState::Pending if self.after_all(&graph, place, |state| state == StepState::Completed) => {
-                    StepInput::Release
+                StepStatus::Pending
+                    if self.after_all(&graph, index, |state| state == StepStatus::Completed) =>
+                {
+                    StepInput::BecomeReady
                 }
-                StepState::Blocked | StepState::Stuck
+                StepStatus::Blocked | StepStatus::Stuck
                     if step.waits_for_approval() && self.grant_for(&step.id).is_some() =>
                 {
                     StepInput::Unblock
                 }
-                // What people were shown names a policy set that is not in force any more: the step asks anew.
-                StepState::Blocked | StepState::Stuck if step.waits_for_approval() && self.asked_before(step) => {
+                // What people were shown names a policy set that is not in force any more: the step
+                // asks anew.
+                StepStatus::Blocked | StepStatus::Stuck
+                    if step.waits_for_approval() && self.asked_before(step) =>
+                {
                     StepInput::Unblock
                 }
-                StepState::Pending
-                | StepState::Ready
-                | StepState::Blocked
-                | StepState::Held
-                | StepState::Running
-                | StepState::Completed
-                | StepState::Retrying
-                | StepState::Failed
-                | StepState::InDoubt
-                | StepState::Skipped
-                | StepState::Cancelled
-                | StepState::Compensating
-                | StepState::Compensated
-                | StepState::Stuck => continue,
+                StepStatus::Pending
+                | StepStatus::Ready
+                | StepStatus::Blocked
+                | StepStatus::Held
+                | StepStatus::Running
+                | StepStatus::Completed
+                | StepStatus::Retrying
+                | StepStatus::Failed
+                | StepStatus::InDoubt
+                | StepStatus::Skipped
+                | StepStatus::Cancelled
+                | StepStatus::Compensating
+                | StepStatus::Compensated
+                | StepStatus::Stuck => continue,
             };
-            if let Some(step) = self.steps.get_mut(place)
+            if let Some(step) = self.steps.get_mut(index)
                 && let Some(state) = step::next(step.state, input)
             {
                 step.state = state;
                 step.waits_for = (input == StepInput::Doubt).then_some(BlockReason::OutcomeUnknown);
-                step.retry_at = None;
+                (step.since, step.retry_at) = (None, None);
             }
         }
         if self.status.under_way() {
@@ -74,36 +87,51 @@ impl Execution {
     }
 
     /// Whether everything before a step is in a state that `test` accepts.
-    pub(super) fn after_all(&self, graph: &super::Graph, place: usize, test: impl Fn(StepState) -> bool) -> bool {
-        let before = graph.after.get(place).map(Vec::as_slice).unwrap_or_default();
+    pub(super) fn after_all(
+        &self,
+        graph: &super::Graph,
+        index: usize,
+        test: impl Fn(StepStatus) -> bool,
+    ) -> bool {
+        let before = graph.after.get(index).map(Vec::as_slice).unwrap_or_default();
         before.iter().all(|before| self.steps.get(*before).is_some_and(|step| test(step.state)))
     }
 
     /// Pending steps that can never run because a step before them settled without completing.
     pub fn cut_off(&self) -> impl Iterator<Item = &Step> {
-        let lost = |state: StepState| {
-            matches!(state, StepState::Failed | StepState::Skipped | StepState::Cancelled | StepState::Compensated)
+        let lost = |state: StepStatus| {
+            matches!(
+                state,
+                StepStatus::Failed
+                    | StepStatus::Skipped
+                    | StepStatus::Cancelled
+                    | StepStatus::Compensated
+            )
         };
-        self.steps.iter().enumerate().filter_map(move |(place, step)| {
-            let cut = step.state == StepState::Pending && !self.after_all(&self.graph, place, |state| !lost(state));
+        self.steps.iter().enumerate().filter_map(move |(index, step)| {
+            let cut = step.state == StepStatus::Pending
+                && !self.after_all(&self.graph, index, |state| !lost(state));
             cut.then_some(step)
         })
     }
 
     pub(super) fn derived_status(&self) -> Status {
         if self.cancellation.is_some() {
-            let open = self.steps.iter().enumerate().any(|(place, step)| match step.state {
-                StepState::Running | StepState::InDoubt | StepState::Compensating | StepState::Stuck => true,
-                StepState::Completed => self.unwinding() && self.undoable(place),
-                StepState::Pending
-                | StepState::Ready
-                | StepState::Blocked
-                | StepState::Held
-                | StepState::Retrying
-                | StepState::Failed
-                | StepState::Skipped
-                | StepState::Cancelled
-                | StepState::Compensated => false,
+            let open = self.steps.iter().enumerate().any(|(index, step)| match step.state {
+                StepStatus::Running
+                | StepStatus::InDoubt
+                | StepStatus::Compensating
+                | StepStatus::Stuck => true,
+                StepStatus::Completed => self.unwinding() && self.undoable(index),
+                StepStatus::Pending
+                | StepStatus::Ready
+                | StepStatus::Blocked
+                | StepStatus::Held
+                | StepStatus::Retrying
+                | StepStatus::Failed
+                | StepStatus::Skipped
+                | StepStatus::Cancelled
+                | StepStatus::Compensated => false,
             });
             return if open { Status::Cancelling } else { Status::Cancelled };
         }
@@ -118,22 +146,23 @@ impl Execution {
 
     /// Whether a call is made, or will be, without people, operators or a callback.
     pub(super) fn moving(&self) -> bool {
-        let steps = self.steps.iter().enumerate().any(|(place, step)| match step.state {
-            StepState::Running => !step.awaits_callback(),
-            StepState::Ready | StepState::Retrying => true,
-            StepState::Compensating => !step.is_held_beside(),
-            StepState::InDoubt => self.can_probe(place) && !step.is_held_beside(),
-            StepState::Pending
-            | StepState::Blocked
-            | StepState::Held
-            | StepState::Completed
-            | StepState::Failed
-            | StepState::Skipped
-            | StepState::Cancelled
-            | StepState::Compensated
-            | StepState::Stuck => false,
+        let steps = self.steps.iter().enumerate().any(|(index, step)| match step.state {
+            StepStatus::Running => !step.awaits_callback(),
+            StepStatus::Ready | StepStatus::Retrying => true,
+            StepStatus::Compensating => !step.is_held_beside(),
+            StepStatus::InDoubt => self.can_probe(index) && !step.is_held_beside(),
+            StepStatus::Pending
+            | StepStatus::Blocked
+            | StepStatus::Held
+            | StepStatus::Completed
+            | StepStatus::Failed
+            | StepStatus::Skipped
+            | StepStatus::Cancelled
+            | StepStatus::Compensated
+            | StepStatus::Stuck => false,
         });
-        let undo = self.next_undo(Timestamp::from_ms(i64::MAX)).and_then(|place| self.steps.get(place));
+        let undo =
+            self.next_undo(Timestamp::from_ms(i64::MAX)).and_then(|index| self.steps.get(index));
         steps || undo.is_some_and(|step| !step.is_held_beside())
     }
 }

@@ -1,4 +1,4 @@
-//! Which commands may be decided in which status. One match, no wildcard; a golden file shows it.
+//! Which commands are allowed in which status: one row a status, drawn in a golden file.
 
 use super::{Status, decide::Command};
 
@@ -9,8 +9,12 @@ pub enum Kind {
     Compile,
     Verify,
     Start,
-    Approve,
-    Reject,
+    Vote,
+    Withdraw,
+    Override,
+    Edit,
+    Review,
+    Comment,
     Expire,
     Cancel,
     Pause,
@@ -30,13 +34,17 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 25] = [
         Self::Receive,
         Self::Compile,
         Self::Verify,
         Self::Start,
-        Self::Approve,
-        Self::Reject,
+        Self::Vote,
+        Self::Withdraw,
+        Self::Override,
+        Self::Edit,
+        Self::Review,
+        Self::Comment,
         Self::Expire,
         Self::Cancel,
         Self::Pause,
@@ -60,8 +68,12 @@ impl Kind {
             Command::Compile { .. } => Self::Compile,
             Command::Verify { .. } => Self::Verify,
             Command::Start { .. } => Self::Start,
-            Command::Approve { .. } => Self::Approve,
-            Command::Reject { .. } => Self::Reject,
+            Command::Vote { .. } => Self::Vote,
+            Command::Withdraw { .. } => Self::Withdraw,
+            Command::Override { .. } => Self::Override,
+            Command::Edit { .. } => Self::Edit,
+            Command::Review { .. } => Self::Review,
+            Command::Comment { .. } => Self::Comment,
             Command::Expire => Self::Expire,
             Command::Cancel { .. } => Self::Cancel,
             Command::Pause { .. } => Self::Pause,
@@ -87,8 +99,12 @@ impl Kind {
             Self::Compile => "compile",
             Self::Verify => "verify",
             Self::Start => "start",
-            Self::Approve => "be approved",
-            Self::Reject => "be rejected",
+            Self::Vote => "be decided on",
+            Self::Withdraw => "give a vote back",
+            Self::Override => "be overridden",
+            Self::Edit => "be edited",
+            Self::Review => "be reviewed",
+            Self::Comment => "be commented on",
             Self::Expire => "expire",
             Self::Cancel => "be cancelled",
             Self::Pause => "be paused",
@@ -108,100 +124,58 @@ impl Kind {
     }
 }
 
-/// Whether a command may be decided in a status. The rest depends on steps and approvals.
-pub const fn allows(status: Status, kind: Kind) -> bool {
-    use Kind as K;
-    use Status as S;
-    match (status, kind) {
-        (S::New, K::Receive) => true,
-        (S::Received, K::Compile | K::Cancel) => true,
-        (S::Compiled, K::Verify | K::Cancel) => true,
-        (S::Verified, K::Verify | K::Start | K::Cancel) => true,
-        (
-            S::Running | S::Blocked,
-            K::Verify
-            | K::Approve
-            | K::Reject
-            | K::Expire
-            | K::Cancel
-            | K::Pause
-            | K::Retry
-            | K::Abort
-            | K::Resolve
-            | K::Claim
-            | K::Block
-            | K::Refuse
-            | K::Skip
-            | K::SkipCutOff
-            | K::Settle
-            | K::Callback
-            | K::Recover,
-        ) => true,
-        (
-            S::Paused,
-            K::Verify
-            | K::Approve
-            | K::Reject
-            | K::Expire
-            | K::Cancel
-            | K::Resume
-            | K::Retry
-            | K::Abort
-            | K::Resolve
-            | K::Settle
-            | K::Callback
-            | K::Recover,
-        ) => true,
+/// Whether a command is allowed in a status. Further checks depend on steps and approvals.
+pub fn allows(status: Status, kind: Kind) -> bool {
+    allowed_in(status).contains(&kind)
+}
+
+// A row a status; what is not in it is refused.
+const fn allowed_in(status: Status) -> &'static [Kind] {
+    use Kind::*;
+    match status {
+        Status::New => &[Receive],
+        Status::Received => &[Compile, Cancel],
+        Status::Compiled => &[Verify, Cancel],
+        Status::Verified => &[Verify, Start, Cancel],
+        Status::Running | Status::Blocked => &[
+            Verify, Vote, Withdraw, Override, Edit, Review, Comment, Expire, Cancel, Pause, Retry,
+            Abort, Resolve, Claim, Block, Refuse, Skip, SkipCutOff, Settle, Callback, Recover,
+        ],
+        Status::Paused => &[
+            Verify, Vote, Withdraw, Override, Edit, Review, Comment, Expire, Cancel, Resume, Retry,
+            Abort, Resolve, Settle, Callback, Recover,
+        ],
         // What is being undone passes the same gate, and may need people.
-        (
-            S::Cancelling,
-            K::Verify
-            | K::Approve
-            | K::Reject
-            | K::Expire
-            | K::Abort
-            | K::Resolve
-            | K::Claim
-            | K::Block
-            | K::Settle
-            | K::Callback
-            | K::Recover,
-        ) => true,
-        (S::Failed, K::Retry | K::Resolve) => true,
-        (
-            S::New
-            | S::Received
-            | S::Compiled
-            | S::Rejected
-            | S::Verified
-            | S::Running
-            | S::Blocked
-            | S::Paused
-            | S::Cancelling
-            | S::Completed
-            | S::Failed
-            | S::Cancelled,
-            K::Receive
-            | K::Compile
-            | K::Verify
-            | K::Start
-            | K::Approve
-            | K::Reject
-            | K::Expire
-            | K::Cancel
-            | K::Pause
-            | K::Resume
-            | K::Retry
-            | K::Abort
-            | K::Resolve
-            | K::Claim
-            | K::Block
-            | K::Refuse
-            | K::Skip
-            | K::SkipCutOff
-            | K::Settle
-            | K::Callback
-            | K::Recover,
-        ) => false,
+        Status::Cancelling => &[
+            Verify, Vote, Withdraw, Override, Review, Comment, Expire, Abort, Resolve, Claim,
+            Block, Settle, Callback, Recover,
+        ],
+        Status::Failed => &[Retry, Resolve, Review],
+        // What was approved alone is looked at whatever became of it.
+        Status::Rejected | Status::Completed | Status::Cancelled => &[Review],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // A kind in no row could never be decided.
+    #[test]
+    fn every_command_is_allowed_in_some_status() {
+        for kind in Kind::ALL {
+            let somewhere = Status::ALL.into_iter().any(|status| allows(status, kind));
+            assert!(somewhere, "{kind:?}");
+        }
+    }
+
+    // What callers see is the same list, without the moment before an intent is received.
+    #[test]
+    fn every_status_but_the_first_is_one_of_the_contract() {
+        let words = |status: Status| status.as_str();
+        let own: Vec<_> = Status::ALL.into_iter().skip(1).map(words).collect();
+        let contract: Vec<_> =
+            contracts::status::ExecutionStatus::ALL.iter().map(|status| status.as_str()).collect();
+        assert_eq!((Status::ALL[0], own), (Status::New, contract));
     }
 }

@@ -1,18 +1,22 @@
 //! The execution: one intent, its plan, its verdict, its steps. State, and how events change it.
 //!
-//! [`decide`](decide::decide) says which events a command causes; [`Execution::evolve`] applies one. Folding the
-//! trace therefore gives the stored state (INVARIANT replayable).
+//! [`decide`](decide::decide) says which events a command causes; [`Execution::evolve`] applies
+//! one. Folding the trace therefore gives the stored state (INVARIANT replayable).
 //!
-//! Some of a step's state follows from other state: ready once everything before it is completed, cancelled once
-//! the execution is closing, unblocked once an approval covers it. [`Execution::settle_derived`] derives it, after
-//! events and after loading, so that such changes need no records of their own.
+//! Some of a step's state follows from other state: ready once everything before it is completed,
+//! cancelled once the execution is closing, unblocked once an approval covers it.
+//! [`Execution::settle_derived`] derives it, after events and after loading, so that such changes
+//! need no records of their own.
 
 mod approval;
 mod attempt;
+pub mod ballot;
+mod break_glass;
 mod command;
 pub mod decide;
 mod derived;
 pub mod duty;
+mod edit;
 mod evolve;
 pub mod gate;
 mod grants;
@@ -20,12 +24,16 @@ mod mask;
 mod progress;
 mod sealed;
 pub mod step;
+pub mod waiting;
 
 use crate::{canonical, plan::Compiled};
+pub use ballot::{Comment, Vote};
+pub use break_glass::Overridden;
+pub use contracts::status::{ApprovalStatus, StepStatus};
 use contracts::{
     Digest, ExecutionId, IntentId, Issue, PlanId, RunId, StepId, Timestamp, WorkspaceId,
     draft::OnFailure,
-    event::{ActorKind, Purpose, Requirement, SubmitMode},
+    event::{ActorKind, Purpose, Requirement, StepsRequirement, SubmitMode},
     id::ApprovalId,
     plan::Radius,
     verdict::{RiskTier, RunMode, Verdict},
@@ -35,9 +43,9 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
-pub use step::{About, Asked, Hold, Step, StepInput, StepState};
+pub use step::{About, Asked, Reservation, Step, StepInput};
 
-/// Where an execution stands.
+/// The status of an execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
@@ -49,7 +57,7 @@ pub enum Status {
     Rejected,
     Verified,
     Running,
-    /// Nothing moves without people or a tool's callback.
+    /// Waits for people or for a tool's callback.
     Blocked,
     Paused,
     /// Cancelled, with calls in flight, in doubt, or being undone.
@@ -94,7 +102,7 @@ impl Status {
         }
     }
 
-    /// Nothing more happens, but for a retry of a failed one.
+    /// Ended: only a failed execution can be retried.
     pub const fn ended(self) -> bool {
         match self {
             Self::Rejected | Self::Completed | Self::Failed | Self::Cancelled => true,
@@ -151,26 +159,47 @@ pub struct PlanFacts {
     pub plan_id: PlanId,
     pub digest: Digest,
     pub draft_digest: Digest,
-    /// Who gave the draft, where it did not come with the intent.
+    /// Who supplied the draft, if it did not come with the intent.
     pub drafted_by: Option<String>,
-    /// Who made the key that gave it, and so on up to the deployment.
+    /// Who made the key that gave it, and so on up to the deployment; of those who edited it too.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub drafter_key_makers: BTreeSet<String>,
+    /// What people changed of it since, if anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edits: Option<Edits>,
+}
+
+/// What people changed of a plan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Edits {
+    pub by: BTreeSet<String>,
+    /// Steps with a changed literal: others than who changed them decide on each.
+    #[serde(with = "mask")]
+    pub steps: BTreeSet<usize>,
+    /// Place in the trace of the last of the events that say what was changed.
+    pub last_seq: u64,
+    /// Digest of the plan as it was compiled first: steps keep the keys of their calls.
+    pub first: Digest,
 }
 
 /// Facts of the verdict.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Ruling {
+pub struct VerdictSummary {
     pub verdict: Verdict,
     pub risk_tier: RiskTier,
     pub policy_version: String,
     pub policy_digest: Digest,
     pub verdict_digest: Digest,
     pub verified_at: Timestamp,
-    /// Places of the steps that need people: a bit each, so that the head does not grow with their names.
+    /// Indices of the steps that need people: one bit each, so that the head does not grow with
+    /// their names.
     #[serde(with = "mask")]
     pub assist: BTreeSet<usize>,
+    /// Whom steps ask for, where it is not anybody who decides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requirements: Vec<StepsRequirement>,
     pub approval_life_ms: i64,
     /// Digest of what people are shown of the plan; `None`: the plan was refused.
     pub view: Option<Digest>,
@@ -185,30 +214,6 @@ pub struct Run {
     pub started_at: Timestamp,
 }
 
-/// Where an approval stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ApprovalState {
-    Requested,
-    Granted,
-    Rejected,
-    Expired,
-    Voided,
-}
-
-impl ApprovalState {
-    /// Name on the wire.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Requested => "requested",
-            Self::Granted => "granted",
-            Self::Rejected => "rejected",
-            Self::Expired => "expired",
-            Self::Voided => "voided",
-        }
-    }
-}
-
 /// A decision of people, bound to a digest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -219,9 +224,17 @@ pub struct Approval {
     pub binding: Digest,
     /// Digest of what people were shown.
     pub view: Digest,
-    pub state: ApprovalState,
+    pub state: ApprovalStatus,
     pub requirement: Vec<Requirement>,
     pub excludes: Vec<String>,
+    /// What people said who were asked, each person once. Votes that were withdrawn are not here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub votes: Vec<Vote>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub comments: Vec<Comment>,
+    /// One person approved alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overridden: Option<Overridden>,
     pub decided_by: Vec<String>,
     pub requested_at: Timestamp,
     pub expires_at: Timestamp,
@@ -229,7 +242,7 @@ pub struct Approval {
     pub consumed: BTreeSet<StepId>,
 }
 
-/// How an execution is being brought to its end by a person.
+/// A cancellation by a person.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Cancellation {
@@ -247,14 +260,15 @@ pub struct Execution {
     pub status: Status,
     pub intent: Option<IntentFacts>,
     pub plan_facts: Option<PlanFacts>,
-    pub ruling: Option<Ruling>,
+    pub ruling: Option<VerdictSummary>,
     pub run: Option<Run>,
-    /// Stored as records of their own, in this order: an execution's head does not grow with them.
+    /// Stored as separate records, in this order, so that an execution's head does not grow with
+    /// them.
     #[serde(skip)]
     pub approvals: Vec<Approval>,
     pub paused: bool,
     pub cancellation: Option<Cancellation>,
-    /// What the claims so far reserved, and was not given back.
+    /// The sum of all reservations that were not refunded.
     pub spent: Radius,
     /// Why it was rejected, failed or cancelled.
     pub reasons: Vec<Issue>,
@@ -298,11 +312,12 @@ impl Graph {
         let index = crate::plan::index(plan.plan());
         let mut after = Vec::with_capacity(index.len());
         let mut dependents = vec![Vec::new(); index.len()];
-        for (place, step) in plan.plan().steps.iter().enumerate() {
-            let before: Vec<usize> = step.after.iter().filter_map(|id| index.get(id).copied()).collect();
+        for (dependent, step) in plan.plan().steps.iter().enumerate() {
+            let before: Vec<usize> =
+                step.after.iter().filter_map(|id| index.get(id).copied()).collect();
             for from in &before {
                 if let Some(list) = dependents.get_mut(*from) {
-                    list.push(place);
+                    list.push(dependent);
                 }
             }
             after.push(before);
@@ -344,16 +359,18 @@ impl Execution {
         self.plan = Some(plan);
     }
 
-    /// Gives the stored step records; steps without one are pending. Then derives what follows from other state.
-    /// Approvals come in the order in which they were asked for.
+    /// Gives the stored step records; steps without one are pending. Then derives what follows from
+    /// other state. Approvals come in the order in which they were asked for.
     pub fn restore(&mut self, records: impl IntoIterator<Item = Step>, approvals: Vec<Approval>) {
         self.approvals = approvals;
         if let (Some(plan), Some(_)) = (&self.plan, &self.plan_facts) {
             self.steps = plan.plan().steps.iter().map(|step| Step::new(step.id.clone())).collect();
         }
         for record in records {
-            if let Some(place) = self.graph.index.get(&record.id).and_then(|place| self.steps.get_mut(*place)) {
-                *place = record;
+            if let Some(index) =
+                self.graph.index.get(&record.id).and_then(|index| self.steps.get_mut(*index))
+            {
+                *index = record;
             }
         }
         self.settle_derived();
@@ -367,30 +384,33 @@ impl Execution {
     }
 
     /// The place of a step.
-    pub fn place(&self, id: &StepId) -> Option<usize> {
-        self.graph.index.get(id).copied().filter(|place| *place < self.steps.len())
+    pub fn index_of(&self, id: &StepId) -> Option<usize> {
+        self.graph.index.get(id).copied().filter(|index| *index < self.steps.len())
     }
 
     /// A step.
     pub fn step(&self, id: &StepId) -> Option<&Step> {
-        self.steps.get(self.place(id)?)
+        self.steps.get(self.index_of(id)?)
     }
 
     /// The planned step at a place.
-    pub fn planned(&self, place: usize) -> Option<&contracts::plan::PlanStep> {
-        self.plan.as_ref()?.plan().steps.get(place)
+    pub fn planned(&self, index: usize) -> Option<&contracts::plan::PlanStep> {
+        self.plan.as_ref()?.plan().steps.get(index)
     }
 
     /// Takes the steps whose records changed.
     pub fn take_touched(&mut self) -> Vec<Step> {
         let touched = std::mem::take(&mut self.touched);
-        touched.into_iter().filter_map(|place| self.steps.get(place).cloned()).collect()
+        touched.into_iter().filter_map(|index| self.steps.get(index).cloned()).collect()
     }
 
     /// Takes the approvals that changed, with the place of each.
     pub fn take_touched_approvals(&mut self) -> Vec<(usize, Approval)> {
         let touched = std::mem::take(&mut self.touched_approvals);
-        touched.into_iter().filter_map(|place| Some((place, self.approvals.get(place)?.clone()))).collect()
+        touched
+            .into_iter()
+            .filter_map(|index| Some((index, self.approvals.get(index)?.clone())))
+            .collect()
     }
 }
 

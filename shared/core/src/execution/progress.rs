@@ -1,4 +1,4 @@
-//! How far it is: what ends, what is undone, and what becomes due.
+//! Progress of an execution: what ends, what is compensated, and what becomes due.
 
 use super::*;
 
@@ -9,7 +9,8 @@ impl Execution {
     }
 
     pub(super) fn failing_with_compensation(&self) -> bool {
-        self.on_failure() == OnFailure::Compensate && self.steps.iter().any(|step| step.state == StepState::Failed)
+        self.on_failure() == OnFailure::Compensate
+            && self.steps.iter().any(|step| step.state == StepStatus::Failed)
     }
 
     pub(super) fn on_failure(&self) -> OnFailure {
@@ -27,12 +28,13 @@ impl Execution {
         self.on_failure() == OnFailure::Compensate
     }
 
-    pub(super) fn has_undo(&self, place: usize) -> bool {
-        self.planned(place).is_some_and(|planned| planned.compensate.is_some())
+    pub(super) fn has_undo(&self, index: usize) -> bool {
+        self.planned(index).is_some_and(|planned| planned.compensate.is_some())
     }
 
-    pub(super) fn undoable(&self, place: usize) -> bool {
-        self.steps.get(place).is_some_and(|step| step.state == StepState::Completed) && self.has_undo(place)
+    pub(super) fn undoable(&self, index: usize) -> bool {
+        self.steps.get(index).is_some_and(|step| step.state == StepStatus::Completed)
+            && self.has_undo(index)
     }
 
     /// The step to undo next, in reverse order: only when nothing else is in flight or stuck.
@@ -41,33 +43,34 @@ impl Execution {
             return None;
         }
         let mut undo = None;
-        for (place, step) in self.steps.iter().enumerate() {
+        for (index, step) in self.steps.iter().enumerate() {
             match step.state {
-                StepState::Running | StepState::InDoubt | StepState::Stuck => return None,
-                StepState::Compensating => {
+                StepStatus::Running | StepStatus::InDoubt | StepStatus::Stuck => return None,
+                StepStatus::Compensating => {
                     let due = !step.in_flight() && step.retry_at.is_none_or(|at| at <= now);
-                    return due.then_some(place);
+                    return due.then_some(index);
                 }
-                StepState::Completed if self.undoable(place) => undo = Some(place),
-                StepState::Completed
-                | StepState::Pending
-                | StepState::Ready
-                | StepState::Blocked
-                | StepState::Held
-                | StepState::Retrying
-                | StepState::Failed
-                | StepState::Skipped
-                | StepState::Cancelled
-                | StepState::Compensated => {}
+                StepStatus::Completed if self.undoable(index) => undo = Some(index),
+                StepStatus::Completed
+                | StepStatus::Pending
+                | StepStatus::Ready
+                | StepStatus::Blocked
+                | StepStatus::Held
+                | StepStatus::Retrying
+                | StepStatus::Failed
+                | StepStatus::Skipped
+                | StepStatus::Cancelled
+                | StepStatus::Compensated => {}
             }
         }
         undo
     }
 
     /// Whether a lost call can be asked about by its probe.
-    pub fn can_probe(&self, place: usize) -> bool {
-        let declared = self.planned(place).is_some_and(|planned| planned.probe.is_some());
-        let asked = self.steps.get(place).is_none_or(|step| step.probe_attempt >= PROBE_ATTEMPTS_MAX);
+    pub fn can_probe(&self, index: usize) -> bool {
+        let declared = self.planned(index).is_some_and(|planned| planned.probe.is_some());
+        let asked =
+            self.steps.get(index).is_none_or(|step| step.probe_attempt >= PROBE_ATTEMPTS_MAX);
         declared && !asked
     }
 
@@ -76,34 +79,53 @@ impl Execution {
         self.dues().min()
     }
 
-    /// The next of those moments behind another: what is due already and still there waits for something else.
+    /// Whether something of it waits for a change of its workspace: a lifted freeze, a new budget,
+    /// a
+    /// skill that may be used again. `looked_at`: what was due by then was looked at.
+    pub fn waits_for_workspace(&self, looked_at: Timestamp) -> bool {
+        // A probe or an undoing waits for the same where it is.
+        let held = |step: &Step| {
+            step.state == StepStatus::Held
+                || step.waits_for.is_some_and(|reason| reason.holds(Purpose::Run))
+        };
+        // What could be done is not done, and no time will do it: a probe or an undoing that is
+        // frozen.
+        let stalled = matches!(self.status, Status::Running | Status::Cancelling)
+            && self.due_after(looked_at).is_none();
+        self.steps.iter().any(held) || stalled
+    }
+
+    /// The next of those moments behind another: what is due already and still there waits for
+    /// something else.
     pub fn due_after(&self, at: Timestamp) -> Option<Timestamp> {
         self.dues().filter(|due| *due > at).min()
     }
 
     pub(super) fn dues(&self) -> impl Iterator<Item = Timestamp> + '_ {
         let steps = self.steps.iter().filter_map(|step| match step.state {
-            StepState::Retrying | StepState::Compensating => step.retry_at,
-            StepState::Running => step.until,
-            StepState::Pending
-            | StepState::Ready
-            | StepState::Blocked
-            | StepState::Held
-            | StepState::Completed
-            | StepState::Failed
-            | StepState::InDoubt
-            | StepState::Skipped
-            | StepState::Cancelled
-            | StepState::Compensated
-            | StepState::Stuck => None,
+            StepStatus::Retrying | StepStatus::Compensating => step.retry_at,
+            StepStatus::Running => step.until,
+            StepStatus::Pending
+            | StepStatus::Ready
+            | StepStatus::Blocked
+            | StepStatus::Held
+            | StepStatus::Completed
+            | StepStatus::Failed
+            | StepStatus::InDoubt
+            | StepStatus::Skipped
+            | StepStatus::Cancelled
+            | StepStatus::Compensated
+            | StepStatus::Stuck => None,
         });
-        let open = self.approvals.iter().filter(|approval| approval.state == ApprovalState::Requested);
+        let open =
+            self.approvals.iter().filter(|approval| approval.state == ApprovalStatus::Requested);
         steps.chain(open.map(|approval| approval.expires_at))
     }
 
-    /// Nothing will move before people, a callback or the clock act.
+    /// Nothing changes until people, a callback or the clock act.
     pub fn idle(&self) -> bool {
-        let drives_itself = self.intent.as_ref().is_some_and(|intent| intent.mode == SubmitMode::Auto);
+        let drives_itself =
+            self.intent.as_ref().is_some_and(|intent| intent.mode == SubmitMode::Auto);
         match self.status {
             Status::Received | Status::Compiled => {
                 self.intent.as_ref().is_some_and(|intent| intent.mode == SubmitMode::Manual)

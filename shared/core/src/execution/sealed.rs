@@ -9,15 +9,19 @@ use contracts::{
     Timestamp,
     event::{Actor, ActorKind, Resolution},
 };
+use std::{collections::BTreeSet, sync::Arc};
 
 impl Execution {
-    /// Whether no command can add an event any more. Completed, rejected and cancelled executions allow none. One that
-    /// failed is sealed once none of its calls is in doubt and nothing of it can be tried again: the commands themselves
-    /// are asked.
+    /// Whether no command can add an event any more. Completed, rejected and cancelled executions
+    /// allow none, but the review of what one person approved alone. One that failed is sealed
+    /// besides once none of its calls is in doubt and nothing of it can be tried again: the
+    /// commands themselves are asked.
     pub fn sealed(&self) -> bool {
         match self.status {
-            Status::Completed | Status::Rejected | Status::Cancelled => true,
-            Status::Failed => !self.may_go_on(),
+            Status::Completed | Status::Rejected | Status::Cancelled => {
+                self.unreviewed().next().is_none()
+            }
+            Status::Failed => self.unreviewed().next().is_none() && !self.may_go_on(),
             Status::New
             | Status::Received
             | Status::Compiled
@@ -34,8 +38,10 @@ impl Execution {
         // Somebody who may decide, and asked for nothing here.
         let anybody = || Decider {
             actor: Actor { kind: ActorKind::Human, id: String::new() },
-            key_made_by: None,
+            person: String::new(),
+            key_makers: BTreeSet::new(),
             standing: Standing::Person,
+            directory: Arc::default(),
         };
         let taken = |command| Transition::begin(self, Timestamp::default()).apply(command).is_ok();
         let retry = Command::Retry { by: anybody(), step: None, reason: None };

@@ -1,151 +1,51 @@
-//! The machine of one step: which state an input leads to. The whole of it is [`TRANSITIONS`]; a golden file shows it.
+//! The state machine of one step. All of it is in [`TRANSITIONS`], which a golden file draws.
 
 use contracts::{
     Digest, StepId, Timestamp,
-    event::{BlockReason, Purpose, Reserved},
+    event::{BlockReason, Purpose, Requirement, Reserved},
     id::ApprovalId,
     plan::Radius,
+    status::StepStatus,
 };
 use serde::{Deserialize, Serialize};
 
-/// Where a step stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StepState {
-    /// Waits for other steps.
-    Pending,
-    /// May be claimed.
-    Ready,
-    /// Waits for people.
-    Blocked,
-    /// Waits for an operator: frozen workspace, disabled skill.
-    Held,
-    /// Its call is in flight.
-    Running,
-    Completed,
-    /// Waits for its next attempt.
-    Retrying,
-    Failed,
-    /// Its call's outcome is not known.
-    InDoubt,
-    Skipped,
-    Cancelled,
-    /// Is being undone.
-    Compensating,
-    Compensated,
-    /// Could not be undone; waits for people.
-    Stuck,
-}
-
-/// What happens to a step.
+/// An input of the step machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum StepInput {
-    /// Everything it waits for is completed.
-    Release,
+    /// All its dependencies are completed.
+    BecomeReady,
     /// People must decide.
     Block,
     /// An operator must act.
     Hold,
-    /// What it waited for is there.
+    /// The reason for waiting is gone.
     Unblock,
-    /// A worker takes it to call its tool.
+    /// A worker claims it to call its tool.
     Claim,
-    /// A worker takes it to ask what became of its call.
+    /// A worker claims it to probe the outcome of its call.
     ClaimProbe,
-    /// A worker takes it to undo it.
+    /// A worker claims it to compensate it.
     ClaimUndo,
-    /// The tool has taken the work and will call back.
+    /// The tool accepted the work and will call back.
     Await,
     Complete,
     Fail,
     /// Another attempt is due later.
     Retry,
-    /// The outcome is lost.
+    /// The outcome is unknown.
     Doubt,
     Skip,
     Cancel,
-    /// Undoing failed for good.
+    /// Compensation failed for good.
     Stick,
-    /// A step it depended on is tried again.
+    /// A step that it depends on is retried.
     Revive,
-}
-
-impl StepState {
-    /// Every state.
-    pub const ALL: [Self; 14] = [
-        Self::Pending,
-        Self::Ready,
-        Self::Blocked,
-        Self::Held,
-        Self::Running,
-        Self::Completed,
-        Self::Retrying,
-        Self::Failed,
-        Self::InDoubt,
-        Self::Skipped,
-        Self::Cancelled,
-        Self::Compensating,
-        Self::Compensated,
-        Self::Stuck,
-    ];
-
-    /// Name on the wire.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Ready => "ready",
-            Self::Blocked => "blocked",
-            Self::Held => "held",
-            Self::Running => "running",
-            Self::Completed => "completed",
-            Self::Retrying => "retrying",
-            Self::Failed => "failed",
-            Self::InDoubt => "in_doubt",
-            Self::Skipped => "skipped",
-            Self::Cancelled => "cancelled",
-            Self::Compensating => "compensating",
-            Self::Compensated => "compensated",
-            Self::Stuck => "stuck",
-        }
-    }
-
-    /// No call of it is in flight, and one may be made.
-    pub const fn unstarted(self) -> bool {
-        match self {
-            Self::Pending | Self::Ready | Self::Blocked | Self::Held | Self::Retrying => true,
-            Self::Running
-            | Self::Completed
-            | Self::Failed
-            | Self::InDoubt
-            | Self::Skipped
-            | Self::Cancelled
-            | Self::Compensating
-            | Self::Compensated
-            | Self::Stuck => false,
-        }
-    }
-
-    /// Nothing more happens to it on its own or by an answer.
-    pub const fn settled(self) -> bool {
-        match self {
-            Self::Completed | Self::Failed | Self::Skipped | Self::Cancelled | Self::Compensated => true,
-            Self::Pending
-            | Self::Ready
-            | Self::Blocked
-            | Self::Held
-            | Self::Running
-            | Self::Retrying
-            | Self::InDoubt
-            | Self::Compensating
-            | Self::Stuck => false,
-        }
-    }
 }
 
 impl StepInput {
     /// Every input.
     pub const ALL: [Self; 16] = [
-        Self::Release,
+        Self::BecomeReady,
         Self::Block,
         Self::Hold,
         Self::Unblock,
@@ -164,12 +64,13 @@ impl StepInput {
     ];
 }
 
-/// Every transition: on an input, from any of these states, to this one. What is not here is refused.
-const TRANSITIONS: &[(StepInput, &[StepState], StepState)] = {
+/// Every transition: on an input, from any of these states, to this one. What is not here is
+/// refused.
+const TRANSITIONS: &[(StepInput, &[StepStatus], StepStatus)] = {
     use StepInput as I;
-    use StepState as S;
+    use StepStatus as S;
     &[
-        (I::Release, &[S::Pending], S::Ready),
+        (I::BecomeReady, &[S::Pending], S::Ready),
         (I::Block, &[S::Ready, S::Blocked, S::Held, S::Retrying], S::Blocked),
         (I::Hold, &[S::Ready, S::Held, S::Retrying], S::Held),
         (I::Unblock, &[S::Blocked, S::Held], S::Ready),
@@ -180,27 +81,33 @@ const TRANSITIONS: &[(StepInput, &[StepState], StepState)] = {
         (I::Await, &[S::Running], S::Running),
         (I::Complete, &[S::Running, S::InDoubt], S::Completed),
         (I::Complete, &[S::Compensating, S::Stuck], S::Compensated),
-        (I::Fail, &[S::Ready, S::Blocked, S::Held, S::Running, S::Retrying, S::InDoubt, S::Stuck], S::Failed),
+        (
+            I::Fail,
+            &[S::Ready, S::Blocked, S::Held, S::Running, S::Retrying, S::InDoubt, S::Stuck],
+            S::Failed,
+        ),
         (I::Retry, &[S::Running, S::InDoubt], S::Retrying),
         (I::Retry, &[S::Failed], S::Ready),
         (I::Retry, &[S::Compensating, S::Stuck], S::Compensating),
         (I::Doubt, &[S::Running], S::InDoubt),
-        // A call before may have had its effect, and none is made any more.
+        // An earlier call may have had its effect, and no further call is made.
         (I::Doubt, &[S::Ready, S::Blocked, S::Held, S::Retrying, S::Failed], S::InDoubt),
         (I::Skip, &[S::Pending, S::Ready, S::Blocked, S::Held], S::Skipped),
         (I::Cancel, &[S::Pending, S::Ready, S::Blocked, S::Held, S::Retrying], S::Cancelled),
-        // A read that is aborted has nothing to be in doubt about.
+        // An aborted read has no effect, so it is not in doubt.
         (I::Cancel, &[S::Running], S::Cancelled),
         (I::Stick, &[S::Compensating], S::Stuck),
-        // What undoes it may not be called: people decide.
+        // Its compensation may not be called: people decide.
         (I::Stick, &[S::Completed], S::Stuck),
         (I::Revive, &[S::Skipped], S::Pending),
     ]
 };
 
 /// The state after an input; `None` where the state does not take it.
-pub fn next(state: StepState, input: StepInput) -> Option<StepState> {
-    let takes = |(on, from, _): &&(StepInput, &[StepState], StepState)| *on == input && from.contains(&state);
+pub fn next(state: StepStatus, input: StepInput) -> Option<StepStatus> {
+    let takes = |(on, from, _): &&(StepInput, &[StepStatus], StepStatus)| {
+        *on == input && from.contains(&state)
+    };
     TRANSITIONS.iter().find(takes).map(|(_, _, to)| *to)
 }
 
@@ -209,13 +116,13 @@ pub fn next(state: StepState, input: StepInput) -> Option<StepState> {
 #[serde(rename_all = "camelCase")]
 pub struct Step {
     pub id: StepId,
-    pub state: StepState,
+    pub state: StepStatus,
     /// Calls made for its own effect; 0 before the first.
     pub attempt: u32,
-    /// Calls made to undo it.
+    /// Compensation calls made.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub undo_attempt: u32,
-    /// Questions asked about a lost call.
+    /// Probes made of a call whose outcome is unknown.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub probe_attempt: u32,
     /// The lease epoch of the call in flight.
@@ -225,6 +132,9 @@ pub struct Step {
     pub purpose: Purpose,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits_for: Option<BlockReason>,
+    /// Since when it waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
     /// Next attempt not before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Timestamp>,
@@ -243,31 +153,32 @@ pub struct Step {
     pub code: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// A call of it may have had its effect: nobody learnt what became of it.
+    /// A call may have had its effect: its outcome is unknown.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unanswered: bool,
-    /// What its claim reserved; nothing once it is given back.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hold: Option<Hold>,
-    /// What undoing it reserved.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub undo_hold: Option<Hold>,
-    /// What asking about it reserved.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub probe_hold: Option<Hold>,
-    /// What earlier calls reserved that people let be made again: they may have had their effect, and it still counts. One
-    /// sum, however many they were.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub kept: Vec<Hold>,
+    /// The reservation of its claim, until it is refunded.
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "hold")]
+    pub reservation: Option<Reservation>,
+    /// The reservation of its compensation.
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "undoHold")]
+    pub undo_reservation: Option<Reservation>,
+    /// The reservation of its probe.
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "probeHold")]
+    pub probe_reservation: Option<Reservation>,
+    /// Reservations of earlier calls that people allowed to be retried: those may have had their
+    /// effect, so they still count. Kept as one sum.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", rename = "kept")]
+    pub kept_reservations: Vec<Reservation>,
     /// The call that people are asked about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked: Option<Asked>,
-    /// The approval that undoing it consumed.
+    /// The approval that its compensation consumed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undo_approval: Option<ApprovalId>,
 }
 
-/// A call with its actual input, as people are asked about it: an approval covers this one and no other.
+/// The call that people are asked to approve, with its actual input: an approval covers no other
+/// call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Asked {
@@ -279,20 +190,23 @@ pub struct Asked {
     pub policy: Digest,
 }
 
-/// What people are asked about, by digest.
+/// The digests of what people are asked to approve.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct About {
     /// The actual input, sensitive values as commitments.
     pub input: Digest,
-    /// What they are shown of it.
+    /// The view of it that they are shown.
     pub view: Digest,
+    /// Whom it asks for.
+    #[serde(default = "super::ballot::anybody")]
+    pub requirement: Vec<Requirement>,
 }
 
-/// What a claim reserved of the plan's budget and of the workspace's meters.
+/// What a claim reserves of the plan's budget and of the workspace's meters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Hold {
+pub struct Reservation {
     pub spend: Radius,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub meters: Vec<Reserved>,
@@ -304,17 +218,23 @@ fn is_zero(count: &u32) -> bool {
 }
 
 impl Step {
+    /// Whether nothing was ever called for it, and it has not ended.
+    pub fn untouched(&self) -> bool {
+        self.state.unstarted() && self.attempt == 0 && self.kept_reservations.is_empty()
+    }
+
     /// A step that waits.
     pub fn new(id: StepId) -> Self {
         Self {
             id,
-            state: StepState::Pending,
+            state: StepStatus::Pending,
             attempt: 0,
             undo_attempt: 0,
             probe_attempt: 0,
             fence: None,
             purpose: Purpose::Run,
             waits_for: None,
+            since: None,
             retry_at: None,
             until: None,
             output: None,
@@ -323,29 +243,29 @@ impl Step {
             code: None,
             message: None,
             unanswered: false,
-            hold: None,
-            undo_hold: None,
-            probe_hold: None,
-            kept: Vec::new(),
+            reservation: None,
+            undo_reservation: None,
+            probe_reservation: None,
+            kept_reservations: Vec::new(),
             asked: None,
             undo_approval: None,
         }
     }
 
-    /// What a call for this purpose reserved.
-    pub fn hold_for(&self, purpose: Purpose) -> Option<&Hold> {
+    /// The reservation of the call for this purpose.
+    pub fn reservation_for(&self, purpose: Purpose) -> Option<&Reservation> {
         match purpose {
-            Purpose::Run => self.hold.as_ref(),
-            Purpose::Probe => self.probe_hold.as_ref(),
-            Purpose::Compensate => self.undo_hold.as_ref(),
+            Purpose::Run => self.reservation.as_ref(),
+            Purpose::Probe => self.probe_reservation.as_ref(),
+            Purpose::Compensate => self.undo_reservation.as_ref(),
         }
     }
 
-    /// Adds what a call reserved that people let be made again.
-    pub(super) fn keep(&mut self, held: Option<Hold>) {
+    /// Keeps the reservation of a call that people allowed to be retried.
+    pub(super) fn keep_reservation(&mut self, held: Option<Reservation>) {
         let Some(held) = held else { return };
-        let Some(kept) = self.kept.last_mut() else {
-            self.kept.push(held);
+        let Some(kept) = self.kept_reservations.last_mut() else {
+            self.kept_reservations.push(held);
             return;
         };
         kept.spend = crate::plan::sum(&kept.spend, &held.spend);
@@ -358,10 +278,12 @@ impl Step {
         }
     }
 
-    /// Everything that its calls reserved and that was not given back.
-    pub fn holds(&self) -> impl Iterator<Item = &Hold> {
-        let open = [&self.hold, &self.probe_hold, &self.undo_hold].into_iter().flatten();
-        open.chain(&self.kept)
+    /// All reservations of its calls that were not refunded.
+    pub fn reservations(&self) -> impl Iterator<Item = &Reservation> {
+        let open = [&self.reservation, &self.probe_reservation, &self.undo_reservation]
+            .into_iter()
+            .flatten();
+        open.chain(&self.kept_reservations)
     }
 
     /// The number of the call in flight, for its purpose.
@@ -373,19 +295,53 @@ impl Step {
         }
     }
 
-    /// A call to its tool is in flight and its answer will come through the worker that claimed it.
+    /// A call to its tool is in flight; the worker that claimed it will settle it.
     pub fn in_flight(&self) -> bool {
         self.fence.is_some()
     }
 
     /// Whether its tool answered 202 and will call back.
     pub fn awaits_callback(&self) -> bool {
-        self.state == StepState::Running && self.waits_for == Some(BlockReason::AwaitingCallback)
+        self.state == StepStatus::Running && self.waits_for == Some(BlockReason::AwaitingCallback)
     }
 
-    /// Whether its tool may call back: it answered 202, or its 202 may be under way yet.
+    /// Whether its tool may call back: it answered 202, or its 202 may still be under way.
     pub fn takes_callback(&self) -> bool {
-        let under_way = self.state == StepState::Running && self.purpose == Purpose::Run && self.in_flight();
+        let under_way =
+            self.state == StepStatus::Running && self.purpose == Purpose::Run && self.in_flight();
         under_way || self.awaits_callback()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // One that is in no row was forgotten: nothing leads to it, or nothing takes it.
+    #[test]
+    fn every_state_and_every_input_is_in_the_table() {
+        for input in StepInput::ALL {
+            assert!(TRANSITIONS.iter().any(|(on, _, _)| *on == input), "{input:?}");
+        }
+        for state in StepStatus::ALL {
+            let named = |(_, from, to): &(StepInput, &[StepStatus], StepStatus)| {
+                *to == state || from.contains(&state)
+            };
+            assert!(TRANSITIONS.iter().any(named), "{state:?}");
+        }
+    }
+
+    // The first row that fits is taken, so a second one would be dead.
+    #[test]
+    fn no_state_and_input_are_in_two_rows() {
+        for input in StepInput::ALL {
+            for state in StepStatus::ALL {
+                let rows = TRANSITIONS
+                    .iter()
+                    .filter(|(on, from, _)| *on == input && from.contains(&state))
+                    .count();
+                assert!(rows <= 1, "{state:?} {input:?}");
+            }
+        }
     }
 }

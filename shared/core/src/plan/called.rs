@@ -1,5 +1,5 @@
-//! The calls of a step: its own, its probe, its compensation, each in the form of a step, so that one gate judges,
-//! measures and binds them all. INVARIANT (one-gate): nothing about a call that is not a step's own is decided elsewhere.
+//! The calls of a step: its own, its probe and its compensation, each in the form of a step, so
+//! that one gate judges, measures and binds all three (INVARIANT one-gate).
 
 use super::radius::{self, touches};
 use crate::{seal::Seals, skill::CompiledOperation};
@@ -15,15 +15,15 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
-/// The call that a step makes for a purpose, in the form of a step: what is known of its input, the wires that give the
-/// rest, and what it is judged on. `None`: the operation declares no such call.
+/// The call that a step makes for a purpose, in the form of a step: what is known of its input, the
+/// wires that give the rest, and what it is judged on. `None`: the operation declares no such call.
 pub fn call_of(step: &PlanStep, purpose: Purpose) -> Option<Cow<'_, PlanStep>> {
     let mut retry = &step.retry;
     let (call, facts, Known { input, wires, seals }) = match purpose {
         Purpose::Run => return Some(Cow::Borrowed(step)),
         Purpose::Probe => {
             let probe = step.probe.as_ref()?;
-            // The key is derived from the execution; nothing else is sent.
+            // The idempotency key is derived from the execution; nothing else is sent.
             (&probe.call, &probe.facts, Known::default())
         }
         Purpose::Compensate => {
@@ -54,8 +54,8 @@ pub fn call_of(step: &PlanStep, purpose: Purpose) -> Option<Cow<'_, PlanStep>> {
     }))
 }
 
-/// What the whole plan touches with one of its calls: a step is in the plan's sum already, a probe or a compensation
-/// comes on top of it.
+/// The plan's radius with one call: a step is part of the plan's sum, a probe or a compensation is
+/// added to it.
 pub fn radius_with(plan: &Plan, called: &PlanStep, purpose: Purpose) -> Radius {
     match purpose {
         Purpose::Run => plan.radius.clone(),
@@ -71,7 +71,8 @@ pub(super) struct Known {
     pub(super) seals: Seals,
 }
 
-// What is known of a compensation's input, and where the rest comes from: the step's own wires, and its output.
+// What is known of a compensation's input, and where the rest comes from: the step's own wires, and
+// its output.
 pub(super) fn undo_input(step: &PlanStep, mapping: &BTreeMap<String, String>) -> Known {
     let mut known = Known::default();
     for (field, pointer) in mapping {
@@ -101,8 +102,8 @@ pub(super) fn undo_input(step: &PlanStep, mapping: &BTreeMap<String, String>) ->
     known
 }
 
-/// What a probe or a compensation is judged on. `carried`: labels that its input may carry, each with the steps it came
-/// through.
+/// The properties by which a probe or a compensation is judged. `carried`: labels that may reach
+/// its input, each with the steps it came through.
 pub(super) fn facts(
     operation: &CompiledOperation,
     known: &Known,
@@ -117,21 +118,31 @@ pub(super) fn facts(
         }
         labels.insert(label);
     }
-    let mut radius =
-        radius::of_draft(&Value::Object(known.input.clone()), &super::later(&known.wires, &known.seals), spec);
-    radius.data_classes = labels.iter().chain(spec.labels.iter().flat_map(|own| &own.output)).cloned().collect();
+    let mut radius = radius::of_draft(
+        &Value::Object(known.input.clone()),
+        &super::later(&known.wires, &known.seals),
+        spec,
+    );
+    radius.data_classes =
+        labels.iter().chain(spec.labels.iter().flat_map(|own| &own.output)).cloned().collect();
     CallFacts {
         labels,
         taint,
         risk_tier: spec.risk_tier,
-        required_grants: spec.required_grants.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect(),
+        required_grants: spec
+            .required_grants
+            .iter()
+            .cloned()
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect(),
         resource: spec.resource.clone(),
         radius,
         unknown: unknown(spec, &known.wires),
     }
 }
 
-/// Pointers of what people decide on (how much, of what, to whom, on what) whose values come from other steps.
+/// Pointers of amounts, currencies, recipients and targets whose values come from other steps.
 pub(super) fn unknown(spec: &Operation, wires: &[Wire]) -> BTreeSet<String> {
     let radius = spec.blast_radius.as_ref();
     let money = radius.and_then(|radius| radius.money.as_ref());

@@ -1,7 +1,8 @@
-//! How sure a planner is, in basis points.
+//! A planner's confidence, in basis points.
 
-/// A confidence between 0 and 1 in basis points, cut off: it never rounds in favour of who says it, so that 0.84999 is
-/// below 0.85. Read from the shortest decimal that is the number, as it was written; a product would round.
+/// A confidence between 0 and 1 in basis points, truncated: it never rounds up, so 0.84999 is below
+/// 0.85. Read from the number's shortest decimal form, because a floating-point product would
+/// round.
 pub(super) fn floor_bps(confidence: f64) -> u32 {
     let text = confidence.clamp(0.0, 1.0).to_string();
     let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));

@@ -4,8 +4,7 @@ use contracts::{Issue, limits::ISSUES_MAX};
 
 /// What is wrong with a draft, as it is found.
 ///
-/// INVARIANT (bounded-work): a draft can be wrong in more ways than anybody reads; what is kept is limited while it is
-/// collected.
+/// INVARIANT (bounded-work): the number of diagnostics is limited while they are collected.
 #[derive(Debug, Default)]
 pub(crate) struct Diagnostics {
     issues: Vec<Issue>,
@@ -25,12 +24,12 @@ impl Diagnostics {
     pub(crate) fn is_empty(&self) -> bool {
         self.issues.is_empty()
     }
-    /// No more are kept: looking further is of no use to anybody.
+    /// The limit is reached: further checks can stop.
     pub(crate) fn is_full(&self) -> bool {
         // One is left for the count of the others.
         self.issues.len() >= ISSUES_MAX - 1
     }
-    /// What was found, with how much more there was.
+    /// The diagnostics, with the number of those that were left out.
     pub(crate) fn into_issues(mut self) -> Vec<Issue> {
         if self.more > 0 {
             self.issues.push(Issue::new("", format!("and {} more", self.more)));

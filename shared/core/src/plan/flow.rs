@@ -1,15 +1,16 @@
-//! Flow of labels (after CaMeL): what an output carries flows along data edges into every input it reaches, and on
-//! through that step's output. Nothing washes a label off, so a pass-through step cannot launder it.
+//! Flow of labels (after CaMeL): the labels of an output flow along data edges into every input
+//! they reach, and on through that step's output. No step removes a label, so a pass-through step
+//! cannot launder data.
 //!
-//! It flows along control edges too: whether a step with `when` runs tells what its condition looked at, so that step
-//! carries those labels, and so does everything behind it, by data or by order alone. Ten writes under ten conditions are
-//! the same as one write of the value.
+//! Labels flow along control edges too: whether a step with `when` runs reveals the value of its
+//! condition. The step and everything after it, by data or by order, carries those labels: ten
+//! writes under ten conditions can reveal a value as one write of it can.
 
 use super::Resolved;
 use contracts::{StepId, plan::Taint};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// What reaches one step.
+/// The labels that reach one step.
 #[derive(Default)]
 pub(super) struct Flow {
     pub(super) labels: BTreeSet<String>,
@@ -21,7 +22,8 @@ type Labels<'s> = BTreeMap<&'s str, Vec<StepId>>;
 
 /// Labels of every step's input, for steps in topological order.
 pub(super) fn propagate(order: &[&Resolved<'_>]) -> Vec<Flow> {
-    // What each step's output carries, and what is known from its running at all; its own id is the last of each path.
+    // The labels of each step's output, and those that its running reveals; its own id is the last
+    // of each path.
     let mut outputs: HashMap<&str, Labels<'_>> = HashMap::new();
     let mut controls: HashMap<&str, Labels<'_>> = HashMap::new();
     let mut flows = Vec::with_capacity(order.len());
@@ -33,7 +35,10 @@ pub(super) fn propagate(order: &[&Resolved<'_>]) -> Vec<Flow> {
         looked_at.chain(before).for_each(|labels| join(&mut control, labels));
         let mut arriving = control.clone();
         let sources: BTreeSet<&str> = step.wires.iter().map(|wire| wire.from.as_str()).collect();
-        sources.iter().filter_map(|source| outputs.get(source)).for_each(|labels| join(&mut arriving, labels));
+        sources
+            .iter()
+            .filter_map(|source| outputs.get(source))
+            .for_each(|labels| join(&mut arriving, labels));
         flows.push(flow(step, &arriving));
         let mut leaving = arriving;
         through(&mut leaving, &step.draft.id);
@@ -65,7 +70,11 @@ fn flow(step: &Resolved<'_>, arriving: &Labels<'_>) -> Flow {
     let taint = arriving
         .iter()
         .filter(|(label, _)| !step.operation.accepts_label(label) || refuses(label))
-        .map(|(label, path)| Taint { label: (*label).to_owned(), path: path.clone(), refused: refuses(label) })
+        .map(|(label, path)| Taint {
+            label: (*label).to_owned(),
+            path: path.clone(),
+            refused: refuses(label),
+        })
         .collect();
     Flow { labels: arriving.keys().map(|label| (*label).to_owned()).collect(), taint }
 }

@@ -1,8 +1,8 @@
 //! Amounts and recipients, counted exactly or not at all.
 //!
-//! INVARIANT (unmeasured-is-not-small): nothing here rounds, guesses or takes zero for what it cannot read. What is
-//! absent, below zero, inexact, too large or of no known currency has no measure, and the caller must treat it as more
-//! than any limit.
+//! INVARIANT (unmeasured-is-not-small): nothing here rounds, guesses or takes zero for what it
+//! cannot read. What is absent, below zero, inexact, too large or of no known currency has no
+//! measure, and the caller must treat it as more than any limit.
 
 use crate::currency;
 use contracts::manifest::{Money, MoneyUnit};
@@ -12,11 +12,11 @@ use unicode_normalization::UnicodeNormalization as _;
 /// Most decimal digits of an amount: what fits in 128 bits.
 const DIGITS_MAX: usize = 38;
 
-/// What a declared measure comes to.
+/// The value of a declared measure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Measured<T> {
     Known(T),
-    /// It depends on values that come later.
+    /// It depends on values that are not known yet.
     Later,
     /// It cannot be counted.
     Unmeasured,
@@ -63,8 +63,9 @@ impl Decimal {
     }
 }
 
-// A number's shortest text is what a tool is sent, so it is what is counted. A text is a decimal as people write it:
-// no sign, exponent, group separator, blank or leading zero, which tools read in different ways.
+// A number's shortest text is what a tool is sent, so it is what is counted. A text is a decimal as
+// people write it: no sign, exponent, group separator, blank or leading zero, which tools read in
+// different ways.
 fn decimal(value: &Value) -> Option<Decimal> {
     match value {
         Value::Number(number) => {
@@ -80,7 +81,8 @@ fn decimal(value: &Value) -> Option<Decimal> {
 }
 
 fn plain(text: &str) -> Option<Decimal> {
-    let (whole, part) = text.split_once('.').map_or((text, None), |(whole, part)| (whole, Some(part)));
+    let (whole, part) =
+        text.split_once('.').map_or((text, None), |(whole, part)| (whole, Some(part)));
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let led = whole.len() > 1 && whole.starts_with('0');
     if !digits(whole) || led || part.is_some_and(|part| !digits(part)) {
@@ -94,15 +96,18 @@ fn plain(text: &str) -> Option<Decimal> {
     Some(Decimal { digits: format!("{whole}{part}").parse().ok()?, exponent })
 }
 
-/// How many addresses a value holds: a text those between `,`, `;` and white space, an array or object those of its
-/// leaves, and those that its keys are. Where a text has more `@` than such parts, each `@` counts. Compatibility forms of
-/// these signs are the same signs. `None`: unmeasured.
+/// How many addresses a value holds: a text those between `,`, `;` and white space, an array or
+/// object those of its leaves, and those that its keys are. Where a text has more `@` than such
+/// parts, each `@` counts. Compatibility forms of these signs are the same signs. `None`:
+/// unmeasured.
 pub(super) fn recipients(value: &Value) -> Option<u64> {
     match value {
         Value::Null => None,
-        Value::Array(_) | Value::Object(_) | Value::String(_) | Value::Number(_) | Value::Bool(_) => {
-            Some(leaves(value))
-        }
+        Value::Array(_)
+        | Value::Object(_)
+        | Value::String(_)
+        | Value::Number(_)
+        | Value::Bool(_) => Some(leaves(value)),
     }
 }
 
@@ -149,10 +154,20 @@ mod tests {
         assert_eq!(minor(json!(4200)), Some(4200));
         assert_eq!(minor(json!(4200.0)), Some(4200), "an integer of JSON Schema");
         assert_eq!(minor(json!(1e3)), Some(1000));
-        for value in [json!(99999.5), json!(-1), json!(-0.0), json!("4200"), json!(null), json!([1]), json!(1e30)] {
+        for value in [
+            json!(99999.5),
+            json!(-1),
+            json!(-0.0),
+            json!("4200"),
+            json!(null),
+            json!([1]),
+            json!(1e30),
+        ] {
             assert_eq!(minor(value.clone()), None, "{value}");
         }
-        let major = |value: Value, code: &str| money(&value, code, MoneyUnit::Major).map(|(_, units)| units);
+        let major = |value: Value, code: &str| {
+            money(&value, code, MoneyUnit::Major).map(|(_, units)| units)
+        };
         assert_eq!(major(json!(42), "EUR"), Some(4200));
         assert_eq!(major(json!(0.1), "EUR"), Some(10), "never through arithmetic of floats");
         assert_eq!(major(json!(1.15), "USD"), Some(115));
@@ -213,10 +228,13 @@ mod tests {
     proptest! {
         // The measure of a decimal text is the integer that its digits are, whatever the currency.
         #[test]
-        fn amounts_are_exact(units in 0_u64..=u64::MAX, code in proptest::sample::select(vec!["EUR", "JPY", "KWD", "CLF"])) {
+        fn amounts_are_exact(units in 0_u64..=u64::MAX,
+            code in proptest::sample::select(vec!["EUR", "JPY", "KWD", "CLF"])) {
             let shown = currency::major(units, code).unwrap();
-            prop_assert_eq!(money(&json!(shown), code, MoneyUnit::Major), Some((code.to_owned(), units)));
-            prop_assert_eq!(money(&json!(units), code, MoneyUnit::Minor), Some((code.to_owned(), units)));
+            prop_assert_eq!(money(&json!(shown), code, MoneyUnit::Major),
+                Some((code.to_owned(), units)));
+            prop_assert_eq!(money(&json!(units), code, MoneyUnit::Minor),
+                Some((code.to_owned(), units)));
         }
 
         // Whatever number it is: counted as at least what it says, or not at all.

@@ -1,12 +1,13 @@
-//! The compiler: an untrusted draft and a registry snapshot become a typed, canonical plan, or a list of everything
-//! that is wrong with it.
+//! The compiler: an untrusted draft and a registry snapshot become a typed, canonical plan, or a
+//! list of everything that is wrong with it.
 //!
-//! INVARIANT (same-input-same-plan): no clock, randomness or map order comes into it. Steps are ordered
-//! topologically with ties by id, and every collection in a plan is sorted.
+//! INVARIANT (same-input-same-plan): no clock, randomness or map order comes into it. Steps are
+//! ordered topologically with ties by id, and every collection in a plan is sorted.
 
 mod called;
 mod confidence;
 mod diagnostics;
+mod edit;
 mod flow;
 pub(crate) mod measure;
 mod order;
@@ -15,6 +16,7 @@ mod radius;
 pub mod wiring;
 
 pub use called::{call_of, radius_with};
+pub use edit::{Literals, literals_of};
 pub(crate) use parse::{Inputs, parse_with};
 pub use parse::{ParsedDraft, ParsedStep, parse};
 pub use radius::resolved as resolved_radius;
@@ -23,7 +25,7 @@ use diagnostics::Diagnostics;
 use wiring::Place;
 
 use crate::{
-    canonical::{self, NotCanonical},
+    canonical::{self, CanonicalError},
     skill::{CompiledOperation, Registry, Skill},
     suggest::Suggestions,
 };
@@ -64,7 +66,7 @@ impl Compiled {
         PlanId::from_bytes(self.digest.short())
     }
     /// A stored plan, whose digest is computed anew.
-    pub fn from_stored(plan: Plan) -> Result<Self, NotCanonical> {
+    pub fn from_stored(plan: Plan) -> Result<Self, CanonicalError> {
         let digest = canonical::digest(&plan)?;
         Ok(Self { plan, digest })
     }
@@ -72,12 +74,12 @@ impl Compiled {
 
 /// Why a draft is not a plan.
 #[derive(Debug, thiserror::Error)]
-pub enum Rejected {
+pub enum CompileError {
     /// The draft is wrong; every diagnostic found.
     #[error("the draft has {} faults", .0.len())]
     Diagnostics(Vec<Issue>),
     #[error(transparent)]
-    NotCanonical(#[from] NotCanonical),
+    NotCanonical(#[from] CanonicalError),
 }
 
 /// One draft step with what it resolved to. `index` is its place in the draft, for pointers.
@@ -97,35 +99,37 @@ impl Resolved<'_> {
 }
 
 /// Compiles a draft that holds no sensitive value; one that does is refused.
-pub fn compile(draft: &Draft, registry: &Registry) -> Result<Compiled, Rejected> {
+pub fn compile(draft: &Draft, registry: &Registry) -> Result<Compiled, CompileError> {
     compile_parsed(&parse(draft), registry)
 }
 
 /// Compiles a parsed and sealed draft.
-pub fn compile_parsed(draft: &ParsedDraft, registry: &Registry) -> Result<Compiled, Rejected> {
+pub fn compile_parsed(draft: &ParsedDraft, registry: &Registry) -> Result<Compiled, CompileError> {
     let mut issues = Diagnostics::default();
     let mut suggestions = Suggestions::default();
     check_form(draft, &mut issues);
     if draft.steps.len() > PLAN_STEPS_MAX {
-        return Err(Rejected::Diagnostics(issues.into_issues()));
+        return Err(CompileError::Diagnostics(issues.into_issues()));
     }
     let steps = resolve(draft, registry, &mut suggestions, &mut issues);
     check_wiring(&steps, &mut suggestions, &mut issues);
     let order = order::canonical(&steps, &mut issues);
     let (Some(order), true) = (order, issues.is_empty()) else {
-        return Err(Rejected::Diagnostics(issues.into_issues()));
+        return Err(CompileError::Diagnostics(issues.into_issues()));
     };
     let plan = build(draft, &order);
     check_budget(&plan, draft.budget.as_ref(), &mut issues);
     check_skill_budgets(&plan, &mut issues);
     if !issues.is_empty() {
-        return Err(Rejected::Diagnostics(issues.into_issues()));
+        return Err(CompileError::Diagnostics(issues.into_issues()));
     }
     Ok(Compiled::from_stored(plan)?)
 }
 
 fn check_form(draft: &ParsedDraft, issues: &mut Diagnostics) {
-    let mut issue = |code: &str, pointer: String, message: String| issues.push(Issue::coded(code, pointer, message));
+    let mut issue = |code: &str, pointer: String, message: String| {
+        issues.push(Issue::coded(code, pointer, message))
+    };
     if draft.steps.is_empty() {
         issue("NO_STEPS", "/draft/steps".into(), "a draft has at least one step".into());
     }
@@ -134,10 +138,16 @@ fn check_form(draft: &ParsedDraft, issues: &mut Diagnostics) {
         return issue("TOO_MANY_STEPS", "/draft/steps".into(), message);
     }
     if draft.confidence.is_some_and(|confidence| !(0.0..=1.0).contains(&confidence)) {
-        issue("BAD_CONFIDENCE", "/draft/confidence".into(), "a confidence is between 0 and 1".into());
+        issue(
+            "BAD_CONFIDENCE",
+            "/draft/confidence".into(),
+            "a confidence is between 0 and 1".into(),
+        );
     }
     issues.extend(draft.budget.iter().flat_map(|budget| check_currencies(budget, "/draft/budget")));
-    let mut issue = |code: &str, pointer: String, message: String| issues.push(Issue::coded(code, pointer, message));
+    let mut issue = |code: &str, pointer: String, message: String| {
+        issues.push(Issue::coded(code, pointer, message))
+    };
     let mut seen: HashMap<&str, usize> = HashMap::new();
     for (index, step) in draft.steps.iter().enumerate() {
         if let Some(first) = seen.insert(step.id.as_str(), index) {
@@ -170,9 +180,13 @@ fn resolve<'a>(
             match skill.operation(name) {
                 Some(operation) => Ok((skill, operation)),
                 None => {
-                    let near = suggestions.nearest(name, skill.operations().keys().map(String::as_str));
+                    let near =
+                        suggestions.nearest(name, skill.operations().keys().map(String::as_str));
                     let skill = &skill.manifest().skill;
-                    let message = format!("`{}` {} has no operation `{name}`{near}", skill.key, skill.version);
+                    let message = format!(
+                        "`{}` {} has no operation `{name}`{near}",
+                        skill.key, skill.version
+                    );
                     Err(Issue::coded("UNKNOWN_OPERATION", "", message))
                 }
             }
@@ -183,20 +197,28 @@ fn resolve<'a>(
         after.extend(wires.iter().map(|wire| wire.from.clone()));
         after.extend(step.when.iter().map(|when| when.from.clone()));
         match found {
-            Ok((skill, operation)) => steps.push(Resolved { index, draft: step, skill, operation, wires, after }),
+            Ok((skill, operation)) => {
+                steps.push(Resolved { index, draft: step, skill, operation, wires, after })
+            }
             Err(issue) => {
-                issues.push(Issue { pointer: format!("/draft/steps/{index}/use"), ..issue.clone() });
+                issues
+                    .push(Issue { pointer: format!("/draft/steps/{index}/use"), ..issue.clone() });
             }
         }
     }
-    // Names are checked against the whole draft, so that a fault in one step does not make others look wrong.
+    // Names are checked against the whole draft, so that an error in one step does not cause errors
+    // in others.
     let ids: BTreeSet<&str> = draft.steps.iter().map(|step| step.id.as_str()).collect();
     for (index, step) in draft.steps.iter().enumerate() {
         let mut unknown = |id: &StepId, place: &str| {
             if !ids.contains(id.as_str()) {
                 let near = suggestions.nearest(id.as_str(), ids.iter().copied());
                 let message = format!("there is no step `{id}`{near}");
-                issues.push(Issue::coded("UNKNOWN_STEP", format!("/draft/steps/{index}{place}"), message));
+                issues.push(Issue::coded(
+                    "UNKNOWN_STEP",
+                    format!("/draft/steps/{index}{place}"),
+                    message,
+                ));
             }
         };
         for (place, id) in step.after.iter().enumerate() {
@@ -213,7 +235,8 @@ fn resolve<'a>(
 }
 
 fn check_wiring(steps: &[Resolved<'_>], suggestions: &mut Suggestions, issues: &mut Diagnostics) {
-    let by_id: HashMap<&str, &Resolved<'_>> = steps.iter().map(|step| (step.draft.id.as_str(), step)).collect();
+    let by_id: HashMap<&str, &Resolved<'_>> =
+        steps.iter().map(|step| (step.draft.id.as_str(), step)).collect();
     for step in steps {
         if issues.is_full() {
             return;
@@ -235,7 +258,7 @@ fn check_wiring(steps: &[Resolved<'_>], suggestions: &mut Suggestions, issues: &
     }
 }
 
-/// Places of an input whose values are not there when a plan is made, or not told.
+/// Pointers of an input whose values are unknown when the plan is compiled, or sealed.
 fn later<'p>(wires: &'p [Wire], seals: &'p crate::seal::Seals) -> Vec<&'p String> {
     wires.iter().map(|wire| &wire.to).chain(seals.keys()).collect()
 }
@@ -250,7 +273,8 @@ fn build(draft: &ParsedDraft, order: &[&Resolved<'_>]) -> Plan {
         let spec = &step.operation.spec;
         let skill = place_of(step.skill, &skills);
         let own_labels = || spec.labels.iter().flat_map(|labels| &labels.output);
-        let mut radius = radius::of_draft(&step.draft.input, &later(step.wires, &step.draft.seals), spec);
+        let mut radius =
+            radius::of_draft(&step.draft.input, &later(step.wires, &step.draft.seals), spec);
         radius.data_classes = flow.labels.iter().chain(own_labels()).cloned().collect();
         radius::add(&mut total, &radius);
         let mut planned = PlanStep {
@@ -265,7 +289,13 @@ fn build(draft: &ParsedDraft, order: &[&Resolved<'_>]) -> Plan {
             labels: flow.labels,
             taint: flow.taint,
             risk_tier: spec.risk_tier,
-            required_grants: spec.required_grants.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect(),
+            required_grants: spec
+                .required_grants
+                .iter()
+                .cloned()
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .collect(),
             resource: spec.resource.clone(),
             radius,
             unknown: called::unknown(spec, step.wires),
@@ -290,7 +320,9 @@ fn build(draft: &ParsedDraft, order: &[&Resolved<'_>]) -> Plan {
 // Its place among the pins, which are sorted: by key and version first, of which there is one each.
 fn place_of(skill: &Skill, pins: &[SkillPin]) -> usize {
     let named = &skill.manifest().skill;
-    pins.iter().position(|pin| pin.key == named.key && pin.version == named.version).unwrap_or_default()
+    pins.iter()
+        .position(|pin| pin.key == named.key && pin.version == named.version)
+        .unwrap_or_default()
 }
 
 // The probe and the compensation of a step, with what they are judged on. INVARIANT (one-gate).
@@ -303,7 +335,7 @@ fn add_siblings(planned: &mut PlanStep, step: &Resolved<'_>, skill: usize) {
     let Some(undo) = &spec.compensate else { return };
     let Some(operation) = step.skill.operation(&undo.operation) else { return };
     let known = called::undo_input(planned, &undo.input);
-    // What reached the step may be in what undoes it, and so may what the step gave.
+    // Labels of the step's input and of its output may reach its compensation.
     let reads_output = known.wires.iter().any(|wire| wire.from == planned.id);
     let given = spec.labels.iter().flat_map(|labels| &labels.output).filter(|_| reads_output);
     let carried: BTreeSet<&String> = planned.labels.iter().chain(given).collect();
@@ -346,10 +378,13 @@ fn call(skill: &Skill, operation: &CompiledOperation, index: usize) -> Call {
     }
 }
 
-// What the plan touches, and with each of its compensations: one that could never be made is found now.
+// The plan's blast radius, also with each compensation: a compensation that exceeds the budget is
+// refused now.
 fn check_budget(plan: &Plan, budget: Option<&Budget>, issues: &mut Diagnostics) {
     let Some(budget) = budget else { return };
-    let place = |kind: &str| format!("/draft/budget/{}", kind.split('/').map(escape).collect::<Vec<_>>().join("/"));
+    let place = |kind: &str| {
+        format!("/draft/budget/{}", kind.split('/').map(escape).collect::<Vec<_>>().join("/"))
+    };
     if let Some(excess) = radius::excess(&plan.radius, budget) {
         let message = format!("the plan needs more than its budget has: {excess}");
         issues.push(Issue::coded("BUDGET_EXCEEDED", place(&excess.kind), message));
@@ -359,7 +394,10 @@ fn check_budget(plan: &Plan, budget: Option<&Budget>, issues: &mut Diagnostics) 
         let undo = call_of(step, Purpose::Compensate);
         let with = undo.map(|undo| radius_with(plan, &undo, Purpose::Compensate));
         if let Some(excess) = with.and_then(|with| radius::excess(&with, budget)) {
-            let message = format!("undoing `{}` would need more than the plan's budget has: {excess}", step.id);
+            let message = format!(
+                "undoing `{}` would need more than the plan's budget has: {excess}",
+                step.id
+            );
             issues.push(Issue::coded("BUDGET_EXCEEDED", place(&excess.kind), message));
             return;
         }
@@ -372,15 +410,20 @@ fn check_skill_budgets(plan: &Plan, issues: &mut Diagnostics) {
         let total = own().fold(Radius::default(), |total, step| sum(&total, &step.radius));
         let undos = own().filter_map(|step| call_of(step, Purpose::Compensate));
         let undone = undos.map(|undo| sum(&total, &undo.radius));
-        let over = std::iter::once(total.clone()).chain(undone).find_map(|all| exceeded(&all, pin.budget.as_ref()));
+        let over = std::iter::once(total.clone())
+            .chain(undone)
+            .find_map(|all| exceeded(&all, pin.budget.as_ref()));
         if let Some(over) = over {
-            let message = format!("the plan exceeds what `{}` {} lets one plan touch: {over}", pin.key, pin.version);
+            let message = format!(
+                "the plan exceeds what `{}` {} lets one plan touch: {over}",
+                pin.key, pin.version
+            );
             issues.push(Issue::coded("BUDGET_EXCEEDED", "/draft/steps", message));
         }
     }
 }
 
-/// What of a budget would be exceeded by `total`, if anything.
+/// The first part of a budget that `total` exceeds, if any.
 pub fn exceeded(total: &Radius, budget: Option<&Budget>) -> Option<String> {
     Some(radius::excess(total, budget?)?.to_string())
 }

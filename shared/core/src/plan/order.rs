@@ -18,8 +18,11 @@ pub(super) fn canonical<'s, 'a>(
     issues: &mut Diagnostics,
 ) -> Option<Vec<&'s Resolved<'a>>> {
     let mut graph: DiGraph<usize, ()> = DiGraph::with_capacity(steps.len(), steps.len());
-    let nodes: HashMap<&str, NodeIndex> =
-        steps.iter().enumerate().map(|(place, step)| (step.draft.id.as_str(), graph.add_node(place))).collect();
+    let nodes: HashMap<&str, NodeIndex> = steps
+        .iter()
+        .enumerate()
+        .map(|(place, step)| (step.draft.id.as_str(), graph.add_node(place)))
+        .collect();
     for step in steps {
         let Some(to) = nodes.get(step.draft.id.as_str()) else {
             continue;
@@ -31,9 +34,11 @@ pub(super) fn canonical<'s, 'a>(
     let at = |node: NodeIndex| graph.node_weight(node).and_then(|place| steps.get(*place));
     let id = |node: NodeIndex| at(node).map_or("", |step| step.draft.id.as_str());
 
-    // Kahn's algorithm; the heap gives the smallest id among the steps that are free.
-    let mut waiting: Vec<usize> =
-        graph.node_indices().map(|node| graph.neighbors_directed(node, Direction::Incoming).count()).collect();
+    // Kahn's algorithm; the heap gives the smallest id among the steps without open dependencies.
+    let mut waiting: Vec<usize> = graph
+        .node_indices()
+        .map(|node| graph.neighbors_directed(node, Direction::Incoming).count())
+        .collect();
     let mut free: BinaryHeap<Reverse<(&str, NodeIndex)>> = graph
         .node_indices()
         .filter(|node| waiting.get(node.index()) == Some(&0))
@@ -58,10 +63,14 @@ pub(super) fn canonical<'s, 'a>(
     }
     if order.len() < steps.len() {
         for component in tarjan_scc(&graph) {
-            let knot = component.len() > 1 || component.iter().any(|node| graph.contains_edge(*node, *node));
+            let knot = component.len() > 1
+                || component.iter().any(|node| graph.contains_edge(*node, *node));
             if let (true, Some(cycle)) = (knot, cycle(&graph, &component, id)) {
                 let names: Vec<&str> = cycle.iter().map(|node| id(*node)).collect();
-                let pointer = cycle.first().and_then(|node| at(*node)).map_or(String::new(), |step| step.at(""));
+                let pointer = cycle
+                    .first()
+                    .and_then(|node| at(*node))
+                    .map_or(String::new(), |step| step.at(""));
                 let message = format!("steps wait for one another: {}", names.join(" → "));
                 issues.push(Issue::coded("CYCLE", pointer, message));
             }
@@ -75,7 +84,8 @@ pub(super) fn canonical<'s, 'a>(
     Some(order)
 }
 
-// One shortest cycle of a strongly connected component, from its smallest id back to it, in waiting order.
+// One shortest cycle of a strongly connected component, from its smallest id back to it, in waiting
+// order.
 fn cycle<'s>(
     graph: &DiGraph<usize, ()>,
     component: &[NodeIndex],
@@ -86,7 +96,8 @@ fn cycle<'s>(
     let mut came: HashMap<NodeIndex, NodeIndex> = HashMap::new();
     let mut open = std::collections::VecDeque::from([start]);
     while let Some(node) = open.pop_front() {
-        let mut next: Vec<NodeIndex> = graph.neighbors(node).filter(|next| within.contains(next)).collect();
+        let mut next: Vec<NodeIndex> =
+            graph.neighbors(node).filter(|next| within.contains(next)).collect();
         next.sort_by_key(|node| id(*node));
         for next in next {
             if next == start {

@@ -1,10 +1,10 @@
-//! Reading a draft: its language (`$from`, `$literal`, in playbooks `$input`) is done away with here, once. What comes of
-//! it are values, and beside them where other values come from and which ones are sensitive. From here on nothing inside
-//! a value is a marker (INVARIANT data-is-never-control).
+//! Reads a draft. Its markers (`$from`, `$literal`, in playbooks `$input`) are resolved here, once,
+//! into values, wires and the pointers of sensitive values. Afterwards nothing inside a value is a
+//! marker (INVARIANT data-is-never-control).
 
 use super::wiring::{self, Marker};
 use crate::{
-    canonical::NotCanonical,
+    canonical::CanonicalError,
     schema::within,
     seal::{self, Seals, Secrets},
     skill::{CompiledOperation, Registry},
@@ -23,7 +23,7 @@ use std::{
     sync::Arc,
 };
 
-/// A draft whose references stand beside its values.
+/// A draft whose references are stored beside its values.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ParsedDraft {
@@ -56,19 +56,20 @@ pub struct ParsedStep {
     /// By pointer into `when`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub when_seals: Seals,
-    /// What of the draft's language was wrong.
+    /// Markers that could not be read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Issue>,
-    /// Places that a playbook's inputs make sensitive, whatever the operation says; until it is sealed.
+    /// Places that a playbook's inputs make sensitive, whatever the operation says; until it is
+    /// sealed.
     #[serde(skip)]
     sensitive: BTreeSet<String>,
 }
 
-/// What is said of a marker that cannot be read in a sensitive place.
-const SENSITIVE_FAULT: &str =
-    "a sensitive value has keys that begin with `$` and are no marker; `$literal` keeps a value as it is";
+/// The message for an unreadable marker in a sensitive value: it does not repeat the value.
+const SENSITIVE_FAULT: &str = "a sensitive value has keys that begin with `$` and are no marker; \
+    `$literal` keeps a value as it is";
 
-/// What a playbook is filled with.
+/// The inputs of a playbook.
 pub(crate) struct Inputs<'i> {
     pub(crate) value: &'i Value,
     pub(crate) sensitive: BTreeSet<String>,
@@ -81,12 +82,23 @@ pub fn parse(draft: &Draft) -> ParsedDraft {
 
 /// Reads the draft of a playbook, with its inputs.
 pub(crate) fn parse_with(draft: &Draft, inputs: Option<&Inputs<'_>>) -> ParsedDraft {
-    let steps = draft.steps.iter().enumerate().map(|(index, step)| parse_step(index, step, inputs)).collect();
-    ParsedDraft { steps, budget: draft.budget.clone(), confidence: draft.confidence, on_failure: draft.on_failure }
+    let steps = draft
+        .steps
+        .iter()
+        .enumerate()
+        .map(|(index, step)| parse_step(index, step, inputs))
+        .collect();
+    ParsedDraft {
+        steps,
+        budget: draft.budget.clone(),
+        confidence: draft.confidence,
+        on_failure: draft.on_failure,
+    }
 }
 
 fn parse_step(index: usize, step: &DraftStep, inputs: Option<&Inputs<'_>>) -> ParsedStep {
-    let mut reader = Reader { base: format!("/draft/steps/{index}/with"), inputs, ..Reader::default() };
+    let mut reader =
+        Reader { base: format!("/draft/steps/{index}/with"), inputs, ..Reader::default() };
     let input = reader.members(&step.with, "");
     let Reader { mut wires, faults, sensitive, .. } = reader;
     wires.sort();
@@ -126,7 +138,7 @@ impl Reader<'_> {
                 }
                 Ok(Some(Marker::Input(pointer))) => return self.input(pointer, at),
                 Err(issue) => {
-                    // What cannot be read is kept as a value: it may have to be sealed.
+                    // A marker that cannot be read is kept as a value: it may have to be sealed.
                     self.faults.push(Issue { pointer: format!("{}{at}", self.base), ..issue });
                     value.clone()
                 }
@@ -168,11 +180,15 @@ impl Reader<'_> {
 }
 
 impl ParsedDraft {
-    /// Takes the sensitive literals out of every step: those that the operation's input schema marks, those that came
-    /// from a sensitive input of a playbook, and what a condition compares a sensitive output with. Of an operation that
-    /// is not known everything is sensitive. The secrets are named `/steps/<id>/input` and `/steps/<id>/when` and the
-    /// pointer of their place.
-    pub fn seal(&mut self, registry: &Registry, salt: &mut dyn FnMut() -> String) -> Result<Secrets, NotCanonical> {
+    /// Takes the sensitive literals out of every step: those that the operation's input schema
+    /// marks, those that came from a sensitive input of a playbook, and what a condition compares a
+    /// sensitive output with. Of an operation that is not known everything is sensitive. The
+    /// secrets are named `/steps/<id>/input` and `/steps/<id>/when` and the pointer of their place.
+    pub fn seal(
+        &mut self,
+        registry: &Registry,
+        salt: &mut dyn FnMut() -> String,
+    ) -> Result<Secrets, CanonicalError> {
         let operation = |reference: &str| -> Option<Arc<CompiledOperation>> {
             let (skill, name) = registry.resolve(reference, &mut Suggestions::none()).ok()?;
             skill.operation(name).cloned()
@@ -187,21 +203,26 @@ impl ParsedDraft {
                 Some(operation) => places.extend(operation.input.sensitive_in(&step.input)),
                 None => places.extend([String::new()]),
             }
-            // What was wrong there is told without its words, which are the value's.
+            // The message does not repeat the marker, which is part of the sensitive value.
             let base = format!("/draft/steps/{index}/with");
             for fault in &mut step.faults {
                 let at = fault.pointer.strip_prefix(&base).unwrap_or_default();
                 if let Some(place) = places.iter().find(|place| within(at, place)) {
-                    (fault.pointer, fault.message) = (format!("{base}{place}"), SENSITIVE_FAULT.to_owned());
+                    (fault.pointer, fault.message) =
+                        (format!("{base}{place}"), SENSITIVE_FAULT.to_owned());
                 }
             }
             let (sealed, hidden) = seal::seal(std::mem::take(&mut step.input), &places, &mut salt)?;
             let base = secrets_base(&step.id, "input");
-            secrets.extend(hidden.into_iter().map(|(place, secret)| (format!("{base}{place}"), secret)));
+            secrets.extend(
+                hidden.into_iter().map(|(place, secret)| (format!("{base}{place}"), secret)),
+            );
             (step.input, step.seals) = (sealed.value, sealed.seals);
             let Some(when) = &mut step.when else { continue };
             let producer = producers.get(&when.from).map(|reference| operation(reference));
-            for (name, literal) in [("/equals", &mut when.equals), ("/notEquals", &mut when.not_equals)] {
+            for (name, literal) in
+                [("/equals", &mut when.equals), ("/notEquals", &mut when.not_equals)]
+            {
                 let Some(found) = literal else { continue };
                 let places = match &producer {
                     Some(Some(producer)) => producer.output.sensitive_below(&when.path, found),
@@ -210,8 +231,11 @@ impl ParsedDraft {
                 let (sealed, hidden) = seal::seal(found.take(), &places, &mut salt)?;
                 *found = sealed.value;
                 let base = format!("{}{name}", secrets_base(&step.id, "when"));
-                secrets.extend(hidden.into_iter().map(|(place, secret)| (format!("{base}{place}"), secret)));
-                let seals = sealed.seals.into_iter().map(|(place, seal)| (format!("{name}{place}"), seal));
+                secrets.extend(
+                    hidden.into_iter().map(|(place, secret)| (format!("{base}{place}"), secret)),
+                );
+                let seals =
+                    sealed.seals.into_iter().map(|(place, seal)| (format!("{name}{place}"), seal));
                 step.when_seals.extend(seals);
             }
         }
@@ -219,7 +243,7 @@ impl ParsedDraft {
     }
 }
 
-/// Under which name the secrets of a step's literals are kept: of its `input`, or of its `when`.
+/// The name under which the secrets of a step's `input` or `when` are stored.
 pub fn secrets_base(step: &StepId, part: &str) -> String {
     format!("/steps/{step}/{part}")
 }
@@ -231,5 +255,9 @@ pub fn secrets_of(secrets: &Secrets, step: &StepId, part: &str) -> Secrets {
         let place = name.strip_prefix(&base).filter(|_| within(name, &base))?;
         Some((place.to_owned(), secret.clone()))
     };
-    secrets.range(base.clone()..).take_while(|(name, _)| name.starts_with(&base)).filter_map(of).collect()
+    secrets
+        .range(base.clone()..)
+        .take_while(|(name, _)| name.starts_with(&base))
+        .filter_map(of)
+        .collect()
 }

@@ -1,4 +1,5 @@
-//! Blast radius: writes, money and recipients of a call, as far as its input is known; and what of a budget it exceeds.
+//! Blast radius: writes, money and recipients of a call, as far as its input is known; and what of
+//! a budget it exceeds.
 
 use super::measure::{self, Measured};
 use crate::schema::within;
@@ -20,7 +21,8 @@ pub fn resolved(input: &Value, spec: &Operation, planned: &PlanStep) -> Radius {
     Radius { data_classes: planned.radius.data_classes.clone(), ..of_input(input, spec, |_| false) }
 }
 
-/// Whether a value that is put at one pointer is part of what another points to, or the other way round.
+/// Whether a value that is put at one pointer is part of what another points to, or the other way
+/// round.
 pub(super) fn touches(pointer: &str, other: &str) -> bool {
     within(pointer, other) || within(other, pointer)
 }
@@ -28,8 +30,10 @@ pub(super) fn touches(pointer: &str, other: &str) -> bool {
 fn of_input(input: &Value, spec: &Operation, waits: impl Fn(&str) -> bool) -> Radius {
     let declared = spec.blast_radius.as_ref();
     let default = u64::from(spec.effect != Effect::Read);
-    let mut radius =
-        Radius { writes: declared.and_then(|radius| radius.writes).unwrap_or(default), ..Radius::default() };
+    let mut radius = Radius {
+        writes: declared.and_then(|radius| radius.writes).unwrap_or(default),
+        ..Radius::default()
+    };
     if let Some(money) = declared.and_then(|radius| radius.money.as_ref()) {
         match money_of(input, money, &waits) {
             Measured::Known((currency, amount)) => {
@@ -59,7 +63,11 @@ fn of_input(input: &Value, spec: &Operation, waits: impl Fn(&str) -> bool) -> Ra
     radius
 }
 
-fn money_of(input: &Value, money: &Money, waits: &impl Fn(&str) -> bool) -> Measured<(String, u64)> {
+fn money_of(
+    input: &Value,
+    money: &Money,
+    waits: &impl Fn(&str) -> bool,
+) -> Measured<(String, u64)> {
     let amount = look(input, &money.amount, waits);
     let code = match measure::stated_currency(money) {
         Some(code) => Measured::Known(code),
@@ -109,15 +117,15 @@ pub(super) fn add(total: &mut Radius, more: &Radius) {
     }
 }
 
-/// What is exceeded first.
-pub(super) struct Excess {
+/// The first limit that is exceeded.
+pub(super) struct ExceededLimit {
     pub(super) kind: String,
     /// `None`: more than can be counted.
     pub(super) needs: Option<u64>,
     pub(super) limit: u64,
 }
 
-impl std::fmt::Display for Excess {
+impl std::fmt::Display for ExceededLimit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.needs {
             Some(needs) => write!(f, "{}: {needs} of {}", self.kind, self.limit),
@@ -126,15 +134,19 @@ impl std::fmt::Display for Excess {
     }
 }
 
-/// The first part of a budget that `total` exceeds. With a money budget, a currency it does not name has none.
-/// INVARIANT (unmeasured-is-not-small).
-pub(super) fn excess(total: &Radius, budget: &Budget) -> Option<Excess> {
+/// The first part of a budget that `total` exceeds. With a money budget, a currency it does not
+/// name has none. INVARIANT (unmeasured-is-not-small).
+pub(super) fn excess(total: &Radius, budget: &Budget) -> Option<ExceededLimit> {
     let over = |kind: &str, needs: u64, limit: Option<u64>| {
-        limit.filter(|limit| needs > *limit).map(|limit| Excess { kind: kind.to_owned(), needs: Some(needs), limit })
+        limit.filter(|limit| needs > *limit).map(|limit| ExceededLimit {
+            kind: kind.to_owned(),
+            needs: Some(needs),
+            limit,
+        })
     };
     let unmeasured = |kind: RadiusKind, limited: bool| {
         let exceeds = limited && total.unmeasured.contains(&kind);
-        exceeds.then(|| Excess { kind: kind.to_string(), needs: None, limit: 0 })
+        exceeds.then(|| ExceededLimit { kind: kind.to_string(), needs: None, limit: 0 })
     };
     over("writes", total.writes, budget.writes)
         .or_else(|| over("recipients", total.recipients, budget.recipients))
@@ -150,7 +162,7 @@ pub(super) fn excess(total: &Radius, budget: &Budget) -> Option<Excess> {
         .or_else(|| {
             let allowed = budget.data_classes.as_ref()?;
             let class = total.data_classes.iter().find(|class| !allowed.contains(*class))?;
-            Some(Excess { kind: format!("dataClasses/{class}"), needs: Some(1), limit: 0 })
+            Some(ExceededLimit { kind: format!("dataClasses/{class}"), needs: Some(1), limit: 0 })
         })
 }
 
@@ -166,33 +178,45 @@ mod tests {
         let money = Money { amount: "/amount".into(), currency: "/currency".into(), unit };
         Operation {
             blast_radius: Some(BlastRadius { money: Some(money), ..BlastRadius::default() }),
-            ..serde_json::from_value(json!({ "key": "pay", "title": "pay", "inputSchema": {}, "outputSchema": {},
+            ..serde_json::from_value(
+                json!({ "key": "pay", "title": "pay", "inputSchema": {}, "outputSchema": {},
                 "effect": "idempotent", "riskTier": "low", "timeoutSeconds": 1,
-                "binding": { "kind": "http", "url": "https://tool.example" } }))
+                "binding": { "kind": "http", "url": "https://tool.example" } }),
+            )
             .unwrap()
         }
     }
 
-    // An input, its unit, and what it truly moves: minor units of a currency, or what nobody can say.
+    // An input, its unit, and what it truly moves: minor units of a currency, or what nobody can
+    // say.
     fn input() -> impl Strategy<Value = (Value, MoneyUnit, Option<(&'static str, u64)>)> {
         let code = proptest::sample::select(vec!["EUR", "JPY", "KWD"]);
         let written = proptest::sample::select(vec![0_u8, 1, 2]);
-        let known = (code, 0_u64..400, written, any::<bool>()).prop_map(|(code, units, written, lower)| {
-            let shown = if lower { code.to_lowercase() } else { code.to_owned() };
-            let major = crate::currency::major(units, code).unwrap();
-            let (amount, unit) = match written {
-                0 => (json!(units), MoneyUnit::Minor),
-                1 => (json!(major), MoneyUnit::Major),
-                _ => (json!(major.parse::<f64>().unwrap()), MoneyUnit::Major),
-            };
-            (json!({ "amount": amount, "currency": shown }), unit, Some((code, units)))
-        });
-        let amounts =
-            vec![json!(-5), json!(null), json!(0.0001), json!("1e2"), json!(true), json!([1]), json!(1e300)];
-        let wrong = (proptest::sample::select(amounts), any::<bool>()).prop_map(|(amount, major)| {
-            let unit = if major { MoneyUnit::Major } else { MoneyUnit::Minor };
-            (json!({ "amount": amount, "currency": "EUR" }), unit, None)
-        });
+        let known =
+            (code, 0_u64..400, written, any::<bool>()).prop_map(|(code, units, written, lower)| {
+                let shown = if lower { code.to_lowercase() } else { code.to_owned() };
+                let major = crate::currency::major(units, code).unwrap();
+                let (amount, unit) = match written {
+                    0 => (json!(units), MoneyUnit::Minor),
+                    1 => (json!(major), MoneyUnit::Major),
+                    _ => (json!(major.parse::<f64>().unwrap()), MoneyUnit::Major),
+                };
+                (json!({ "amount": amount, "currency": shown }), unit, Some((code, units)))
+            });
+        let amounts = vec![
+            json!(-5),
+            json!(null),
+            json!(0.0001),
+            json!("1e2"),
+            json!(true),
+            json!([1]),
+            json!(1e300),
+        ];
+        let wrong =
+            (proptest::sample::select(amounts), any::<bool>()).prop_map(|(amount, major)| {
+                let unit = if major { MoneyUnit::Major } else { MoneyUnit::Minor };
+                (json!({ "amount": amount, "currency": "EUR" }), unit, None)
+            });
         let lacking = proptest::sample::select(vec![
             json!({}),
             json!({ "amount": 1 }),
@@ -200,14 +224,17 @@ mod tests {
             json!({ "amount": 1, "currency": "XBT" }),
             json!({ "amount": 1, "currency": ["EUR"] }),
         ]);
-        prop_oneof![4 => known, 1 => wrong, 1 => lacking.prop_map(|input| (input, MoneyUnit::Minor, None))]
+        prop_oneof![4 => known, 1 => wrong, 1 => lacking.prop_map(|input| (input, MoneyUnit::Minor,
+            None))]
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2_000))]
-        // INVARIANT (unmeasured-is-not-small): no sequence of amounts, units and currencies moves more than the limits.
+        // INVARIANT (unmeasured-is-not-small): no sequence of amounts, units and currencies moves
+        // more than the limits.
         #[test]
-        fn spending_never_exceeds_its_limits(calls in proptest::collection::vec(input(), 0..20), limit in 0_u64..1_000) {
+        fn spending_never_exceeds_its_limits(calls in proptest::collection::vec(input(), 0..20),
+            limit in 0_u64..1_000) {
             let limits = BTreeMap::from([("EUR".to_owned(), limit), ("KWD".to_owned(), limit / 2)]);
             let budget = Budget { money: Some(limits.clone()), ..Budget::default() };
             let (mut spent, mut moved) = (Radius::default(), BTreeMap::<&str, u64>::new());

@@ -1,4 +1,5 @@
-//! Wiring: where inputs take their values from, whether the types fit, and the values themselves once they are there.
+//! Wiring: where inputs take their values from, whether the types fit, and the values themselves
+//! once they are there.
 
 use super::{
     Resolved,
@@ -7,8 +8,8 @@ use super::{
 };
 use crate::{
     schema::within,
-    schema_fit::{self, Found},
-    seal::{Gone, Opened, Sealed, Secrets},
+    schema_fit::{self, SchemaAt},
+    seal::{Opened, RedactedError, Sealed, Secrets},
     skill::CompiledOperation,
     suggest::Suggestions,
 };
@@ -20,7 +21,7 @@ use contracts::{
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A word of the draft's language.
+/// A reference or literal in a draft.
 pub(super) enum Marker<'m> {
     /// `{"$from": step, "path": pointer}`
     From { step: StepId, path: String },
@@ -30,8 +31,11 @@ pub(super) enum Marker<'m> {
     Input(&'m str),
 }
 
-/// What an object of a draft says, if it is not a value.
-pub(super) fn marker(map: &Map<String, Value>, playbook: bool) -> Result<Option<Marker<'_>>, Issue> {
+/// The marker that an object of a draft is, if it is one.
+pub(super) fn marker(
+    map: &Map<String, Value>,
+    playbook: bool,
+) -> Result<Option<Marker<'_>>, Issue> {
     let Some(word) = map.keys().find(|key| key.starts_with('$')) else {
         return Ok(None);
     };
@@ -40,11 +44,15 @@ pub(super) fn marker(map: &Map<String, Value>, playbook: bool) -> Result<Option<
         "$literal" if map.len() == 1 => Ok(map.get("$literal").map(Marker::Literal)),
         "$input" if playbook && map.len() == 1 => match map.get("$input") {
             Some(Value::String(pointer)) => Ok(Some(Marker::Input(pointer))),
-            Some(_) | None => Err(Issue::coded("BAD_MARKER", "", "`$input` is a JSON pointer into the inputs")),
+            Some(_) | None => {
+                Err(Issue::coded("BAD_MARKER", "", "`$input` is a JSON pointer into the inputs"))
+            }
         },
         other => {
-            let message =
-                format!("`{other}` is not a marker of a draft; `$from` takes a value, `$literal` keeps one as it is");
+            let message = format!(
+                "`{other}` is not a marker of a draft; `$from` takes a value, `$literal` keeps one \
+                 as it is"
+            );
             Err(Issue::coded("BAD_MARKER", "", message))
         }
     }
@@ -63,7 +71,7 @@ fn wire(map: &Map<String, Value>) -> Result<Marker<'_>, String> {
     Ok(Marker::From { step, path: path.to_owned() })
 }
 
-/// Checks the literals of an input against its schema; places whose values come later, or are sealed, are left out.
+/// Checks the literals of an input against its schema, except where values are wired or sealed.
 pub(super) fn check_input(step: &Resolved<'_>, base: &str, issues: &mut Diagnostics) {
     let schema = &step.operation.input;
     let holes = step.wires.iter().map(|wire| &wire.to).chain(step.draft.seals.keys());
@@ -72,10 +80,12 @@ pub(super) fn check_input(step: &Resolved<'_>, base: &str, issues: &mut Diagnost
         return;
     }
     issues.extend(schema.issues(&step.draft.input, &holes, base));
-    // INVARIANT (no-secrets-in-evidence): no plan holds a sensitive literal, whoever called the compiler.
+    // INVARIANT (no-secrets-in-evidence): no plan holds a sensitive literal, whichever caller
+    // compiled it.
     for place in schema.sensitive_in(&step.draft.input) {
         if !holes.iter().any(|hole| within(&place, hole)) {
-            let message = "a sensitive value is not sealed: the skill changed since the draft came; send it again";
+            let message = "a sensitive value is not sealed: the skill changed since the draft \
+                came; send it again";
             issues.push(Issue::coded("NOT_SEALED", format!("{base}{place}"), message));
         }
     }
@@ -87,7 +97,7 @@ pub(super) struct Place<'p> {
     pub(super) pointer: String,
 }
 
-/// Checks that a producer's output has the path, with the nearest name where it has not.
+/// Checks that a producer's output has the path; suggests the nearest name if it does not.
 pub(super) fn check_path<'o>(
     path: &str,
     producer: &'o CompiledOperation,
@@ -96,20 +106,22 @@ pub(super) fn check_path<'o>(
     issues: &mut Diagnostics,
 ) -> Option<&'o Value> {
     match producer.output.at(path) {
-        Found::Schema(found) => Some(found),
-        Found::Anything | Found::Unnamed(_) => None,
-        Found::Nothing(names) => {
+        SchemaAt::Schema(found) => Some(found),
+        SchemaAt::Anything | SchemaAt::Unnamed(_) => None,
+        SchemaAt::Nothing(names) => {
             let wanted = path.rsplit('/').next().unwrap_or_default();
             let near = suggestions.nearest(wanted, names.into_iter());
             let Place { from, pointer } = place;
-            let message = format!("the output of `{from}` ({}) has no `{path}`{near}", producer.spec.key);
+            let message =
+                format!("the output of `{from}` ({}) has no `{path}`{near}", producer.spec.key);
             issues.push(Issue::coded("UNKNOWN_PATH", pointer, message));
             None
         }
     }
 }
 
-/// Checks one wire: the producer's output has the path, the consumer's input has the place, and the types fit.
+/// Checks one wire: the producer's output has the path, the consumer's input has the pointer, and
+/// the types are compatible.
 pub(super) fn check_wire(
     wire: &Wire,
     (producer, consumer): (&CompiledOperation, &CompiledOperation),
@@ -120,13 +132,13 @@ pub(super) fn check_wire(
     let at = format!("{base}{}", wire.to);
     let place = Place { from: &wire.from, pointer: format!("{at}/path") };
     let given = check_path(&wire.path, producer, place, suggestions, issues);
-    // A place the input schema does not allow is reported by `check_input`, where the hole is judged by its parent.
-    if let (Some(given), Found::Schema(wanted)) = (given, consumer.input.at(&wire.to))
+    // A pointer that the input schema does not allow is reported by `check_input`, with its parent.
+    if let (Some(given), SchemaAt::Schema(wanted)) = (given, consumer.input.at(&wire.to))
         && let Some(why) = schema_fit::mismatch(&producer.output, given, &consumer.input, wanted)
     {
         let message = format!("`{}` of `{}` {why}", wire.path, wire.from);
         issues.push(Issue::coded("TYPE_MISMATCH", at, message));
-    } else if let Found::Nothing(names) = consumer.input.at(&wire.to)
+    } else if let SchemaAt::Nothing(names) = consumer.input.at(&wire.to)
         && !names.is_empty()
         && consumer.input.source().get("additionalProperties") != Some(&Value::Bool(false))
     {
@@ -139,20 +151,21 @@ pub(super) fn check_wire(
 
 /// Why an input or a condition has no value.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Missing {
-    /// The output has nothing there.
+pub enum InputError {
+    /// The output has no value there.
     Value(Wire),
     /// A sensitive value was redacted.
-    Gone,
+    Redacted,
 }
 
-impl From<Gone> for Missing {
-    fn from(_: Gone) -> Self {
-        Self::Gone
+impl From<RedactedError> for InputError {
+    fn from(_: RedactedError) -> Self {
+        Self::Redacted
     }
 }
 
-/// An input for a call: plain, with its sensitive places and the salts they had where they came from.
+/// The input of a call in plain text, with the pointers of its sensitive values and the salts of
+/// their sources.
 #[derive(Debug, Default, PartialEq)]
 pub struct Input {
     pub value: Value,
@@ -160,8 +173,8 @@ pub struct Input {
 }
 
 impl Input {
-    /// Puts a part of an opened document at `to`; its sensitive places come along.
-    fn put(&mut self, to: &str, from: &Opened, path: &str) -> Result<bool, Gone> {
+    /// Writes a part of an opened document at `to`, and records its sensitive pointers.
+    fn put(&mut self, to: &str, from: &Opened, path: &str) -> Result<bool, RedactedError> {
         let Some(found) = from.at(path)? else { return Ok(false) };
         if let Some(place) = self.value.pointer_mut(to) {
             *place = found.clone();
@@ -173,15 +186,16 @@ impl Input {
     }
 }
 
-/// The input of a step with its sealed literals and its wires replaced by values. `output` gives a completed step's
-/// output, `literals` holds the secrets of the draft.
+/// The input of a step with its sealed literals and its wires replaced by values. `output` gives a
+/// completed step's output, `literals` holds the secrets of the draft.
 pub fn resolve<'o>(
     step: &PlanStep,
     literals: &Secrets,
     output: impl Fn(&StepId) -> Option<&'o Opened>,
-) -> Result<Input, Missing> {
+) -> Result<Input, InputError> {
     let sealed = Sealed { value: step.input.clone(), seals: step.seals.clone() };
-    let opened = sealed.open(&secrets_of(literals, &step.id, "input")).map_err(|_| Gone)?;
+    let opened =
+        sealed.open(&secrets_of(literals, &step.id, "input")).map_err(|_| RedactedError)?;
     opened.at("")?;
     let mut input = Input::default();
     input.put("", &opened, "")?;
@@ -191,7 +205,7 @@ pub fn resolve<'o>(
             None => false,
         };
         if !there {
-            return Err(Missing::Value(wire.clone()));
+            return Err(InputError::Value(wire.clone()));
         }
     }
     Ok(input)
@@ -202,12 +216,13 @@ pub fn compensation_input(
     fields: &BTreeMap<String, String>,
     input: &Opened,
     output: Option<&Opened>,
-) -> Result<Input, Missing> {
+) -> Result<Input, InputError> {
     let names = fields.keys().map(|name| (name.clone(), Value::Null)).collect();
     let mut built = Input { value: Value::Object(names), ..Input::default() };
     for (name, pointer) in fields {
         let to = crate::seal::member("", name);
-        let there = match (pointer.strip_prefix("/input"), pointer.strip_prefix("/output"), output) {
+        let there = match (pointer.strip_prefix("/input"), pointer.strip_prefix("/output"), output)
+        {
             (Some(rest), _, _) => built.put(&to, input, rest)?,
             (None, Some(rest), Some(output)) => built.put(&to, output, rest)?,
             (None, _, _) => false,
@@ -219,34 +234,44 @@ pub fn compensation_input(
     Ok(built)
 }
 
-/// The input as far as it is known before the run, without wires and sealed values; and the places that come later or
-/// are not told.
+/// The input as far as it is known before the run, without wired and sealed values; and the
+/// pointers of those.
 pub fn known(step: &PlanStep) -> (Value, BTreeSet<String>) {
-    let holes: BTreeSet<String> = step.wires.iter().map(|wire| &wire.to).chain(step.seals.keys()).cloned().collect();
+    let holes: BTreeSet<String> =
+        step.wires.iter().map(|wire| &wire.to).chain(step.seals.keys()).cloned().collect();
     (crate::seal::without(step.input.clone(), holes.iter()), holes)
 }
 
 /// Whether a step's condition holds on an output; a step without one runs.
-pub fn holds(step: &PlanStep, literals: &Secrets, output: Option<&Opened>) -> Result<bool, Missing> {
+pub fn holds(
+    step: &PlanStep,
+    literals: &Secrets,
+    output: Option<&Opened>,
+) -> Result<bool, InputError> {
     let Some(condition) = &step.when else { return Ok(true) };
     let Condition { path, exists, .. } = condition;
     let found = match output {
         Some(output) => output.at(path)?,
         None => None,
     };
-    let literal = |name: &str, value: &Option<Value>| -> Result<Option<Value>, Gone> {
+    let literal = |name: &str, value: &Option<Value>| -> Result<Option<Value>, RedactedError> {
         let Some(value) = value else { return Ok(None) };
         let within = |(place, seal): (&String, &contracts::Digest)| {
             let rest = place.strip_prefix(name)?;
             Some((rest.to_owned(), seal.clone()))
         };
-        let sealed = Sealed { value: value.clone(), seals: step.when_seals.iter().filter_map(within).collect() };
+        let sealed = Sealed {
+            value: value.clone(),
+            seals: step.when_seals.iter().filter_map(within).collect(),
+        };
         let base = format!("{}{name}", secrets_base(&step.id, "when"));
         let secrets = literals
             .iter()
-            .filter_map(|(place, secret)| Some((place.strip_prefix(&base)?.to_owned(), secret.clone())))
+            .filter_map(|(place, secret)| {
+                Some((place.strip_prefix(&base)?.to_owned(), secret.clone()))
+            })
             .collect();
-        let opened = sealed.open(&secrets).map_err(|_| Gone)?;
+        let opened = sealed.open(&secrets).map_err(|_| RedactedError)?;
         opened.at("").map(|value| value.cloned())
     };
     let equals = literal("/equals", &condition.equals)?;

@@ -24,10 +24,12 @@ fn trust() -> TrustPolicy {
 
 fn manifest() -> Manifest {
     let at = |days: i64| Timestamp::from_ms(NOW + days * DAY_MS);
-    serde_json::from_value(json!({ "schemaVersion": "1.0.0", "skill": { "key": "crm", "version": "1.2.0" },
+    serde_json::from_value(json!({ "schemaVersion": "1.0.0",
+        "skill": { "key": "crm", "version": "1.2.0" },
         "publisher": { "id": "acme", "provenance": "github.com/acme/skills" },
         "artifact": { "digest": canonical::digest_bytes(b"") }, "operations": [],
-        "signature": { "algorithm": "ed25519", "keyId": "k1", "issuedAt": at(-1), "expiresAt": at(1) } }))
+        "signature": { "algorithm": "ed25519", "keyId": "k1", "issuedAt": at(-1),
+            "expiresAt": at(1) } }))
     .unwrap()
 }
 
@@ -53,9 +55,13 @@ fn refused(given: &Value, trust: &TrustPolicy, code: Code) {
 #[test]
 fn a_signed_manifest_of_a_trusted_publisher_is_taken() {
     let found = examine(&signed(|_| {}, 1), &trust(), Timestamp::from_ms(NOW));
-    assert!(found.signature_verified && found.publisher_trusted && found.issues.is_empty(), "{:?}", found.issues);
+    assert!(
+        found.signature_verified && found.publisher_trusted && found.issues.is_empty(),
+        "{:?}",
+        found.issues
+    );
     assert_eq!(found.manifest, Some(manifest()));
-    assert_eq!(lapsed(&manifest(), &trust(), Timestamp::from_ms(NOW)), None);
+    assert_eq!(trust_problem(&manifest(), &trust(), Timestamp::from_ms(NOW)), None);
 }
 
 #[test]
@@ -79,7 +85,8 @@ fn attack_a_key_id_claimed_by_another_key() {
         keys: vec![trusted("k2", &key(2))],
         provenance_prefixes: vec!["github.com/acme".into()],
     });
-    let by_evil = |manifest: &mut Manifest| manifest.signature.as_mut().unwrap().key_id = "k2".into();
+    let by_evil =
+        |manifest: &mut Manifest| manifest.signature.as_mut().unwrap().key_id = "k2".into();
     refused(&signed(by_evil, 2), &two, Code::KeyUntrusted);
     // The envelope's hint is not what counts, and must not say otherwise.
     let mut hinted = signed(|_| {}, 1);
@@ -107,13 +114,17 @@ fn attack_expired_not_yet_valid_and_stripped_validity() {
     stripped["signature"].as_object_mut().unwrap().remove("expiresAt");
     refused(&raw(&canonical::value_bytes(&stripped).unwrap(), 1), &trust(), Code::SignatureInvalid);
     let later = Timestamp::from_ms(NOW + 2 * DAY_MS);
-    assert!(lapsed(&manifest(), &trust(), later).unwrap().contains("ended"), "an installed skill's ends too");
+    assert!(
+        trust_problem(&manifest(), &trust(), later).unwrap().contains("ended"),
+        "an installed skill's ends too"
+    );
 }
 
 #[test]
 fn attack_a_nested_forged_signature_field() {
     // A second statement somewhere else in the document, or in the envelope, says nothing.
-    let forged = json!({ "algorithm": "ed25519", "keyId": "k1", "issuedAt": Timestamp::from_ms(NOW - 1),
+    let forged = json!({ "algorithm": "ed25519", "keyId": "k1",
+        "issuedAt": Timestamp::from_ms(NOW - 1),
         "expiresAt": Timestamp::from_ms(NOW + DAY_MS) });
     let nest = |manifest: &mut Manifest| {
         manifest.metadata.insert("signature".into(), forged.clone());
@@ -133,7 +144,8 @@ fn attack_a_nested_forged_signature_field() {
     let sig = two["signatures"][0].clone();
     two["signatures"] = json!([sig.clone(), sig]);
     refused(&two, &trust(), Code::SignatureInvalid);
-    let other = |manifest: &mut Manifest| manifest.signature.as_mut().unwrap().algorithm = "none".into();
+    let other =
+        |manifest: &mut Manifest| manifest.signature.as_mut().unwrap().algorithm = "none".into();
     refused(&signed(other, 1), &trust(), Code::SignatureInvalid);
 }
 
@@ -141,8 +153,10 @@ fn attack_a_nested_forged_signature_field() {
 fn attack_changed_bytes_and_another_payload_type() {
     let mut changed = signed(|_| {}, 1);
     let evil = Manifest { operations: Vec::new(), ..manifest() };
-    let evil =
-        Manifest { skill: contracts::manifest::SkillName { key: "evil".into(), ..evil.skill.clone() }, ..evil };
+    let evil = Manifest {
+        skill: contracts::manifest::SkillName { key: "evil".into(), ..evil.skill.clone() },
+        ..evil
+    };
     changed["payload"] = json!(B64.encode(canonical::to_bytes(&evil).unwrap()));
     refused(&changed, &trust(), Code::SignatureInvalid);
     let mut other = signed(|_| {}, 1);
@@ -158,7 +172,8 @@ fn attack_changed_bytes_and_another_payload_type() {
 #[test]
 fn provenance_is_whole_words() {
     let at = |place: &str| signed(|manifest| manifest.publisher.provenance = place.into(), 1);
-    let found = |place: &str| examine(&at(place), &trust(), Timestamp::from_ms(NOW)).issues.is_empty();
+    let found =
+        |place: &str| examine(&at(place), &trust(), Timestamp::from_ms(NOW)).issues.is_empty();
     for place in ["github.com/acme", "github.com/acme/skills", "github.com/acme@main"] {
         assert!(found(place), "{place}");
     }
@@ -173,7 +188,9 @@ fn attack_revoked_and_below_the_minimum() {
     revoked.revoked_digests = vec![manifest_digest(&manifest()).unwrap()];
     refused(&signed(|_| {}, 1), &revoked, Code::RollbackRefused);
     // Signing it anew makes it no other skill.
-    let anew = |manifest: &mut Manifest| manifest.signature.as_mut().unwrap().issued_at = Timestamp::from_ms(NOW - 5);
+    let anew = |manifest: &mut Manifest| {
+        manifest.signature.as_mut().unwrap().issued_at = Timestamp::from_ms(NOW - 5)
+    };
     refused(&signed(anew, 1), &revoked, Code::RollbackRefused);
     let mut minimum = trust();
     minimum.minimum_versions = [("crm".to_owned(), "1.10.0".to_owned())].into();
@@ -194,8 +211,14 @@ fn a_trust_policy_that_cannot_mean_what_it_says_is_refused() {
     wrong.trusted_publishers.push(wrong.trusted_publishers[0].clone());
     wrong.minimum_versions = [("crm".to_owned(), "one".to_owned())].into();
     let pointers: Vec<String> = check(&wrong).into_iter().map(|issue| issue.pointer).collect();
-    assert!(pointers.contains(&"/trust/trustedPublishers/0/keys/0/publicKey".to_owned()), "{pointers:?}");
-    assert!(pointers.contains(&"/trust/trustedPublishers/0/provenancePrefixes/1".to_owned()), "{pointers:?}");
+    assert!(
+        pointers.contains(&"/trust/trustedPublishers/0/keys/0/publicKey".to_owned()),
+        "{pointers:?}"
+    );
+    assert!(
+        pointers.contains(&"/trust/trustedPublishers/0/provenancePrefixes/1".to_owned()),
+        "{pointers:?}"
+    );
     assert!(pointers.contains(&"/trust/trustedPublishers/1/id".to_owned()), "{pointers:?}");
     assert!(pointers.contains(&"/trust/minimumVersions/crm".to_owned()), "{pointers:?}");
     assert!(check(&trust()).is_empty());

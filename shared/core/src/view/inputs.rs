@@ -1,4 +1,4 @@
-//! An input as it is shown: value by value, what is sensitive and what comes from other steps named as such.
+//! An input as it is shown: value by value, with sensitive values and values of other steps marked.
 
 use super::{count, excerpt};
 use crate::{
@@ -41,7 +41,8 @@ impl<'i> Input<'i> {
         Self { value: &input.value, wires: &[], seals: &input.seals }
     }
 
-    // Every value that is no container, every sealed place and every wire, in the order of their pointers.
+    // Every value that is no container, every sealed place and every wire, in the order of their
+    // pointers.
     fn places(&self) -> Vec<(String, Place<'_>)> {
         let mut places = Vec::new();
         self.collect(self.value, String::new(), &mut places);
@@ -87,8 +88,10 @@ impl<'i> Input<'i> {
     pub(super) fn rows(&self, rows_max: usize) -> (Vec<ViewInput>, u32) {
         let places = self.places();
         let left_out = places.len().saturating_sub(rows_max);
-        let row =
-            |(pointer, place): &(String, Place<'_>)| ViewInput { pointer: excerpt(pointer), value: shown(place) };
+        let row = |(pointer, place): &(String, Place<'_>)| ViewInput {
+            pointer: excerpt(pointer),
+            value: shown(place),
+        };
         (places.iter().take(rows_max).map(row).collect(), count(left_out))
     }
 
@@ -108,7 +111,10 @@ impl<'i> Input<'i> {
     pub(super) fn leaves(&self, pointer: &str) -> (Vec<Shown>, u32) {
         let below = self.below(pointer);
         let left_out = below.len().saturating_sub(VIEW_ENTRIES_MAX);
-        (below.iter().take(VIEW_ENTRIES_MAX).map(|(_, place)| shown(place)).collect(), count(left_out))
+        (
+            below.iter().take(VIEW_ENTRIES_MAX).map(|(_, place)| shown(place)).collect(),
+            count(left_out),
+        )
     }
 
     // Places that are at or below a pointer, or that hold it.
@@ -118,18 +124,29 @@ impl<'i> Input<'i> {
     }
 
     /// What matters to a decision and comes from other steps.
-    pub(super) fn unknown(&self, target: Option<&str>, declared: Option<&BlastRadius>) -> Vec<Unknown> {
+    pub(super) fn unknown(
+        &self,
+        target: Option<&str>,
+        declared: Option<&BlastRadius>,
+    ) -> Vec<Unknown> {
         let money = declared.and_then(|radius| radius.money.as_ref());
         let aspects = [
             (Aspect::Target, target),
             (Aspect::Money, money.map(|money| money.amount.as_str())),
-            (Aspect::Money, money.map(|money| money.currency.as_str()).filter(|text| text.starts_with('/'))),
+            (
+                Aspect::Money,
+                money.map(|money| money.currency.as_str()).filter(|text| text.starts_with('/')),
+            ),
             (Aspect::Recipients, declared.and_then(|radius| radius.recipients.as_deref())),
         ];
         let mut unknown = BTreeSet::new();
         for (aspect, pointer) in aspects {
             let Some(pointer) = pointer else { continue };
-            for wire in self.wires.iter().filter(|wire| within(pointer, &wire.to) || within(&wire.to, pointer)) {
+            for wire in self
+                .wires
+                .iter()
+                .filter(|wire| within(pointer, &wire.to) || within(&wire.to, pointer))
+            {
                 let (pointer, path) = (excerpt(&wire.to), excerpt(&wire.path));
                 unknown.insert(Unknown { aspect, pointer, from: wire.from.clone(), path });
             }
@@ -150,7 +167,10 @@ fn known(value: &Value) -> Shown {
     match value {
         Value::String(text) => {
             let excerpt = super::excerpt_to(text, VIEW_VALUE_CHARACTERS_MAX);
-            Shown::Known { value: Value::String(excerpt.text), omitted_characters: excerpt.omitted_characters }
+            Shown::Known {
+                value: Value::String(excerpt.text),
+                omitted_characters: excerpt.omitted_characters,
+            }
         }
         other => Shown::Known { value: other.clone(), omitted_characters: 0 },
     }

@@ -1,15 +1,15 @@
 //! The lines of a view: the same for console, mail, Slack and the command line.
 //!
-//! Labels are fixed and stand in a column of their own; foreign text is made visible and quoted, and where it is broken
-//! into several lines each begins in the column behind the labels, so that nothing in it looks like a line of ours.
+//! Labels are fixed and have their own column. Foreign text is escaped and quoted, and each of its
+//! lines begins in the column after the labels, so that it cannot imitate a line of the view.
 
 use crate::text::{escape_foreign, quote_foreign, wrap};
 use contracts::{
     draft::{Budget, OnFailure},
-    event::{ActorKind, Purpose},
+    event::{ActorKind, Purpose, Requirement},
     view::{
-        Aspect, Excerpt, Requester, Shown, Touched, Unknown, View, ViewCall, ViewInput, ViewMoney, ViewRule,
-        ViewStep, ViewTaint,
+        Aspect, Excerpt, Requester, Shown, Touched, Unknown, View, ViewCall, ViewInput, ViewMoney,
+        ViewRule, ViewStep, ViewTaint,
     },
 };
 use serde_json::Value;
@@ -37,7 +37,10 @@ pub fn lines(view: &View, columns: usize) -> Vec<String> {
             0 => "none of which needs people".to_owned(),
             count => format!("{count} of which need people"),
         };
-        let text = format!("and {} more steps, {people}; the plan's digest covers them", view.omitted_steps);
+        let text = format!(
+            "and {} more steps, {people}; the plan's digest covers them",
+            view.omitted_steps
+        );
         page.row("not shown", &text);
     }
     page.lines
@@ -71,7 +74,9 @@ fn head(view: &View, page: &mut Page) {
     let steps = counted(u64::from(view.step_count), "step");
     let what = match (&view.step_id, view.purpose) {
         (None, _) => format!("the whole plan of {}: {steps}", view.execution_id),
-        (Some(step), Purpose::Run) => format!("step `{step}` of {}, with its actual input", view.execution_id),
+        (Some(step), Purpose::Run) => {
+            format!("step `{step}` of {}, with its actual input", view.execution_id)
+        }
         (Some(step), Purpose::Compensate) => {
             format!("undoing step `{step}` of {}, with the actual input", view.execution_id)
         }
@@ -84,8 +89,16 @@ fn head(view: &View, page: &mut Page) {
     page.row("asked by", &requester(&view.requester));
     page.row(
         "risk",
-        &format!("{}, {} by policy version {}", view.risk_tier, view.verdict, escape_foreign(&view.policy_version)),
+        &format!(
+            "{}, {} by policy version {}",
+            view.risk_tier,
+            view.verdict,
+            escape_foreign(&view.policy_version)
+        ),
     );
+    if !view.requirement.is_empty() {
+        page.row("needs", &voices(&view.requirement));
+    }
     if !view.signals.is_empty() {
         page.row("signals", &list(view.signals.iter().map(|signal| quote_foreign(signal))));
     }
@@ -103,6 +116,12 @@ fn head(view: &View, page: &mut Page) {
         OnFailure::Leave => {}
         OnFailure::Compensate => page.row("on failure", "completed steps are undone"),
     }
+}
+
+fn voices(requirement: &[Requirement]) -> String {
+    let one =
+        |wanted: &Requirement| format!("{} of {}", wanted.count, escape_foreign(&wanted.group));
+    requirement.iter().map(one).collect::<Vec<_>>().join(" and ")
 }
 
 fn requester(requester: &Requester) -> String {
@@ -158,9 +177,15 @@ fn show_call(label: &str, call: &ViewCall, page: &mut Page) {
     page.rows("input", call.inputs.iter().map(input));
     more(page, call.omitted_inputs, "values");
     page.rows("unknown", call.unknown.iter().map(unknown));
-    page.rows("unmeasured", call.touches.unmeasured.iter().map(|what| escape_foreign(what).into_owned()));
+    page.rows(
+        "unmeasured",
+        call.touches.unmeasured.iter().map(|what| escape_foreign(what).into_owned()),
+    );
     page.rows("why", call.reasons.iter().map(text));
     page.rows("rule", call.rules.iter().map(rule));
+    if !call.requirement.is_empty() {
+        page.row("needs", &voices(&call.requirement));
+    }
     page.rows("taint", call.taint.iter().map(taint));
     if label != OWN_CALL {
         page.indent -= STEP_COLUMNS;
@@ -178,7 +203,10 @@ fn taint(taint: &ViewTaint) -> String {
 
 fn more(page: &mut Page, left_out: u32, what: &str) {
     if left_out > 0 {
-        page.row("", &format!("and {left_out} more {what}, not shown; the plan's digest covers them"));
+        page.row(
+            "",
+            &format!("and {left_out} more {what}, not shown; the plan's digest covers them"),
+        );
     }
 }
 
@@ -197,7 +225,8 @@ fn unknown(unknown: &Unknown) -> String {
 }
 
 fn rule(rule: &ViewRule) -> String {
-    let reason = rule.reason.as_ref().map(|reason| format!(": {}", quoted(reason))).unwrap_or_default();
+    let reason =
+        rule.reason.as_ref().map(|reason| format!(": {}", quoted(reason))).unwrap_or_default();
     format!("{} `{}`{reason}", escape_foreign(&rule.effect), text(&rule.id))
 }
 
@@ -221,7 +250,9 @@ fn touches(touched: &Touched) -> String {
     if touched.recipients > 0 {
         parts.push(counted(touched.recipients, "recipient"));
     }
-    parts.extend(touched.unmeasured.iter().map(|what| format!("unmeasured: {}", escape_foreign(what))));
+    parts.extend(
+        touched.unmeasured.iter().map(|what| format!("unmeasured: {}", escape_foreign(what))),
+    );
     if !touched.data_classes.is_empty() {
         let classes = touched.data_classes.iter().map(|class| escape_foreign(class).into_owned());
         parts.push(format!("data of {}", list(classes)));
@@ -234,7 +265,11 @@ fn money(money: &ViewMoney) -> String {
     match &money.amount {
         Some(amount) => format!("{amount} {currency} ({} minor units)", money.minor),
         None => {
-            format!("{} minor units of {}, which is no known currency", money.minor, quote_foreign(&money.currency))
+            format!(
+                "{} minor units of {}, which is no known currency",
+                money.minor,
+                quote_foreign(&money.currency)
+            )
         }
     }
 }
@@ -250,9 +285,17 @@ fn budget(budget: &Budget) -> String {
     parts.extend(budget.recipients.map(|recipients| counted(recipients, "recipient")));
     if let Some(classes) = &budget.data_classes {
         let classes = list(classes.iter().map(|class| escape_foreign(class).into_owned()));
-        parts.push(if classes.is_empty() { "no classified data".into() } else { format!("data of {classes}") });
+        parts.push(if classes.is_empty() {
+            "no classified data".into()
+        } else {
+            format!("data of {classes}")
+        });
     }
-    if parts.is_empty() { "anything".into() } else { format!("at most {}", list(parts.into_iter())) }
+    if parts.is_empty() {
+        "anything".into()
+    } else {
+        format!("at most {}", list(parts.into_iter()))
+    }
 }
 
 fn counted(number: u64, what: &str) -> String {

@@ -1,7 +1,9 @@
-//! What people are shown when they decide, made of the intent, the plan, the verdict and, for one step, its actual input.
+//! Views: what people are shown when they decide, derived from the intent, the plan, the verdict
+//! and, for one step, its actual input.
 //!
-//! INVARIANT (seen-is-signed): a decision names the digest of this document, and every channel shows the same [`lines`] of
-//! it. It is a pure function of stored documents, so that it can be made again and compared at any time.
+//! INVARIANT (seen-is-signed): a decision names the digest of this document, and every channel
+//! shows the same [`lines`] of it. It is a pure function of stored documents, so that it can be
+//! made again and compared at any time.
 
 mod inputs;
 mod lines;
@@ -9,7 +11,7 @@ mod lines;
 pub use lines::lines;
 
 use crate::{
-    canonical::{self, NotCanonical},
+    canonical::{self, CanonicalError},
     currency,
     plan::{Compiled, call_of},
     seal::Sealed,
@@ -17,15 +19,18 @@ use crate::{
 use contracts::{
     Digest, ExecutionId, StepId,
     draft::Budget,
-    event::{Actor, Purpose},
+    event::{Actor, Purpose, Requirement},
     limits::{
-        VIEW_ENTRIES_MAX, VIEW_GOAL_CHARACTERS_MAX, VIEW_INPUTS_MAX, VIEW_STEP_INPUTS_MAX, VIEW_STEPS_MAX,
-        VIEW_VALUE_CHARACTERS_MAX,
+        VIEW_ENTRIES_MAX, VIEW_GOAL_CHARACTERS_MAX, VIEW_INPUTS_MAX, VIEW_STEP_INPUTS_MAX,
+        VIEW_STEPS_MAX, VIEW_VALUE_CHARACTERS_MAX,
     },
     manifest::Operation,
     plan::{Call, PlanStep, Radius, Taint},
     verdict::{RiskTier, Verdict},
-    view::{Excerpt, Requester, Touched, View, ViewCall, ViewCondition, ViewMoney, ViewRule, ViewStep, ViewTaint},
+    view::{
+        Excerpt, Requester, Touched, View, ViewCall, ViewCondition, ViewMoney, ViewRule, ViewStep,
+        ViewTaint,
+    },
 };
 use inputs::Input;
 use serde_json::Value;
@@ -35,7 +40,7 @@ use std::collections::{BTreeMap, BTreeSet};
 const VIEW_VERSION: u32 = 1;
 
 /// The digest that a decision names.
-pub fn digest(view: &View) -> Result<Digest, NotCanonical> {
+pub fn digest(view: &View) -> Result<Digest, CanonicalError> {
     canonical::digest(view)
 }
 
@@ -44,17 +49,17 @@ pub struct Subject<'s> {
     pub execution: &'s ExecutionId,
     pub intent: Intent<'s>,
     pub plan: &'s Compiled,
-    pub ruled: Ruled<'s>,
+    pub ruled: PlanVerdictView<'s>,
     /// The verdict of each call of the plan.
     pub calls: &'s Calls,
-    /// The manifest's word on a pinned call.
+    /// The manifest of a pinned call.
     pub operation: &'s dyn Fn(&Call) -> Option<&'s Operation>,
 }
 
 /// Verdicts by step and call.
-pub type Calls = BTreeMap<(StepId, Purpose), Judged>;
+pub type Calls = BTreeMap<(StepId, Purpose), StepVerdictView>;
 
-/// What was asked for, and by whom.
+/// The intent and its requester.
 pub struct Intent<'s> {
     pub text: &'s str,
     pub digest: &'s Digest,
@@ -64,28 +69,32 @@ pub struct Intent<'s> {
     pub channel_key: Option<&'s str>,
 }
 
-/// What the verdict says of the whole plan.
-pub struct Ruled<'s> {
+/// The verdict on the whole plan.
+pub struct PlanVerdictView<'s> {
     pub verdict: Verdict,
     pub risk_tier: RiskTier,
     pub policy_version: &'s str,
     pub policy_digest: &'s Digest,
     pub signals: Vec<String>,
     pub budget: Option<&'s Budget>,
+    /// Whom the plan asks for.
+    pub requirement: Vec<Requirement>,
 }
 
-/// What the verdict says of one step.
+/// The verdict on one step.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Judged {
+pub struct StepVerdictView {
     pub verdict: Verdict,
     pub risk_tier: RiskTier,
     pub reasons: Vec<String>,
-    pub rules: Vec<Rule>,
+    pub rules: Vec<DecidingRule>,
+    /// Whom they ask for; empty: anybody who decides.
+    pub requirement: Vec<Requirement>,
 }
 
-/// A rule that decided.
+/// A rule that determined a verdict.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Rule {
+pub struct DecidingRule {
     pub id: String,
     pub effect: String,
     pub reason: Option<String>,
@@ -99,10 +108,12 @@ pub struct Actual<'s> {
     pub input: &'s Sealed,
     pub digest: &'s Digest,
     pub radius: &'s Radius,
-    pub judged: &'s Judged,
+    pub judged: &'s StepVerdictView,
+    /// Whom it asks for.
+    pub requirement: Vec<Requirement>,
 }
 
-/// A view cannot be made: the manifest of a pinned operation is not at hand.
+/// A view cannot be made: the manifest of a pinned operation is missing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the manifest of `{operation}` is not at hand")]
 pub struct ManifestMissingError {
@@ -113,11 +124,14 @@ pub struct ManifestMissingError {
 pub fn of_plan(subject: &Subject<'_>) -> Result<View, ManifestMissingError> {
     let planned = &subject.plan.plan().steps;
     let for_people = |index: &usize| {
-        let judged = planned.get(*index).and_then(|step| subject.calls.get(&(step.id.clone(), Purpose::Run)));
+        let judged = planned
+            .get(*index)
+            .and_then(|step| subject.calls.get(&(step.id.clone(), Purpose::Run)));
         judged.is_none_or(|judged| judged.verdict != Verdict::Autonomous)
     };
     let (people, others): (Vec<usize>, Vec<usize>) = (0..planned.len()).partition(for_people);
-    let chosen: BTreeSet<usize> = people.iter().chain(&others).take(VIEW_STEPS_MAX).copied().collect();
+    let chosen: BTreeSet<usize> =
+        people.iter().chain(&others).take(VIEW_STEPS_MAX).copied().collect();
     let mut room = VIEW_INPUTS_MAX;
     let mut steps = Vec::with_capacity(chosen.len());
     for index in &chosen {
@@ -146,7 +160,8 @@ fn of_step(
             return Ok(None);
         };
         let judged = subject.calls.get(&(step.id.clone(), purpose));
-        of_call(subject, &called, (&Input::planned(&called), &called.radius), judged, room).map(Some)
+        of_call(subject, &called, (&Input::planned(&called), &called.radius), judged, room)
+            .map(Some)
     };
     let own = show(Purpose::Run)?.ok_or_else(|| missing(&step.call))?;
     Ok(ViewStep {
@@ -163,8 +178,12 @@ fn of_step(
 pub fn of_actual(subject: &Subject<'_>, actual: &Actual<'_>) -> Result<View, ManifestMissingError> {
     let (called, input) = (actual.called, Input::actual(actual.input));
     let mut room = VIEW_STEP_INPUTS_MAX;
-    let call = of_call(subject, called, (&input, actual.radius), Some(actual.judged), &mut room)?;
-    let position = subject.plan.plan().steps.iter().position(|step| step.id == called.id).unwrap_or_default();
+    let judged = Some(actual.judged);
+    let mut call = of_call(subject, called, (&input, actual.radius), judged, &mut room)?;
+    // The whole view asks for the same.
+    call.requirement.clear();
+    let position =
+        subject.plan.plan().steps.iter().position(|step| step.id == called.id).unwrap_or_default();
     let step = ViewStep {
         step_id: called.id.clone(),
         position: count(position + 1),
@@ -179,6 +198,7 @@ pub fn of_actual(subject: &Subject<'_>, actual: &Actual<'_>) -> Result<View, Man
         input_digest: Some(actual.digest.clone()),
         verdict: actual.judged.verdict,
         risk_tier: actual.judged.risk_tier,
+        requirement: actual.requirement.clone(),
         touches: touched(actual.radius),
         steps: vec![step],
         ..head(subject)
@@ -212,6 +232,7 @@ fn head(subject: &Subject<'_>) -> View {
         risk_tier: ruled.risk_tier,
         signals: ruled.signals.clone(),
         confidence_bps: plan.confidence_bps,
+        requirement: ruled.requirement.clone(),
         touches: Touched::default(),
         budget: plan.budget.clone(),
         workspace_budget: ruled.budget.cloned(),
@@ -227,7 +248,7 @@ fn of_call(
     subject: &Subject<'_>,
     called: &PlanStep,
     (input, radius): (&Input<'_>, &Radius),
-    judged: Option<&Judged>,
+    judged: Option<&StepVerdictView>,
     room: &mut usize,
 ) -> Result<ViewCall, ManifestMissingError> {
     let operation = (subject.operation)(&called.call).ok_or_else(|| missing(&called.call))?;
@@ -235,7 +256,8 @@ fn of_call(
     let (inputs, omitted_inputs) = input.rows((*room).min(VIEW_STEP_INPUTS_MAX));
     *room -= inputs.len();
     let recipients = declared.and_then(|radius| radius.recipients.as_deref());
-    let (recipients, omitted_recipients) = recipients.map_or((Vec::new(), 0), |pointer| input.leaves(pointer));
+    let (recipients, omitted_recipients) =
+        recipients.map_or((Vec::new(), 0), |pointer| input.leaves(pointer));
     // Fail closed: a call without a verdict is one that needs people.
     let verdict = judged.map_or(Verdict::Blocked, |judged| judged.verdict);
     let explained = judged.filter(|judged| judged.verdict != Verdict::Autonomous);
@@ -252,7 +274,12 @@ fn of_call(
         inputs,
         omitted_inputs,
         unknown: input.unknown(called.resource.as_deref(), declared),
-        reasons: explained.map_or_else(Vec::new, |judged| firsts(&judged.reasons, |reason| excerpt(reason))),
+        reasons: explained
+            .map_or_else(Vec::new, |judged| firsts(&judged.reasons, |reason| excerpt(reason))),
+        requirement: explained
+            .map(|judged| judged.requirement.clone())
+            .filter(|own| *own != subject.ruled.requirement)
+            .unwrap_or_default(),
         rules: explained.map_or_else(Vec::new, |judged| firsts(&judged.rules, rule)),
         taint: firsts(&called.taint, taint),
     })
@@ -262,7 +289,7 @@ fn firsts<T, R>(items: &[T], shown: impl Fn(&T) -> R) -> Vec<R> {
     items.iter().take(VIEW_ENTRIES_MAX).map(shown).collect()
 }
 
-fn rule(rule: &Rule) -> ViewRule {
+fn rule(rule: &DecidingRule) -> ViewRule {
     ViewRule {
         id: excerpt(&rule.id),
         effect: rule.effect.clone(),
@@ -281,8 +308,12 @@ fn taint(taint: &Taint) -> ViewTaint {
 fn condition(step: &PlanStep) -> Option<ViewCondition> {
     let when = step.when.as_ref()?;
     let tests = [("equals", &when.equals), ("notEquals", &when.not_equals)];
-    let value = |value: &Value| if step.when_seals.is_empty() { value.to_string() } else { "(sealed)".to_owned() };
-    let test = tests.into_iter().find_map(|(name, tested)| Some(format!("{name} {}", value(tested.as_ref()?))));
+    let value = |value: &Value| {
+        if step.when_seals.is_empty() { value.to_string() } else { "(sealed)".to_owned() }
+    };
+    let test = tests
+        .into_iter()
+        .find_map(|(name, tested)| Some(format!("{name} {}", value(tested.as_ref()?))));
     let exists = || format!("exists {}", when.exists.unwrap_or(false));
     let test = excerpt(&test.unwrap_or_else(exists));
     Some(ViewCondition { from: when.from.clone(), path: excerpt(&when.path), test })
@@ -311,7 +342,9 @@ pub fn money(minor: &BTreeMap<String, u64>) -> Vec<ViewMoney> {
 
 fn unmeasured(radius: &Radius) -> Vec<String> {
     let open = radius.open.then(|| "what depends on outputs".to_owned());
-    open.into_iter().chain(radius.unmeasured.iter().map(|kind| format!("{kind}, which cannot be counted"))).collect()
+    open.into_iter()
+        .chain(radius.unmeasured.iter().map(|kind| format!("{kind}, which cannot be counted")))
+        .collect()
 }
 
 fn excerpt(text: &str) -> Excerpt {

@@ -1,4 +1,5 @@
-//! Labels flow along data and control edges, in any plan: compared with a plain model of what a step can know.
+//! Labels flow along data and control edges, in any plan: compared with a plain model of what a
+//! step can know.
 
 use contracts::{draft::Draft, manifest::Manifest, plan::Plan};
 use countersign_core::{
@@ -18,13 +19,16 @@ const LABELS: [&str; 3] = ["red", "green", "secret"];
 fn registry() -> Registry {
     let operation = |key: String, labels: Value| {
         json!({ "key": key, "title": "x", "effect": "read", "riskTier": "low", "timeoutSeconds": 5,
-            "inputSchema": { "type": "object" }, "outputSchema": { "type": "object" }, "labels": { "output": labels },
+            "inputSchema": { "type": "object" }, "outputSchema": { "type": "object" },
+                "labels": { "output": labels },
             "binding": { "kind": "http", "url": "https://tool.example" } })
     };
-    let reads = LABELS.iter().enumerate().map(|(n, label)| operation(format!("read{n}"), json!([label])));
+    let reads =
+        LABELS.iter().enumerate().map(|(n, label)| operation(format!("read{n}"), json!([label])));
     let operations: Vec<Value> = reads.chain([operation("pass".into(), json!([]))]).collect();
     let manifest: Manifest = serde_json::from_value(json!({ "schemaVersion": "1.0.0",
-        "skill": { "key": "flow", "version": "1.0.0" }, "publisher": { "id": "p", "provenance": "p" },
+        "skill": { "key": "flow", "version": "1.0.0" },
+            "publisher": { "id": "p", "provenance": "p" },
         "artifact": { "digest": format!("sha256:{}", "0".repeat(64)) }, "operations": operations }))
     .unwrap();
     Registry::new([Arc::new(Skill::new(manifest).unwrap())])
@@ -40,15 +44,19 @@ struct Node {
 }
 
 fn nodes() -> impl Strategy<Value = Vec<Node>> {
-    let node =
-        (0..6_usize, prop::collection::vec(any::<prop::sample::Index>(), 0..3), any::<(bool, prop::sample::Index)>())
-            .prop_flat_map(|(operation, wires, when)| {
-                prop::collection::vec(any::<prop::sample::Index>(), 0..2)
-                    .prop_map(move |after| (operation, wires.clone(), when, after))
-            });
+    let node = (
+        0..6_usize,
+        prop::collection::vec(any::<prop::sample::Index>(), 0..3),
+        any::<(bool, prop::sample::Index)>(),
+    )
+        .prop_flat_map(|(operation, wires, when)| {
+            prop::collection::vec(any::<prop::sample::Index>(), 0..2)
+                .prop_map(move |after| (operation, wires.clone(), when, after))
+        });
     prop::collection::vec(node, 1..12).prop_map(|all| {
         let node = |(n, (operation, wires, (is, when), after)): (usize, _)| {
-            let (wires, after): (Vec<prop::sample::Index>, Vec<prop::sample::Index>) = (wires, after);
+            let (wires, after): (Vec<prop::sample::Index>, Vec<prop::sample::Index>) =
+                (wires, after);
             let (is, when): (bool, prop::sample::Index) = (is, when);
             let before = |index: prop::sample::Index| (n > 0).then(|| index.index(n));
             Node {
@@ -64,12 +72,17 @@ fn nodes() -> impl Strategy<Value = Vec<Node>> {
 
 fn plan(nodes: &[Node]) -> Plan {
     let step = |(n, node): (usize, &Node)| {
-        let with: serde_json::Map<String, Value> =
-            node.wires.iter().map(|from| (format!("v{from}"), json!({ "$from": format!("s{from}") }))).collect();
-        let operation = LABELS.get(node.operation).map_or("pass".to_owned(), |_| format!("read{}", node.operation));
+        let with: serde_json::Map<String, Value> = node
+            .wires
+            .iter()
+            .map(|from| (format!("v{from}"), json!({ "$from": format!("s{from}") })))
+            .collect();
+        let operation = LABELS
+            .get(node.operation)
+            .map_or("pass".to_owned(), |_| format!("read{}", node.operation));
         let after: Vec<String> = node.after.iter().map(|from| format!("s{from}")).collect();
-        let mut step =
-            json!({ "id": format!("s{n}"), "use": format!("flow/{operation}"), "with": with, "after": after });
+        let mut step = json!({ "id": format!("s{n}"), "use": format!("flow/{operation}"),
+            "with": with, "after": after });
         if let Some(when) = node.when {
             step["when"] = json!({ "$from": format!("s{when}"), "path": "/x", "equals": 1 });
         }
@@ -90,7 +103,8 @@ fn model(nodes: &[Node]) -> BTreeMap<String, BTreeSet<String>> {
     let mut input: Vec<BTreeSet<String>> = Vec::new();
     let mut output: Vec<BTreeSet<String>> = Vec::new();
     for node in nodes {
-        let mut told: BTreeSet<String> = node.when.map(|when| output[when].clone()).unwrap_or_default();
+        let mut told: BTreeSet<String> =
+            node.when.map(|when| output[when].clone()).unwrap_or_default();
         for before in node.wires.iter().chain(&node.after).chain(&node.when) {
             told.extend(control[*before].iter().cloned());
         }
@@ -114,7 +128,8 @@ proptest! {
 
     // Looking at more, or waiting for more, never takes a label away.
     #[test]
-    fn another_edge_only_adds_labels(nodes in nodes(), from in any::<prop::sample::Index>(), to in any::<prop::sample::Index>(), kind in 0..3_usize) {
+    fn another_edge_only_adds_labels(nodes in nodes(), from in any::<prop::sample::Index>(),
+        to in any::<prop::sample::Index>(), kind in 0..3_usize) {
         let before = labels(&plan(&nodes));
         let to = to.index(nodes.len());
         prop_assume!(to > 0);
@@ -137,8 +152,10 @@ proptest! {
     // Without conditions only data carries labels, as ever.
     #[test]
     fn order_alone_carries_nothing(nodes in nodes()) {
-        let plain: Vec<Node> = nodes.iter().map(|node| Node { when: None, ..node.clone() }).collect();
-        let unordered: Vec<Node> = plain.iter().map(|node| Node { after: BTreeSet::new(), ..node.clone() }).collect();
+        let plain: Vec<Node> = nodes.iter().map(|node| Node { when: None,
+            ..node.clone() }).collect();
+        let unordered: Vec<Node> = plain.iter().map(|node| Node { after: BTreeSet::new(),
+            ..node.clone() }).collect();
         prop_assert_eq!(labels(&plan(&plain)), labels(&plan(&unordered)));
     }
 }

@@ -1,4 +1,5 @@
-//! Which connections are open. Those that wait for a request make room for new ones, the longest silent first.
+//! Which connections are open. Those that wait for a request make room for new ones, the longest
+//! silent first.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -95,8 +96,8 @@ fn descriptors() -> Option<usize> {
 }
 
 impl Connections {
-    /// A place for a new connection; where there is none, that of the one which has been silent longest. `None`:
-    /// everybody is busy.
+    /// A place for a new connection; where there is none, that of the one which has been silent
+    /// longest. `None`: everybody is busy.
     pub(super) fn admit(&self, peer: IpAddr) -> Option<Held> {
         let mut table = lock(&self.table);
         if table.silent.len() >= SILENT_MAX {
@@ -105,7 +106,9 @@ impl Connections {
         if table.open.len() >= self.open_max && !table.evict(None) {
             return None;
         }
-        if table.peers.get(&peer).is_some_and(|peer| peer.open >= PEER_MAX) && !table.evict(Some(peer)) {
+        if table.peers.get(&peer).is_some_and(|peer| peer.open >= PEER_MAX)
+            && !table.evict(Some(peer))
+        {
             return None;
         }
         table.next += 1;
@@ -118,15 +121,16 @@ impl Connections {
         Some(Held { id, evict, table: self.table.clone() })
     }
 
-    /// Ends every connection that waits for a request. How many are left: theirs are being answered.
+    /// Ends every connection that waits for a request. How many are left: theirs are being
+    /// answered.
     pub(super) fn close_silent(&self) -> usize {
         let mut table = lock(&self.table);
         while table.evict(None) {}
         table.open.len()
     }
 
-    /// Says that a request of a connection is answered, until what it gives is dropped. `None`: as many of its caller are
-    /// answered as there are places left for everybody else.
+    /// Says that a request of a connection is answered, until what it gives is dropped. `None`: as
+    /// many of its caller are answered as there are places left for everybody else.
     pub(super) fn busy(&self, ticket: &Ticket, caller: u64) -> Option<Busy> {
         let mut table = lock(&self.table);
         let peer = table.open.get(&ticket.0)?.peer;
@@ -164,7 +168,9 @@ impl Table {
 
     // Ends the longest silent connection, of one peer or of all. Its place is free at once.
     fn evict(&mut self, peer: Option<IpAddr>) -> bool {
-        let of = |id: &u64| self.open.get(id).is_some_and(|open| peer.is_none_or(|peer| open.peer == peer));
+        let of = |id: &u64| {
+            self.open.get(id).is_some_and(|open| peer.is_none_or(|peer| open.peer == peer))
+        };
         let Some(id) = self.silent.values().find(|id| of(id)).copied() else { return false };
         if let Some(open) = self.forget(id) {
             open.evict.done.store(true, Ordering::SeqCst);
@@ -266,7 +272,11 @@ mod tests {
             }
             answered.len() - before
         };
-        assert_eq!([flood(1), flood(2), flood(3)], [45, 23, 11], "each takes half of what is left at most");
+        assert_eq!(
+            [flood(1), flood(2), flood(3)],
+            [45, 23, 11],
+            "each takes half of what is left at most"
+        );
         assert_eq!(flood(1), 0);
         drop(answered);
         let table = lock(&connections.table);

@@ -1,8 +1,10 @@
-//! The embedded HTTP server: connections that are counted, times that end, and work that is kept apart.
+//! The embedded HTTP server: connections that are counted, times that end, and work that is kept
+//! apart.
 //!
-//! INVARIANT (bounded-work): whoever connects holds a limited number of connections for a limited time; the head of a
-//! request, its body and its rate are limited; and requests that cost processor time run on threads of their own, so
-//! that the health check and everybody's small requests are answered meanwhile.
+//! INVARIANT (bounded-work): whoever connects holds a limited number of connections for a limited
+//! time; the head of a request, its body and its rate are limited; and requests that cost processor
+//! time run on threads of their own, so that the health check and everybody's small requests are
+//! answered meanwhile.
 
 mod connections;
 mod heavy;
@@ -30,7 +32,8 @@ use std::{
 use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceExt as _;
 
-/// Longest wait for the head of a request, from the moment the connection is there or the answer before it was sent.
+/// Longest wait for the head of a request, from the moment the connection is there or the answer
+/// before it was sent.
 const HEAD: Duration = Duration::from_secs(30);
 /// Longest wait for the body of a request.
 const BODY: Duration = Duration::from_secs(20);
@@ -96,7 +99,8 @@ impl Server {
             async move {
                 let who = who(request.headers(), peer.ip());
                 let Some(_busy) = server.connections.busy(&ticket, who) else {
-                    return Ok(server.too_many("too many of your requests are being answered", RETRY_SECONDS));
+                    return Ok(server
+                        .too_many("too many of your requests are being answered", RETRY_SECONDS));
                 };
                 Ok::<_, Infallible>(server.answer(request, who).await)
             }
@@ -122,8 +126,10 @@ impl Server {
     async fn answer(self: &Arc<Self>, request: Request<Incoming>, who: u64) -> Response<Body> {
         let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
         if target > TARGET_BYTES_MAX {
-            let problem =
-                Problem::new(Code::BadRequest, format!("a path and query of at most {TARGET_BYTES_MAX} bytes"));
+            let problem = Problem::new(
+                Code::BadRequest,
+                format!("a path and query of at most {TARGET_BYTES_MAX} bytes"),
+            );
             return self.refusal(problem, StatusCode::URI_TOO_LONG, None);
         }
         if request.uri().path() != "/healthz"
@@ -149,21 +155,32 @@ impl Server {
         match tokio::time::timeout(REQUEST, work).await {
             Ok(Ok(response)) => response,
             Ok(Err(Ended::Panicked)) => {
-                let problem = Problem::new(Code::InternalError, "the request could not be worked on");
+                let problem =
+                    Problem::new(Code::InternalError, "the request could not be worked on");
                 self.refusal(problem, StatusCode::INTERNAL_SERVER_ERROR, None)
             }
             Ok(Err(Ended::Stopped)) => {
-                let problem = Problem::new(Code::InternalError, "the server is stopping; ask again when it is back");
+                let problem = Problem::new(
+                    Code::InternalError,
+                    "the server is stopping; ask again when it is back",
+                );
                 self.refusal(problem, StatusCode::SERVICE_UNAVAILABLE, Some(RETRY_SECONDS))
             }
-            Err(_) => {
-                self.refusal(Problem::new(Code::Timeout, "it took too long"), StatusCode::GATEWAY_TIMEOUT, None)
-            }
+            Err(_) => self.refusal(
+                Problem::new(Code::Timeout, "it took too long"),
+                StatusCode::GATEWAY_TIMEOUT,
+                None,
+            ),
         }
     }
 
     // What costs processor time, when it is its owner's turn.
-    async fn work(&self, request: Request<Body>, owner: &str, who: u64) -> Result<Response<Body>, Ended> {
+    async fn work(
+        &self,
+        request: Request<Body>,
+        owner: &str,
+        who: u64,
+    ) -> Result<Response<Body>, Ended> {
         let Some(_place) = self.compute.place(who) else {
             return Ok(self.too_many("too much of yours is being worked on", RETRY_SECONDS));
         };
@@ -172,18 +189,21 @@ impl Server {
         let request = match edge::read_body(body).await {
             Ok(bytes) => Request::from_parts(parts, Body::from(bytes)),
             Err(problem) => {
-                let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::BAD_REQUEST);
+                let status =
+                    StatusCode::from_u16(problem.status).unwrap_or(StatusCode::BAD_REQUEST);
                 return Ok(self.refusal(problem, status, None));
             }
         };
         self.compute.run(owner, routed(self.router.clone(), request)).await
     }
 
-    // In whose name a request is worked on: the workspace of its key.
+    // In whose name a request is worked on: the workspace of its key, or of its session.
     async fn owner(&self, request: &Request<Incoming>) -> Option<String> {
         let engine = self.engine.upgrade()?;
-        let caller = edge::authenticated(&engine, request.headers()).await.ok()?;
-        Some(caller.workspace.to_string())
+        match edge::authenticated(&engine, request.headers()).await {
+            Ok(caller) => Some(caller.workspace.to_string()),
+            Err(_) => edge::page::session_workspace(&engine, request.headers()).await,
+        }
     }
 
     fn too_many(&self, what: &str, seconds: u64) -> Response<Body> {
@@ -191,10 +211,17 @@ impl Server {
         self.refusal(problem, StatusCode::TOO_MANY_REQUESTS, Some(seconds))
     }
 
-    fn refusal(&self, mut problem: Problem, status: StatusCode, retry_after: Option<u64>) -> Response<Body> {
+    fn refusal(
+        &self,
+        mut problem: Problem,
+        status: StatusCode,
+        retry_after: Option<u64>,
+    ) -> Response<Body> {
         problem.status = status.as_u16();
         problem.retryable = retry_after.is_some();
-        let Some(engine) = self.engine.upgrade() else { return StatusCode::SERVICE_UNAVAILABLE.into_response() };
+        let Some(engine) = self.engine.upgrade() else {
+            return StatusCode::SERVICE_UNAVAILABLE.into_response();
+        };
         let mut response = edge::refuse(&engine, problem);
         if let Some(seconds) = retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -207,7 +234,8 @@ async fn routed(router: Router, request: Request<Body>) -> Response<Body> {
     router.oneshot(request).await.into_response()
 }
 
-// Whose request it is, for counting: the key it carries, however it is spelt and whatever it is worth, else the peer.
+// Whose request it is, for counting: the key it carries, however it is spelt and whatever it is
+// worth, else the peer.
 fn who(headers: &HeaderMap, peer: IpAddr) -> u64 {
     let mut hasher = DefaultHasher::new();
     match edge::bearer(headers) {
@@ -242,7 +270,8 @@ impl hyper::body::Body for TimedBody {
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
         std::task::ready!(self.until.as_mut().poll(context));
-        let late = std::io::Error::new(std::io::ErrorKind::TimedOut, "the body did not come in time");
+        let late =
+            std::io::Error::new(std::io::ErrorKind::TimedOut, "the body did not come in time");
         Poll::Ready(Some(Err(late.into())))
     }
 
@@ -264,10 +293,15 @@ mod tests {
     #[test]
     fn attack_one_key_in_many_spellings_is_one_caller() {
         let of = |credential: &str| {
-            let headers = HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_str(credential).unwrap())]);
+            let headers = HeaderMap::from_iter([(
+                header::AUTHORIZATION,
+                HeaderValue::from_str(credential).unwrap(),
+            )]);
             who(&headers, IpAddr::from(Ipv4Addr::LOCALHOST))
         };
-        for spelt in ["bearer csk_1", "BEARER csk_1", "bEaReR   csk_1", "Bearer csk_1\t", "Bearer  \tcsk_1 "] {
+        for spelt in
+            ["bearer csk_1", "BEARER csk_1", "bEaReR   csk_1", "Bearer csk_1\t", "Bearer  \tcsk_1 "]
+        {
             assert_eq!(of(spelt), of("Bearer csk_1"), "{spelt:?}");
         }
         assert_ne!(of("Bearer csk_2"), of("Bearer csk_1"));

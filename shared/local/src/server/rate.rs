@@ -1,4 +1,5 @@
-//! How many requests a caller may send: a bucket of tokens for each credential, and for each peer that has none.
+//! How many requests a caller may send: a bucket of tokens for each credential, and for each peer
+//! that has none.
 
 use std::{
     collections::HashMap,
@@ -69,7 +70,10 @@ mod tests {
         assert_eq!(rates.take_at(1, now), Err(1));
         assert_eq!(rates.take_at(2, now), Ok(()));
         let later = now + Duration::from_secs(1);
-        assert_eq!((0..20_000).filter(|_| rates.take_at(1, later).is_ok()).count(), PER_SECOND as usize);
+        assert_eq!(
+            (0..20_000).filter(|_| rates.take_at(1, later).is_ok()).count(),
+            PER_SECOND as usize
+        );
         for who in 0..50_000 {
             let _ = rates.take_at(who, later);
         }

@@ -2,8 +2,8 @@
 
 use crate::{
     annotations,
-    authority::{Answer, Authority},
-    request::{Ask, Circumstances, PlanSize, Principal},
+    policy_set::{Answer, CompiledPolicySet},
+    request::{AuthzRequest, PlanSize, Principal, RequestContext},
     signals::Signal,
 };
 use contracts::{
@@ -23,13 +23,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Everything besides plan and policy that a verdict depends on. Stored with it.
+/// Everything except plan and policies that a verdict depends on. Stored with it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Facts {
     pub actor: Actor,
     pub grants: BTreeSet<String>,
-    pub channel: Option<String>,
+    #[serde(rename = "channel")]
+    pub origin_channel: Option<String>,
     /// Found in the intent's text, metadata and literal inputs.
     pub signals: Vec<Signal>,
     /// When it was asked: policies read its hour and weekday.
@@ -115,17 +116,26 @@ const GRANT_REQUEST: &str = "control-plane.approval.request";
 const HIGH_WORDS: &[&str] = &["refund", "account", "permission", "grant", "role"];
 
 /// Judges a plan.
-pub fn judge(plan: &Plan, plan_digest: &Digest, facts: &Facts, authority: &Authority) -> PlanVerdict {
+pub fn judge(
+    plan: &Plan,
+    plan_digest: &Digest,
+    facts: &Facts,
+    policy_set: &CompiledPolicySet,
+) -> PlanVerdict {
     let steps: Vec<StepVerdict> =
-        plan.steps.iter().flat_map(|step| judge_calls(plan, step, facts, authority)).collect();
+        plan.steps.iter().flat_map(|step| judge_calls(plan, step, facts, policy_set)).collect();
     let declared = steps.iter().filter_map(|step| step.expires_ms).min();
-    let default = if facts.channel.is_some() { APPROVAL_LIFE_CHANNEL_MS } else { APPROVAL_LIFE_MS_DEFAULT };
+    let default = if facts.origin_channel.is_some() {
+        APPROVAL_LIFE_CHANNEL_MS
+    } else {
+        APPROVAL_LIFE_MS_DEFAULT
+    };
     PlanVerdict {
         // An empty plan is not autonomous: there is nothing that permitted it.
         verdict: steps.iter().map(|step| step.verdict).max().unwrap_or(Verdict::Blocked),
         risk_tier: steps.iter().map(|step| step.risk_tier).max().unwrap_or(RiskTier::Blocked),
-        policy_version: authority.version().to_owned(),
-        policy_digest: authority.digest().clone(),
+        policy_version: policy_set.version().to_owned(),
+        policy_digest: policy_set.digest().clone(),
         plan_digest: plan_digest.clone(),
         facts: facts.clone(),
         approval_life_ms: declared.unwrap_or(default).min(APPROVAL_LIFE_MS_MAX),
@@ -133,17 +143,28 @@ pub fn judge(plan: &Plan, plan_digest: &Digest, facts: &Facts, authority: &Autho
     }
 }
 
-/// The verdicts of a step's own call and of those beside it, as known before the run. INVARIANT (one-gate): what undoes a
-/// step, or asks about it, is judged as a step is; and a step needs people if one of them does, for it leads there.
-pub fn judge_calls(plan: &Plan, step: &PlanStep, facts: &Facts, authority: &Authority) -> Vec<StepVerdict> {
+/// The verdicts of a step's own call and of those beside it, as known before the run. INVARIANT
+/// (one-gate): what undoes a step, or asks about it, is judged as a step is; and a step needs
+/// people if one of them does, for it leads there.
+pub fn judge_calls(
+    plan: &Plan,
+    step: &PlanStep,
+    facts: &Facts,
+    policy_set: &CompiledPolicySet,
+) -> Vec<StepVerdict> {
     let purposes = [Purpose::Run, Purpose::Probe, Purpose::Compensate];
-    let calls = purposes.into_iter().filter_map(|purpose| Some((purpose, plan::call_of(step, purpose)?)));
+    let calls =
+        purposes.into_iter().filter_map(|purpose| Some((purpose, plan::call_of(step, purpose)?)));
     let mut verdicts: Vec<StepVerdict> = calls
         .map(|(purpose, call)| {
             let total = plan::radius_with(plan, &call, purpose);
             let measured = Measured { radius: &call.radius, total: &total };
-            let (verdict, ask) = asked(plan, &call, (None, measured), facts, authority);
-            StepVerdict { purpose, request: serde_json::to_value(&ask).unwrap_or_default(), ..verdict }
+            let (verdict, request, _) = asked(plan, &call, (None, measured), facts, policy_set);
+            StepVerdict {
+                purpose,
+                request: serde_json::to_value(&request).unwrap_or_default(),
+                ..verdict
+            }
         })
         .collect();
     let worst = verdicts.iter().map(|verdict| verdict.verdict).max();
@@ -156,7 +177,7 @@ pub fn judge_calls(plan: &Plan, step: &PlanStep, facts: &Facts, authority: &Auth
     verdicts
 }
 
-/// How much a call touches, and how much the plan does with it.
+/// The blast radius of a call, and of the plan with it.
 #[derive(Clone, Copy, Debug)]
 pub struct Measured<'m> {
     pub radius: &'m Radius,
@@ -170,28 +191,41 @@ struct Floor {
     reasons: Vec<String>,
 }
 
-/// Judges one call, in the form of a step (`plan::call_of`); with an actual input, on that instead of what is known before
-/// the run. Its `request` is left out.
+/// Judges one call, in the form of a step (`plan::call_of`); with an actual input, on that instead
+/// of what is known before the run. Its `request` is left out.
 pub fn judge_call(
     plan: &Plan,
     step: &PlanStep,
     call: (Option<&Value>, Measured<'_>),
     facts: &Facts,
-    authority: &Authority,
+    policy_set: &CompiledPolicySet,
 ) -> StepVerdict {
-    asked(plan, step, call, facts, authority).0
+    asked(plan, step, call, facts, policy_set).0
 }
 
-// The verdict, and the request that was evaluated last.
+/// The request on which a mandate's condition is evaluated, if a mandate may stand for the people
+/// whom a call needs.
+pub fn mandate_request(
+    plan: &Plan,
+    step: &PlanStep,
+    call: (Option<&Value>, Measured<'_>),
+    facts: &Facts,
+    policy_set: &CompiledPolicySet,
+) -> Option<Value> {
+    let (_, request, allowed) = asked(plan, step, call, facts, policy_set);
+    if allowed { serde_json::to_value(&request).ok() } else { None }
+}
+
+// The verdict, the request that was evaluated last, and whether a mandate may stand for people.
 fn asked(
     plan: &Plan,
     step: &PlanStep,
     (actual, measured): (Option<&Value>, Measured<'_>),
     facts: &Facts,
-    authority: &Authority,
-) -> (StepVerdict, Ask) {
+    policy_set: &CompiledPolicySet,
+) -> (StepVerdict, AuthzRequest, bool) {
     let floor = floor(step, measured, facts);
-    let mut ask = ask(plan, step, (actual, measured), (facts, authority), floor.tier);
+    let mut request = request_for(plan, step, (actual, measured), (facts, policy_set), floor.tier);
     let mut result = StepVerdict {
         step_id: step.id.clone(),
         purpose: Purpose::Run,
@@ -206,13 +240,14 @@ fn asked(
     };
     let mut decided = Decided::default();
     for (mode, verdict) in [("autonomous", Verdict::Autonomous), ("assist", Verdict::Assist)] {
-        // What the floor blocks no policy is asked about. What it puts before people, policies are still asked to run on
-        // its own: a rule that forbids that says who decides and for how long, however risky the step is besides.
+        // What the floor blocks no policy is asked about. What it puts before people, policies are
+        // still asked to run on its own: a rule that forbids that says who decides and for how
+        // long, however risky the step is besides.
         if floor.least == Verdict::Blocked {
             break;
         }
-        ask.context.mode = mode.to_owned();
-        let answer = authority.ask(&ask);
+        request.context.mode = mode.to_owned();
+        let answer = policy_set.authorize(&request);
         if !answer.errors.is_empty() {
             decided.join(&answer);
             result.reasons.push("policy_error".into());
@@ -235,16 +270,27 @@ fn asked(
     result.determining = decided.determining.into_iter().collect();
     result.expires_ms = decided.expires_ms;
     result.approvers = annotations::requirement(decided.approvers);
-    (result, ask)
+    // What nobody could have looked at beforehand is looked at when it is there: data that must not
+    // come here, and amounts that cannot be counted. What is of high risk is people's, one by one,
+    // where no policy says otherwise (INVARIANT high-risk-never-autonomous).
+    let mandate_allowed = result.verdict == Verdict::Assist
+        && step.taint.is_empty()
+        && measured.radius.unmeasured.is_empty()
+        && !decided.mandate_refused
+        && (result.risk_tier <= RiskTier::Medium || decided.mandate_allowed);
+    (result, request, mandate_allowed)
 }
 
-/// What decided, of both rounds: a rule that took autonomy away as well as the one that lets people decide.
+/// What decided, of both rounds: a rule that took autonomy away as well as the one that lets people
+/// decide.
 #[derive(Default)]
 struct Decided {
     determining: BTreeSet<String>,
     reasons: Vec<String>,
     expires_ms: Option<i64>,
     approvers: BTreeMap<String, u32>,
+    mandate_allowed: bool,
+    mandate_refused: bool,
 }
 
 impl Decided {
@@ -255,6 +301,8 @@ impl Decided {
                 self.reasons.push(reason.clone());
             }
         }
+        self.mandate_allowed |= answer.mandate_allowed;
+        self.mandate_refused |= answer.mandate_refused;
         self.expires_ms = self.expires_ms.into_iter().chain(answer.expires_ms).min();
         for (group, count) in &answer.approvers {
             let most = self.approvers.entry(group.clone()).or_default();
@@ -294,8 +342,10 @@ fn floor(step: &PlanStep, measured: Measured<'_>, facts: &Facts) -> Floor {
     }
     for taint in &step.taint {
         let path: Vec<&str> = taint.path.iter().map(StepId::as_str).collect();
-        let least = if taint.refused || taint.label == SECRET { Verdict::Blocked } else { Verdict::Assist };
-        let reason = format!("taint: `{}` reaches this step through {}", taint.label, path.join(" → "));
+        let least =
+            if taint.refused || taint.label == SECRET { Verdict::Blocked } else { Verdict::Assist };
+        let reason =
+            format!("taint: `{}` reaches this step through {}", taint.label, path.join(" → "));
         raise(RiskTier::Medium, least, reason);
     }
     // INVARIANT (unmeasured-is-not-small): a budget blocks it; where there is none, people decide.
@@ -308,12 +358,17 @@ fn floor(step: &PlanStep, measured: Measured<'_>, facts: &Facts) -> Floor {
     if facts.actor.id.trim().is_empty() {
         raise(RiskTier::Low, Verdict::Blocked, "missing_actor_identity".into());
     }
-    if let Some(missing) = step.required_grants.iter().find(|grant| !facts.grants.contains(*grant)) {
+    if let Some(missing) = step.required_grants.iter().find(|grant| !facts.grants.contains(*grant))
+    {
         raise(RiskTier::Low, Verdict::Blocked, format!("missing_capability_grant: {missing}"));
     }
     if !facts.grants.contains(GRANT_AUTONOMOUS) {
         if facts.grants.contains(GRANT_REQUEST) {
-            raise(RiskTier::Low, Verdict::Assist, format!("downgraded: the actor lacks {GRANT_AUTONOMOUS}"));
+            raise(
+                RiskTier::Low,
+                Verdict::Assist,
+                format!("downgraded: the actor lacks {GRANT_AUTONOMOUS}"),
+            );
         } else {
             raise(RiskTier::Low, Verdict::Blocked, "missing_capability_grant".into());
         }
@@ -332,14 +387,14 @@ fn floor(step: &PlanStep, measured: Measured<'_>, facts: &Facts) -> Floor {
     floor
 }
 
-fn ask(
+fn request_for(
     plan: &Plan,
     step: &PlanStep,
     (actual, measured): (Option<&Value>, Measured<'_>),
-    (facts, authority): (&Facts, &Authority),
+    (facts, policy_set): (&Facts, &CompiledPolicySet),
     tier: RiskTier,
-) -> Ask {
-    let (hour, weekday) = authority.hour_and_weekday(facts.at);
+) -> AuthzRequest {
+    let (hour, weekday) = policy_set.hour_and_weekday(facts.at);
     let (input, unresolved) = match actual {
         Some(input) => (input.clone(), BTreeSet::new()),
         None => wiring::known(step),
@@ -357,11 +412,15 @@ fn ask(
         ActorKind::Tool => "tool",
     };
     let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-    Ask {
-        principal: Principal { id: facts.actor.id.clone(), kind: kind.into(), grants: facts.grants.clone() },
+    AuthzRequest {
+        principal: Principal {
+            id: facts.actor.id.clone(),
+            kind: kind.into(),
+            grants: facts.grants.clone(),
+        },
         action: step.call.operation.clone(),
         resource,
-        context: Circumstances {
+        context: RequestContext {
             mode: String::new(),
             tier: tier.to_string(),
             effect: step.call.effect.to_string(),
@@ -376,12 +435,21 @@ fn ask(
                 writes: count(measured.total.writes),
                 steps: count(plan.steps.len() as u64),
                 recipients: count(measured.total.recipients),
-                money: measured.total.money.iter().map(|(code, sum)| (code.clone(), count(*sum))).collect(),
+                money: measured
+                    .total
+                    .money
+                    .iter()
+                    .map(|(code, sum)| (code.clone(), count(*sum)))
+                    .collect(),
                 open: measured.total.open,
                 unmeasured: !measured.total.unmeasured.is_empty(),
             },
-            usage: facts.usage.iter().map(|one| (one.meter.clone(), count(one.of(step, &facts.actor)))).collect(),
-            channel: facts.channel.clone(),
+            usage: facts
+                .usage
+                .iter()
+                .map(|one| (one.meter.clone(), count(one.of(step, &facts.actor))))
+                .collect(),
+            channel: facts.origin_channel.clone(),
             confidence_bps: plan.confidence_bps,
         },
     }

@@ -1,7 +1,7 @@
 //! Texts made to exhaust the stack.
 
 use super::*;
-use crate::{BASELINE, TEMPLATES, authority::parse};
+use crate::{BASELINE, TEMPLATES, policy_set::parse};
 
 fn rule(condition: &str) -> String {
     format!("permit (principal, action, resource) when {{ {condition} }};")
@@ -9,8 +9,9 @@ fn rule(condition: &str) -> String {
 
 /// Conditions of a depth, of every kind that nests.
 fn kinds(depth: usize) -> Vec<(&'static str, String)> {
-    let around =
-        |open: &str, inner: &str, close: &str| format!("{}{inner}{}", open.repeat(depth), close.repeat(depth));
+    let around = |open: &str, inner: &str, close: &str| {
+        format!("{}{inner}{}", open.repeat(depth), close.repeat(depth))
+    };
     vec![
         ("parentheses", around("(", "true", ")")),
         ("sets", around("[", "1", "]") + " == 1"),
@@ -68,12 +69,14 @@ fn bounded_work_ten_thousand_levels_of_each_kind_are_refused_or_read() {
 fn bounded_work_what_is_as_deep_as_allowed_fits_a_small_stack() {
     on_a_small_stack(|| {
         for (kind, _) in kinds(1) {
-            let of = |depth: usize| kinds(depth).into_iter().find(|(name, _)| *name == kind).unwrap().1;
-            let deepest = (1..400).take_while(|depth| check_nesting(&rule(&of(*depth))).is_ok()).last();
+            let of =
+                |depth: usize| kinds(depth).into_iter().find(|(name, _)| *name == kind).unwrap().1;
+            let deepest =
+                (1..400).take_while(|depth| check_nesting(&rule(&of(*depth))).is_ok()).last();
             let Some(deepest) = deepest else { continue };
             let text = rule(&of(deepest));
             let _ = crate::validate(&text, &Default::default(), &[]);
-            let _ = crate::Authority::new(&text, "1", &Default::default());
+            let _ = crate::CompiledPolicySet::new(&text, "1", &Default::default());
         }
     });
 }
@@ -93,13 +96,17 @@ fn what_people_write_is_not_deep() {
     for (_, text) in TEMPLATES {
         assert_eq!(check_nesting(text), Ok(()));
     }
-    let many =
-        (0..POLICY_DEPTH_MAX - 5).map(|n| format!("context.input.to == \"{n}\"")).collect::<Vec<_>>().join(" || ");
+    let many = (0..POLICY_DEPTH_MAX - 5)
+        .map(|n| format!("context.input.to == \"{n}\""))
+        .collect::<Vec<_>>()
+        .join(" || ");
     assert_eq!(check_nesting(&rule(&many)), Ok(()));
     let names = (0..10_000).map(|n| format!("\"{n}\"")).collect::<Vec<_>>().join(", ");
     assert_eq!(check_nesting(&rule(&format!("[{names}].contains(context.input.to)"))), Ok(()));
     let sets = rule("true").repeat(10_000);
     assert_eq!(check_nesting(&sets), Ok(()));
-    let texts = rule("context.input.to == \"((((\\\"((((((((((((((((((((((((((((((((((((((((((((((((((((((((\"");
+    let texts = rule(
+        "context.input.to == \"((((\\\"((((((((((((((((((((((((((((((((((((((((((((((((((((((((\"",
+    );
     assert_eq!(check_nesting(&format!("// {}\n{texts}", "(".repeat(1_000))), Ok(()));
 }

@@ -100,16 +100,21 @@ impl std::fmt::Display for Variable {
 }
 
 impl Domain {
-    /// Values that stand for all: between two numbers that are compared with, every number is as good as any other.
+    /// Values that stand for all: between two numbers that are compared with, every number is as
+    /// good as any other.
     pub(super) fn representatives(self, compared: &BTreeSet<i64>) -> Vec<Value> {
         match self {
             Self::Names(names) => names.iter().map(|name| (*name).into()).collect(),
             Self::Flag => vec![false.into(), true.into()],
             Self::Small(least, greatest) => (least..=greatest).map(Value::from).collect(),
             Self::Range(least, greatest) => {
-                let around = compared.iter().flat_map(|n| [n.saturating_sub(1), *n, n.saturating_add(1)]);
+                let around =
+                    compared.iter().flat_map(|n| [n.saturating_sub(1), *n, n.saturating_add(1)]);
                 let all: BTreeSet<i64> = around.chain([least, greatest]).collect();
-                all.into_iter().filter(|n| (least..=greatest).contains(n)).map(Value::from).collect()
+                all.into_iter()
+                    .filter(|n| (least..=greatest).contains(n))
+                    .map(Value::from)
+                    .collect()
             }
         }
     }
@@ -135,7 +140,9 @@ impl std::fmt::Display for Domain {
             }
             Self::Flag => f.write_str("`true`, `false`"),
             Self::Range(least, i64::MAX) => write!(f, "{least} or more"),
-            Self::Small(least, greatest) | Self::Range(least, greatest) => write!(f, "{least} to {greatest}"),
+            Self::Small(least, greatest) | Self::Range(least, greatest) => {
+                write!(f, "{least} to {greatest}")
+            }
         }
     }
 }

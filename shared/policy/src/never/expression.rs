@@ -1,6 +1,7 @@
-//! Conditions of a policy as Cedar's JSON has them: what they compare, and what they come to.
+//! Conditions of a policy in Cedar's JSON form: what they compare, and their truth values.
 //!
-//! Their depth is bounded before they are parsed (see `nesting`), and with it that of the functions here.
+//! Their depth is bounded before they are parsed (see `nesting`), and with it that of the functions
+//! here.
 
 use super::{
     KnownNames,
@@ -10,7 +11,7 @@ use cs_core::suggest::nearest;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-/// A truth of three values (Kleene's): what is not known is neither.
+/// Kleene's three-valued logic: an unknown condition is neither true nor false.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Truth {
     Yes,
@@ -109,7 +110,8 @@ fn path(expression: &Value) -> Option<(String, Vec<String>)> {
 fn literal(expression: &Value) -> Option<Value> {
     let (operator, operands) = parts(expression)?;
     match operator {
-        "Value" => (operands.is_string() || operands.is_boolean() || operands.is_i64()).then(|| operands.clone()),
+        "Value" => (operands.is_string() || operands.is_boolean() || operands.is_i64())
+            .then(|| operands.clone()),
         "neg" => literal(operands.get("arg")?)?.as_i64()?.checked_neg().map(Value::from),
         "decimal" => decimal(literal(operands.get(0)?)?.as_str()?).map(Value::from),
         _ => None,
@@ -202,26 +204,40 @@ impl Comparison<'_> {
             Self::Equal { variable, values } => {
                 let domain = variable.domain();
                 let value = values.iter().find(|value| !domain.has(value))?;
-                Some(format!("`{variable}` is never `{}`: it is {domain}{}", plain(value), near(domain, value)))
+                Some(format!(
+                    "`{variable}` is never `{}`: it is {domain}{}",
+                    plain(value),
+                    near(domain, value)
+                ))
             }
             Self::Ordered { variable, order, value } => {
                 let domain = variable.domain();
-                let (Domain::Small(least, greatest) | Domain::Range(least, greatest)) = domain else {
+                let (Domain::Small(least, greatest) | Domain::Range(least, greatest)) = domain
+                else {
                     return None;
                 };
-                let (at_least, at_greatest) = (order.holds(least, *value), order.holds(greatest, *value));
+                let (at_least, at_greatest) =
+                    (order.holds(least, *value), order.holds(greatest, *value));
                 let always = if at_least { "always" } else { "never" };
-                let scale = if *variable == Variable::Confidence { " (in ten-thousandths)" } else { "" };
+                let scale =
+                    if *variable == Variable::Confidence { " (in ten-thousandths)" } else { "" };
                 (at_least == at_greatest).then(|| {
-                    format!("a comparison of `{variable}` with {value} is {always} true: it is {domain}{scale}")
+                    format!(
+                        "a comparison of `{variable}` with {value} is {always} true: it is \
+                        {domain}{scale}"
+                    )
                 })
             }
             Self::Like { variable, pattern } => {
                 let Domain::Names(all) = variable.domain() else { return None };
                 let none = !all.iter().any(|name| like(name, pattern));
-                none.then(|| format!("`{variable}` is never like this: it is {}", variable.domain()))
+                none.then(|| {
+                    format!("`{variable}` is never like this: it is {}", variable.domain())
+                })
             }
-            Self::Names { set, values } => values.iter().find_map(|value| unknown_name(set, value.as_str()?, names)),
+            Self::Names { set, values } => {
+                values.iter().find_map(|value| unknown_name(set, value.as_str()?, names))
+            }
         }
     }
 }
@@ -229,21 +245,27 @@ impl Comparison<'_> {
 /// Labels that mean something before any skill declares them.
 const COMMON_LABELS: &[&str] = &["pii", "secret", "untrusted"];
 
-// A label may be declared by a skill that comes later: only what looks like a slip is refused. Phrases are all known.
+// A label may be declared by a skill that comes later: only what looks like a slip is refused.
+// Phrases are all known.
 fn unknown_name(set: &str, name: &str, names: KnownNames<'_>) -> Option<String> {
     match set {
         "signals" => {
             let known = names.signals?;
             let near = || nearest(name, known.iter().map(String::as_str));
-            (!known.contains(name)).then(|| format!("`{name}` is no phrase of this workspace's list{}", near()))
+            (!known.contains(name))
+                .then(|| format!("`{name}` is no phrase of this workspace's list{}", near()))
         }
         _ => {
             let known = names.labels?;
             if known.contains(name) || COMMON_LABELS.contains(&name) {
                 return None;
             }
-            let near = nearest(name, known.iter().map(String::as_str).chain(COMMON_LABELS.iter().copied()));
-            (!near.is_empty()).then(|| format!("no installed operation declares the label `{name}`{near}"))
+            let near = nearest(
+                name,
+                known.iter().map(String::as_str).chain(COMMON_LABELS.iter().copied()),
+            );
+            (!near.is_empty())
+                .then(|| format!("no installed operation declares the label `{name}`{near}"))
         }
     }
 }
@@ -331,7 +353,11 @@ fn comparison<'e>(operator: &str, operands: &'e Value) -> Option<Comparison<'e>>
 }
 
 /// The variables and the numbers of an expression; how many parts it has.
-pub(super) fn collect(expression: &Value, variables: &mut BTreeSet<Variable>, numbers: &mut BTreeSet<i64>) -> usize {
+pub(super) fn collect(
+    expression: &Value,
+    variables: &mut BTreeSet<Variable>,
+    numbers: &mut BTreeSet<i64>,
+) -> usize {
     variables.extend(variable(expression));
     numbers.extend(literal(expression).and_then(|value| value.as_i64()));
     let inner: usize = match expression {
@@ -347,15 +373,17 @@ pub(super) fn evaluate(expression: &Value, assignment: &Assignment) -> Known {
     Known(value(expression, assignment, false))
 }
 
-// `beside_constant`: the expression is compared with a constant. Only there is a number of a range known: it stands for
-// all that compare the same.
+// `beside_constant`: the expression is compared with a constant. Only there is a number of a range
+// known: it stands for all that compare the same.
 fn value(expression: &Value, assignment: &Assignment, beside_constant: bool) -> Option<Value> {
     if let Some(constant) = literal(expression) {
         return Some(constant);
     }
     if let Some(variable) = variable(expression) {
         return match variable.domain() {
-            Domain::Names(_) | Domain::Flag | Domain::Small(..) => assignment.get(&variable).cloned(),
+            Domain::Names(_) | Domain::Flag | Domain::Small(..) => {
+                assignment.get(&variable).cloned()
+            }
             Domain::Range(..) => assignment.get(&variable).filter(|_| beside_constant).cloned(),
         };
     }
@@ -373,7 +401,9 @@ fn value(expression: &Value, assignment: &Assignment, beside_constant: bool) -> 
             match truth(operands.get("if")?) {
                 Truth::Yes => branch("then"),
                 Truth::No => branch("else"),
-                Truth::Unknown => branch("then").filter(|then| Some(then) == branch("else").as_ref()),
+                Truth::Unknown => {
+                    branch("then").filter(|then| Some(then) == branch("else").as_ref())
+                }
             }
         }
         "like" => {

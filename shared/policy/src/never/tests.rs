@@ -28,7 +28,10 @@ fn the_samples_are_refused() {
         faults("when { context.tier == \"enormous\" }"),
         ["`context.tier` is never `enormous`: it is `low`, `medium`, `high`, `blocked`"]
     );
-    assert_eq!(faults("when { context.hour == 25 }"), ["`context.hour` is never `25`: it is 0 to 23"]);
+    assert_eq!(
+        faults("when { context.hour == 25 }"),
+        ["`context.hour` is never `25`: it is 0 to 23"]
+    );
     assert!(faults("when { context.tier == \"meduim\" }")[0].ends_with("did you mean `medium`?"));
 }
 
@@ -90,9 +93,13 @@ fn conditions_that_exclude_each_other_are_refused() {
     never("context.hour + 24 == 5");
     never("[\"saturday\", \"sunday\"].contains(context.weekday) && context.weekday == \"monday\"");
     never("context.plan.open && !context.plan.open");
-    never("context.confidence.lessThan(decimal(\"0.5\")) && context.confidence.greaterThan(decimal(\"0.6\"))");
     never(
-        "if context.input.a == 1 then context.hour > 20 && context.hour < 2 else context.hour > 21 && context.hour < 3",
+        "context.confidence.lessThan(decimal(\"0.5\")) && \
+         context.confidence.greaterThan(decimal(\"0.6\"))",
+    );
+    never(
+        "if context.input.a == 1 then context.hour > 20 && context.hour < 2 else context.hour > 21 \
+         && context.hour < 3",
     );
     assert!(!faults("when { context.hour > 12 } unless { context.hour > 11 }").is_empty());
     assert!(!faults("when { context.hour > 12 } when { context.hour < 11 }").is_empty());
@@ -120,12 +127,17 @@ fn what_may_match_is_taken() {
     for (name, text) in TEMPLATES.iter().chain([&("baseline", BASELINE)]) {
         let set: cedar_policy::PolicySet = text.parse().unwrap();
         for policy in set.policies() {
-            assert_eq!(Check::new(KnownNames::default()).policy(policy), [] as [String; 0], "{name}");
+            assert_eq!(
+                Check::new(KnownNames::default()).policy(policy),
+                [] as [String; 0],
+                "{name}"
+            );
         }
     }
 }
 
-// For random conditions over small scales: what is refused as never matching matches no request at all.
+// For random conditions over small scales: what is refused as never matching matches no request at
+// all.
 mod what_is_refused_never_matches {
     use super::*;
     use proptest::prelude::*;
@@ -134,12 +146,15 @@ mod what_is_refused_never_matches {
         prop_oneof![
             (0..24_i64, prop_oneof!["<", "<=", ">", ">=", "==", "!="].prop_map(|op: String| op))
                 .prop_map(|(n, op)| format!("context.hour {op} {n}")),
-            prop_oneof!["low", "medium", "high"].prop_map(|tier: String| format!("context.tier == \"{tier}\"")),
-            prop_oneof!["autonomous", "assist"].prop_map(|mode: String| format!("\"{mode}\" != context.mode")),
+            prop_oneof!["low", "medium", "high"]
+                .prop_map(|tier: String| format!("context.tier == \"{tier}\"")),
+            prop_oneof!["autonomous", "assist"]
+                .prop_map(|mode: String| format!("\"{mode}\" != context.mode")),
             (0..4_i64).prop_map(|n| format!("context.plan.writes > {n}")),
             (1..4_i64).prop_map(|n| format!("{n} > context.plan.writes")),
             Just("context.plan.open".to_owned()),
-            (0..3_i64).prop_map(|n| format!("context.plan.writes + context.plan.recipients == {n}")),
+            (0..3_i64)
+                .prop_map(|n| format!("context.plan.writes + context.plan.recipients == {n}")),
         ]
     }
 
@@ -149,7 +164,8 @@ mod what_is_refused_never_matches {
                 (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("({a} && {b})")),
                 (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("({a} || {b})")),
                 inner.clone().prop_map(|a| format!("!({a})")),
-                (inner.clone(), inner.clone(), inner).prop_map(|(a, b, c)| format!("(if {a} then {b} else {c})")),
+                (inner.clone(), inner.clone(), inner)
+                    .prop_map(|(a, b, c)| format!("(if {a} then {b} else {c})")),
             ]
         })
     }
@@ -162,9 +178,9 @@ mod what_is_refused_never_matches {
                 .into_iter()
                 .flat_map(move |tier| ["autonomous", "assist"].map(|mode| (hour, tier, mode)))
         }) {
-            for (writes, recipients, open) in
-                (0..6).flat_map(|w| [0, 1, 2].into_iter().flat_map(move |r| [true, false].map(|o| (w, r, o))))
-            {
+            for (writes, recipients, open) in (0..6).flat_map(|w| {
+                [0, 1, 2].into_iter().flat_map(move |r| [true, false].map(|o| (w, r, o)))
+            }) {
                 let context = cedar_policy::Context::from_json_value(
                     serde_json::json!({ "hour": hour, "tier": tier, "mode": mode,
                         "plan": { "writes": writes, "recipients": recipients, "open": open } }),
@@ -179,8 +195,11 @@ mod what_is_refused_never_matches {
                     None,
                 )
                 .unwrap();
-                let answer =
-                    cedar_policy::Authorizer::new().is_authorized(&request, &set, &cedar_policy::Entities::empty());
+                let answer = cedar_policy::Authorizer::new().is_authorized(
+                    &request,
+                    &set,
+                    &cedar_policy::Entities::empty(),
+                );
                 if answer.decision() == cedar_policy::Decision::Allow {
                     return true;
                 }
@@ -196,8 +215,8 @@ mod what_is_refused_never_matches {
             let text = format!("permit (principal, action, resource) when {{ {condition} }};");
             let faults = faults(&format!("when {{ {condition} }}"));
             let constant = faults.iter().any(|fault| fault.contains(" true: it is "));
-            // Both ways: nothing that may match is refused, and nothing is taken that never matches, unless for a sum,
-            // which counts as unknown.
+            // Both ways: nothing that may match is refused, and nothing is taken that never
+            // matches, unless for a sum, which counts as unknown.
             if !faults.is_empty() && !constant {
                 prop_assert!(!matches(&text), "{} {:?}", condition, faults);
             }

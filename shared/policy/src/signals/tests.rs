@@ -82,7 +82,10 @@ fn a_workspace_has_its_own_phrases_under_their_names() {
         assert_eq!(check_phrases(&[phrase(RiskTier::High, bad)]).len(), 1, "{bad}");
     }
     assert_eq!(check_phrases(&[phrase(RiskTier::Low, "x")]).len(), 1);
-    assert_eq!(check_phrases(&[phrase(RiskTier::High, "a b"), phrase(RiskTier::Medium, "A  B")]).len(), 1);
+    assert_eq!(
+        check_phrases(&[phrase(RiskTier::High, "a b"), phrase(RiskTier::Medium, "A  B")]).len(),
+        1
+    );
     assert_eq!(check_phrases(&default_phrases()), []);
 }
 
@@ -115,7 +118,10 @@ mod dressed_up {
         choices.prop_map(move |choices| {
             let mut out = String::new();
             for (c, (look, hidden)) in text.chars().zip(choices) {
-                let looks = LOOKS.iter().find(|(plain, _)| *plain == c).map(|(_, looks)| looks.replace('@', ""));
+                let looks = LOOKS
+                    .iter()
+                    .find(|(plain, _)| *plain == c)
+                    .map(|(_, looks)| looks.replace('@', ""));
                 let chosen = looks.as_deref().and_then(|looks| looks.chars().nth(look));
                 out.push(chosen.unwrap_or(c));
                 match hidden {

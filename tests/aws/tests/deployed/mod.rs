@@ -1,13 +1,16 @@
 //! What only a deployed stack has: queues, schedules, functions that die.
 
 mod operations;
+pub mod people;
+pub mod tools;
 
 use axum::{Router, body::Bytes, extract::State, http::HeaderMap, routing::post};
 use base64::{Engine as _, engine::general_purpose::STANDARD as B64};
 use countersign_aws_tests::{STACK, Stack, binaries, root};
-use countersign_it::{House, anywhere};
+use countersign_it::{TestServer, anywhere};
+use countersign_store::keys;
 use cs_core::canonical;
-use engine::{Manifest, keys};
+use engine::Manifest;
 use flate2::read::GzDecoder;
 use futures_util::future::BoxFuture;
 use hmac::{Hmac, Mac as _};
@@ -24,14 +27,25 @@ use tokio::{process::Command, time::sleep};
 /// Every check by its name, in the order in which they must come.
 pub fn all(stack: &Arc<Stack>) -> Vec<(&'static str, BoxFuture<'static, ()>)> {
     vec![
-        ("the machine is valid, and ten steps take few transitions", Box::pin(transitions(stack.clone()))),
+        (
+            "the machine is valid, and ten steps take few transitions",
+            Box::pin(transitions(stack.clone())),
+        ),
         ("the command line against the endpoint", Box::pin(command_line(stack.clone()))),
+        ("tools behind Lambda and SQS", Box::pin(tools::functions_and_queues(stack.clone()))),
         ("stage events are in the queue, in order", Box::pin(stage_events(stack.clone()))),
         ("stage events reach a webhook, signed", Box::pin(webhooks(stack.clone()))),
+        (
+            "a refund from the mail by two groups, and one under a mandate",
+            Box::pin(people::from_the_mail(stack.clone())),
+        ),
         ("the schedule exports", Box::pin(export(stack.clone()))),
         ("a function that is killed in the middle of a step", Box::pin(killed(stack.clone()))),
         ("one public stage", Box::pin(operations::one_stage(stack.clone()))),
-        ("machines that are stopped, and approvals after it", Box::pin(operations::stopped(stack.clone()))),
+        (
+            "machines that are stopped, and approvals after it",
+            Box::pin(operations::stopped(stack.clone())),
+        ),
         ("every alarm is delivered", Box::pin(operations::alarms(stack.clone()))),
         ("what a schedule fails at is told", Box::pin(operations::dead_letters(stack.clone()))),
     ]
@@ -44,38 +58,62 @@ fn find(id: String, after: &[String]) -> Value {
 async fn transitions(stack: Arc<Stack>) {
     let definition = root().join("infra/execution.asl.json");
     let file = format!("file://{}", definition.display());
-    let validated = stack.cloud.aws(&["stepfunctions", "validate-state-machine-definition", "--definition", &file]);
+    let validated = stack.cloud.aws(&[
+        "stepfunctions",
+        "validate-state-machine-definition",
+        "--definition",
+        &file,
+    ]);
     assert_eq!(validated["result"], "OK", "{validated}");
 
-    let house = House::on(stack.clone(), "ten").await;
+    let server = TestServer::on(stack.clone(), "ten").await;
     let steps: Vec<Value> = (0..10)
-        .map(|n| find(format!("s{n}"), &(n > 0).then(|| format!("s{}", n - 1)).into_iter().collect::<Vec<_>>()))
+        .map(|n| {
+            find(
+                format!("s{n}"),
+                &(n > 0).then(|| format!("s{}", n - 1)).into_iter().collect::<Vec<_>>(),
+            )
+        })
         .collect();
-    let id = house.submit(json!(steps)).await;
-    house.until(&id, "completed").await;
-    let arn = stack.output("StateMachineArn").replace(":stateMachine:", ":execution:") + &format!(":{id}-0");
+    let id = server.submit(json!(steps)).await;
+    server.until(&id, "completed").await;
+    let arn = stack.output("StateMachineArn").replace(":stateMachine:", ":execution:")
+        + &format!(":{id}-0");
     let mut history = Value::Null;
     for _ in 0..100 {
-        history = stack.cloud.aws(&["stepfunctions", "get-execution-history", "--execution-arn", &arn]);
-        if history["events"].as_array().unwrap().iter().any(|event| event["type"] == "ExecutionSucceeded") {
+        history =
+            stack.cloud.aws(&["stepfunctions", "get-execution-history", "--execution-arn", &arn]);
+        if history["events"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|event| event["type"] == "ExecutionSucceeded")
+        {
             break;
         }
         sleep(Duration::from_millis(100)).await;
     }
     let events = history["events"].as_array().unwrap();
     // AWS counts each state that is entered, and the start.
-    let entered = events.iter().filter(|event| event["type"].as_str().unwrap().ends_with("StateEntered")).count();
+    let entered = events
+        .iter()
+        .filter(|event| event["type"].as_str().unwrap().ends_with("StateEntered"))
+        .count();
     eprintln!("    an autonomous plan of 10 steps: {} transitions", entered + 1);
     assert!(entered < 12, "{history}");
 }
 
 async fn command_line(stack: Arc<Stack>) {
-    let house = House::on(stack, "cli").await;
+    let server = TestServer::on(stack, "cli").await;
     let draft = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(draft.path(), json!({ "steps": [find("c".into(), &[])] }).to_string()).unwrap();
     let run = |arguments: Vec<String>| {
         let mut command = Command::new(binaries().join("countersign"));
-        command.args(arguments).arg("--endpoint").arg(house.url()).arg("--key").arg(&house.identity.agent_key);
+        command
+            .args(arguments)
+            .arg("--endpoint")
+            .arg(server.url())
+            .env("COUNTERSIGN_API_KEY", &server.identity.agent_key);
         async move { command.output().await.unwrap() }
     };
     let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
@@ -94,12 +132,16 @@ async fn command_line(stack: Arc<Stack>) {
 }
 
 async fn stage_events(stack: Arc<Stack>) {
-    let house = House::on(stack.clone(), "events").await;
-    let id = house.submit(json!([find("a".into(), &[]), find("b".into(), &["a".into()])])).await;
-    house.until(&id, "completed").await;
-    let (_, trace) = house.agent.get(&format!("/v1/executions/{id}/trace")).await;
-    let hashes: Vec<String> =
-        trace["entries"].as_array().unwrap().iter().map(|entry| entry["hash"].as_str().unwrap().to_owned()).collect();
+    let server = TestServer::on(stack.clone(), "events").await;
+    let id = server.submit(json!([find("a".into(), &[]), find("b".into(), &["a".into()])])).await;
+    server.until(&id, "completed").await;
+    let (_, trace) = server.agent.get(&format!("/v1/executions/{id}/trace")).await;
+    let hashes: Vec<String> = trace["entries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| entry["hash"].as_str().unwrap().to_owned())
+        .collect();
 
     // Everything that the scenarios before left is in the queue too.
     let (client, url) = (stack.clients().sqs(), stack.output("StageQueueUrl"));
@@ -107,8 +149,13 @@ async fn stage_events(stack: Arc<Stack>) {
     let mut empty = 0;
     while empty < 3 || seen.get(&id).map_or(0, Vec::len) < hashes.len() {
         assert!(empty < 60, "the events of {id} do not come: {:?}", seen.get(&id));
-        let got =
-            client.receive_message().queue_url(url).max_number_of_messages(10).wait_time_seconds(1).send().await;
+        let got = client
+            .receive_message()
+            .queue_url(url)
+            .max_number_of_messages(10)
+            .wait_time_seconds(1)
+            .send()
+            .await;
         let messages = got.unwrap().messages.unwrap_or_default();
         if messages.is_empty() {
             empty += 1;
@@ -117,9 +164,13 @@ async fn stage_events(stack: Arc<Stack>) {
             let event: Value = serde_json::from_str(message.body().unwrap()).unwrap();
             // Each workspace has a log: its chain is known by its source too.
             let [source, subject] = ["source", "subject"].map(|name| event[name].as_str().unwrap());
-            let chain = if subject == id { subject.to_owned() } else { format!("{source} {subject}") };
+            let chain =
+                if subject == id { subject.to_owned() } else { format!("{source} {subject}") };
             let of = seen.entry(chain).or_default();
-            of.push((event["sequence"].as_u64().unwrap(), event["id"].as_str().unwrap().to_owned()));
+            of.push((
+                event["sequence"].as_u64().unwrap(),
+                event["id"].as_str().unwrap().to_owned(),
+            ));
             let handle = message.receipt_handle().unwrap();
             client.delete_message().queue_url(url).receipt_handle(handle).send().await.unwrap();
         }
@@ -134,6 +185,15 @@ async fn stage_events(stack: Arc<Stack>) {
     assert_eq!(seen[&id].iter().map(|(_, hash)| hash.clone()).collect::<Vec<_>>(), hashes);
 }
 
+// From now on stage events are delivered, and not left to the test that reads the queue.
+fn deliver(stack: &Stack) {
+    let name = format!("{STACK}-deliver");
+    let mappings =
+        stack.cloud.aws(&["lambda", "list-event-source-mappings", "--function-name", &name]);
+    let mapping = mappings["EventSourceMappings"][0]["UUID"].as_str().unwrap();
+    stack.cloud.aws(&["lambda", "update-event-source-mapping", "--uuid", mapping, "--enabled"]);
+}
+
 type Received = Arc<Mutex<Vec<(HeaderMap, Bytes)>>>;
 
 async fn webhooks(stack: Arc<Stack>) {
@@ -146,22 +206,24 @@ async fn webhooks(stack: Arc<Stack>) {
     let router = Router::new().route("/hook", post(receive)).with_state(received.clone());
     tokio::spawn(async move { axum::serve(listener, router).await });
 
-    let name = format!("{STACK}-notify");
-    let mappings = stack.cloud.aws(&["lambda", "list-event-source-mappings", "--function-name", &name]);
-    let mapping = mappings["EventSourceMappings"][0]["UUID"].as_str().unwrap();
-    stack.cloud.aws(&["lambda", "update-event-source-mapping", "--uuid", mapping, "--enabled"]);
-
-    let house = House::on(stack.clone(), "hooks").await;
-    let grants = json!({ "actor": { "kind": "service", "id": "ops" }, "grants": ["control-plane.webhooks"] });
-    let (_, key) = house.approver.post("/v1/keys", &grants).await;
-    let operator = countersign_it::Client::new(&house.url(), key["apiKey"].as_str().unwrap());
-    assert_eq!(house.agent.post("/v1/webhooks", &json!({ "url": url })).await.0, 403, "an agent may not");
+    deliver(&stack);
+    let server = TestServer::on(stack.clone(), "hooks").await;
+    let grants = json!({ "actor": { "kind": "service", "id": "ops" },
+        "grants": ["control-plane.webhooks"] });
+    let (_, key) = server.approver.post("/v1/keys", &grants).await;
+    let operator = countersign_it::Client::new(&server.url(), key["apiKey"].as_str().unwrap());
+    assert_eq!(
+        server.agent.post("/v1/webhooks", &json!({ "url": url })).await.0,
+        403,
+        "an agent may not"
+    );
     let (status, problem) = operator.post("/v1/webhooks", &json!({ "url": "ftp://x" })).await;
     assert_eq!((status, &problem["issues"][0]["pointer"]), (422, &json!("/url")), "{problem}");
     let types = ["controlPlane.intent.received", "controlPlane.execution.completed"];
-    let (status, hook) = operator.post("/v1/webhooks", &json!({ "url": url, "types": types })).await;
+    let (status, hook) =
+        operator.post("/v1/webhooks", &json!({ "url": url, "types": types })).await;
     assert_eq!(status, 201, "{hook}");
-    let id = house.submit(json!([find("a".into(), &[])])).await;
+    let id = server.submit(json!([find("a".into(), &[])])).await;
     for _ in 0..600 {
         if received.lock().unwrap().len() >= 2 {
             break;
@@ -177,7 +239,10 @@ async fn webhooks(stack: Arc<Stack>) {
         let mut mac = Hmac::<sha2::Sha256>::new_from_slice(&secret).unwrap();
         mac.update(format!("{}.{}.", header("webhook-id"), header("webhook-timestamp")).as_bytes());
         mac.update(body);
-        assert_eq!(header("webhook-signature"), format!("v1,{}", B64.encode(mac.finalize().into_bytes())));
+        assert_eq!(
+            header("webhook-signature"),
+            format!("v1,{}", B64.encode(mac.finalize().into_bytes()))
+        );
         let event: Value = serde_json::from_slice(body).unwrap();
         assert_eq!(event["subject"], json!(id), "another workspace's events go elsewhere");
         kinds.push(event["type"].as_str().unwrap().to_owned());
@@ -191,10 +256,10 @@ async fn webhooks(stack: Arc<Stack>) {
 
 // What has happened is exported when the hour is over, or at once where somebody asks for it.
 async fn export(stack: Arc<Stack>) {
-    let house = House::on(stack.clone(), "export").await;
-    let id = house.submit(json!([find("a".into(), &[])])).await;
-    house.until(&id, "completed").await;
-    let (_, trace) = house.agent.get(&format!("/v1/executions/{id}/trace")).await;
+    let server = TestServer::on(stack.clone(), "export").await;
+    let id = server.submit(json!([find("a".into(), &[])])).await;
+    server.until(&id, "completed").await;
+    let (_, trace) = server.agent.get(&format!("/v1/executions/{id}/trace")).await;
     let before = contracts::Timestamp::from_ms(now_ms());
     stack.invoke("export", &json!({ "task": "exportNow" }));
     let bucket = stack.clients().bucket(stack.output("ExportBucketName"));
@@ -228,22 +293,23 @@ fn now_ms() -> i64 {
 
 // The lease of a worker that died runs out; then the next one repeats the call with the same key.
 async fn killed(stack: Arc<Stack>) {
-    let house = House::on(stack.clone(), "killed").await;
-    house.tools.behave("mail/message.send", Behaviour::Slow { ms: 10_000 });
-    let id = house
-        .submit(json!([{ "id": "m", "use": "mail/message.send", "with": { "to": ["a@x.org"], "subject": "s", "body": "b" } }]))
+    let server = TestServer::on(stack.clone(), "killed").await;
+    server.tools.behave("mail/message.send", Behaviour::Slow { ms: 10_000 });
+    let id = server
+        .submit(json!([{ "id": "m", "use": "mail/message.send",
+            "with": { "to": ["a@x.org"], "subject": "s", "body": "b" } }]))
         .await;
     for _ in 0..400 {
-        if house.tools.calls() == 1 {
+        if server.tools.calls() == 1 {
             break;
         }
         sleep(Duration::from_millis(50)).await;
     }
-    assert_eq!(house.tools.calls(), 1, "the step is on its way");
+    assert_eq!(server.tools.calls(), 1, "the step is on its way");
     assert!(stack.end("advance") > 0);
-    let view = house.until(&id, "completed").await;
+    let view = server.until(&id, "completed").await;
     assert_eq!(view["steps"][0]["attempt"], 2, "{view}");
-    let effects = house.tools.effects("mail/message.send");
+    let effects = server.tools.effects("mail/message.send");
     assert_eq!(effects.values().copied().collect::<Vec<_>>(), [1], "asked twice, done once");
-    house.proven(&id).await;
+    server.proven(&id).await;
 }

@@ -1,33 +1,45 @@
-//! Controls that work when they are exercised: machines that are stopped, alarms, dead letters, stages.
+//! Controls that work when they are exercised: machines that are stopped, alarms, dead letters,
+//! stages.
 
 use aws_sdk_sqs::types::QueueAttributeName;
 use countersign_aws_tests::{STACK, Stack};
-use countersign_it::House;
+use countersign_it::TestServer;
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::time::sleep;
 
 pub async fn one_stage(stack: Arc<Stack>) {
-    let stages = stack.cloud.aws(&["apigateway", "get-stages", "--rest-api-id", stack.output("ApiId")]);
-    let names: Vec<&str> =
-        stages["item"].as_array().unwrap().iter().map(|stage| stage["stageName"].as_str().unwrap()).collect();
+    let stages =
+        stack.cloud.aws(&["apigateway", "get-stages", "--rest-api-id", stack.output("ApiId")]);
+    let names: Vec<&str> = stages["item"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|stage| stage["stageName"].as_str().unwrap())
+        .collect();
     assert_eq!(names, ["dev"], "SAM's second stage is public too");
 }
 
 /// Whether a machine is in one of the states; it has ended otherwise.
 fn is_in(stack: &Stack, arn: &str, state: &str) -> bool {
-    let history =
-        stack.cloud.aws(&["stepfunctions", "get-execution-history", "--execution-arn", arn, "--reverse-order"]);
+    let history = stack.cloud.aws(&[
+        "stepfunctions",
+        "get-execution-history",
+        "--execution-arn",
+        arn,
+        "--reverse-order",
+    ]);
     let events = history["events"].as_array().unwrap();
-    let entered = events.iter().find(|event| event["type"].as_str().unwrap().ends_with("StateEntered"));
+    let entered =
+        events.iter().find(|event| event["type"].as_str().unwrap().ends_with("StateEntered"));
     entered.is_some_and(|event| event["stateEnteredEventDetails"]["name"] == state)
 }
 
-/// An execution once it has a status, after a sweep or two: each minute one, which leaves alone for a minute what somebody may
-/// be about to do.
-async fn swept(house: &House, id: &str, wanted: &str) {
+/// An execution once it has a status, after a sweep or two: each minute one, which leaves alone for
+/// a minute what somebody may be about to do.
+async fn swept(server: &TestServer, id: &str, wanted: &str) {
     for _ in 0..12 {
-        let (_, answer) = house.agent.get(&format!("/v1/executions/{id}?waitSeconds=25")).await;
+        let (_, answer) = server.agent.get(&format!("/v1/executions/{id}?waitSeconds=25")).await;
         if answer["execution"]["status"] == wanted {
             return;
         }
@@ -36,11 +48,11 @@ async fn swept(house: &House, id: &str, wanted: &str) {
     panic!("{id} never became {wanted}");
 }
 
-// A machine ends from outside, at each state that lasts; the approval comes after that. By the dead token the next machine is
-// started at once, or by the sweep: LocalStack hears the token of a machine that was stopped. Where there is no token yet, by
-// the approval or by the sweep.
+// A machine ends from outside, at each state that lasts; the approval comes after that. By the dead
+// token the next machine is started at once, or by the sweep: LocalStack hears the token of a
+// machine that was stopped. Where there is no token yet, by the approval or by the sweep.
 pub async fn stopped(stack: Arc<Stack>) {
-    let house = House::on(stack.clone(), "stopped").await;
+    let server = TestServer::on(stack.clone(), "stopped").await;
     let payout = || {
         json!([{ "id": "p", "use": "payments/payout.create",
             "with": { "account": "DE02", "amount": 5, "currency": "EUR" } }])
@@ -50,8 +62,8 @@ pub async fn stopped(stack: Arc<Stack>) {
         stack.cloud.aws(&["stepfunctions", "stop-execution", "--execution-arn", &arn]);
     };
     // While it waits for people.
-    let waits = house.submit(payout()).await;
-    house.until(&waits, "blocked").await;
+    let waits = server.submit(payout()).await;
+    server.until(&waits, "blocked").await;
     for _ in 0..100 {
         if is_in(&stack, &machine(&stack, &waits), "AwaitSignal") {
             break;
@@ -61,18 +73,18 @@ pub async fn stopped(stack: Arc<Stack>) {
     sleep(Duration::from_secs(2)).await;
     stop(&waits);
     // Before it got anywhere, and on its way.
-    let early = house.submit(payout()).await;
+    let early = server.submit(payout()).await;
     stop(&early);
-    let midway = house.submit(payout()).await;
+    let midway = server.submit(payout()).await;
     sleep(Duration::from_millis(150)).await;
     stop(&midway);
-    house.approve(&waits).await;
-    swept(&house, &waits, "completed").await;
+    server.approve(&waits).await;
+    swept(&server, &waits, "completed").await;
     for id in [&early, &midway] {
-        swept(&house, id, "blocked").await;
-        house.approve(id).await;
-        swept(&house, id, "completed").await;
-        house.proven(id).await;
+        swept(&server, id, "blocked").await;
+        server.approve(id).await;
+        swept(&server, id, "completed").await;
+        server.proven(id).await;
     }
 }
 
@@ -86,8 +98,16 @@ async fn listener(stack: &Stack) -> String {
     let client = stack.clients().sqs();
     let made = client.create_queue().queue_name("alarms-of-the-test").send().await.unwrap();
     let url = made.queue_url.unwrap();
-    let asked = client.get_queue_attributes().queue_url(&url).attribute_names(QueueAttributeName::QueueArn);
-    let arn = asked.send().await.unwrap().attributes.unwrap().remove(&QueueAttributeName::QueueArn).unwrap();
+    let asked =
+        client.get_queue_attributes().queue_url(&url).attribute_names(QueueAttributeName::QueueArn);
+    let arn = asked
+        .send()
+        .await
+        .unwrap()
+        .attributes
+        .unwrap()
+        .remove(&QueueAttributeName::QueueArn)
+        .unwrap();
     let topic = stack.output("AlarmTopicArn");
     stack.cloud.aws(&[
         "sns",
@@ -109,8 +129,13 @@ async fn told(stack: &Stack, url: &str, wanted: usize, seconds: u64) -> BTreeSet
         if names.len() >= wanted {
             break;
         }
-        let got =
-            client.receive_message().queue_url(url).max_number_of_messages(10).wait_time_seconds(1).send().await;
+        let got = client
+            .receive_message()
+            .queue_url(url)
+            .max_number_of_messages(10)
+            .wait_time_seconds(1)
+            .send()
+            .await;
         for message in got.unwrap().messages.unwrap_or_default() {
             let envelope: Value = serde_json::from_str(message.body().unwrap()).unwrap();
             let alarm: Value = serde_json::from_str(envelope["Message"].as_str().unwrap()).unwrap();
@@ -122,8 +147,9 @@ async fn told(stack: &Stack, url: &str, wanted: usize, seconds: u64) -> BTreeSet
     names
 }
 
-// Each alarm's cause is raised on a copy that looks every ten seconds: its own metric, with a value beyond its threshold,
-// or nothing at all where silence is the cause. Then each alarm itself changes its state.
+// Each alarm's cause is raised on a copy that looks every ten seconds: its own metric, with a value
+// beyond its threshold, or nothing at all where silence is the cause. Then each alarm itself
+// changes its state.
 pub async fn alarms(stack: Arc<Stack>) {
     let url = listener(&stack).await;
     let found = stack.cloud.aws(&["cloudwatch", "describe-alarms", "--alarm-name-prefix", STACK]);
@@ -145,13 +171,21 @@ pub async fn alarms(stack: Arc<Stack>) {
             "TreatMissingData",
         ];
         copy.as_object_mut().unwrap().retain(|key, _| wanted.contains(&key.as_str()));
-        (copy["AlarmName"], copy["Period"], copy["EvaluationPeriods"]) = (json!(name), json!(10), json!(1));
+        (copy["AlarmName"], copy["Period"], copy["EvaluationPeriods"]) =
+            (json!(name), json!(10), json!(1));
         stack.cloud.aws(&["cloudwatch", "put-metric-alarm", "--cli-input-json", &copy.to_string()]);
         if alarm["ComparisonOperator"] == "GreaterThanThreshold" {
             let data = json!([{ "MetricName": text("MetricName"), "Dimensions": alarm["Dimensions"],
                 "Value": alarm["Threshold"].as_f64().unwrap() + 1.0 }]);
             let (namespace, data) = (text("Namespace"), data.to_string());
-            let put = ["cloudwatch", "put-metric-data", "--namespace", &namespace, "--metric-data", &data];
+            let put = [
+                "cloudwatch",
+                "put-metric-data",
+                "--namespace",
+                &namespace,
+                "--metric-data",
+                &data,
+            ];
             stack.cloud.aws(&put);
         }
         copies.insert(name);
@@ -162,10 +196,12 @@ pub async fn alarms(stack: Arc<Stack>) {
     for name in &copies {
         stack.cloud.aws(&["cloudwatch", "delete-alarms", "--alarm-names", name]);
     }
-    let own: BTreeSet<String> = alarms.iter().map(|alarm| alarm["AlarmName"].as_str().unwrap().to_owned()).collect();
+    let own: BTreeSet<String> =
+        alarms.iter().map(|alarm| alarm["AlarmName"].as_str().unwrap().to_owned()).collect();
     for name in &own {
         for state in ["OK", "ALARM"] {
-            let set = ["cloudwatch", "set-alarm-state", "--alarm-name", name, "--state-value", state];
+            let set =
+                ["cloudwatch", "set-alarm-state", "--alarm-name", name, "--state-value", state];
             stack.cloud.aws(&[&set[..], &["--state-reason", "a test"]].concat());
         }
     }
@@ -189,12 +225,15 @@ pub async fn dead_letters(stack: Arc<Stack>) {
     set(&broken);
     let out = stack.cloud.folder().join("sweep.json");
     let call = ["lambda", "invoke", "--function-name", &name, "--invocation-type", "Event"];
-    stack.cloud.aws(&[&call[..], &["--payload", "{\"test\":\"broken\"}", out.to_str().unwrap()]].concat());
+    stack
+        .cloud
+        .aws(&[&call[..], &["--payload", "{\"test\":\"broken\"}", out.to_str().unwrap()]].concat());
     let client = stack.clients().sqs();
     let mut heard = false;
     for _ in 0..240 {
         let url = stack.output("ScheduleDlqUrl");
-        let got = client.receive_message().queue_url(url).wait_time_seconds(1).send().await.unwrap();
+        let got =
+            client.receive_message().queue_url(url).wait_time_seconds(1).send().await.unwrap();
         heard |= got.messages.is_some_and(|messages| !messages.is_empty());
         if heard {
             break;

@@ -1,16 +1,16 @@
-//! The scenarios, one list: each runs on the embedded server and on the deployed stack, and the traces it leaves are the
-//! same but for times and identifiers.
+//! The scenarios: each runs on the embedded server and on the deployed stack, and leaves the same
+//! traces except for times and identifiers.
 
 pub mod governance;
 pub mod http;
 pub mod runs;
 pub mod skills;
 
-use crate::{Client, House};
+use crate::{Client, TestServer};
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 
-/// Calls a macro with the path of every scenario, from here: they are listed once.
+/// Calls a macro with the path of every scenario: this is the only list of them.
 #[macro_export]
 macro_rules! every_scenario {
     ($with:ident) => {
@@ -48,14 +48,14 @@ macro_rules! every_scenario {
     };
 }
 
-/// One scenario. It panics where something is not as it should be.
-pub type Scenario = for<'h> fn(&'h House) -> BoxFuture<'h, ()>;
+/// One scenario. It panics if an expectation fails.
+pub type Scenario = for<'h> fn(&'h TestServer) -> BoxFuture<'h, ()>;
 
 macro_rules! by_name {
     ($($module:ident::$name:ident,)*) => {
         /// Every scenario by its name.
         pub const SCENARIOS: &[(&str, Scenario)] =
-            &[$((stringify!($name), |house| Box::pin($module::$name(house)))),*];
+            &[$((stringify!($name), |server| Box::pin($module::$name(server)))),*];
     };
 }
 
@@ -66,11 +66,13 @@ pub(crate) fn find(id: &str, email: &str) -> Value {
 }
 
 pub(crate) fn send(id: &str, body: Value) -> Value {
-    json!({ "id": id, "use": "mail/message.send", "with": { "to": ["a@x.org"], "subject": "hi", "body": body } })
+    json!({ "id": id, "use": "mail/message.send",
+        "with": { "to": ["a@x.org"], "subject": "hi", "body": body } })
 }
 
 pub(crate) fn pay(id: &str) -> Value {
-    json!({ "id": id, "use": "payments/payout.create", "with": { "account": "DE02", "amount": 5, "currency": "EUR" } })
+    json!({ "id": id, "use": "payments/payout.create",
+        "with": { "account": "DE02", "amount": 5, "currency": "EUR" } })
 }
 
 pub(crate) fn step<'v>(view: &'v Value, id: &str) -> &'v Value {

@@ -1,6 +1,6 @@
 //! What the attacks of the samples and those of our own both use.
 
-use countersign_it::House;
+use countersign_it::TestServer;
 use serde_json::{Value, json};
 
 /// What must be found nowhere in evidence.
@@ -22,7 +22,7 @@ pub(crate) fn grants(names: &[&str]) -> Value {
 }
 
 /// Everything that anybody can read of an execution, as text.
-pub(crate) async fn evidence(house: &House, id: &str) -> String {
+pub(crate) async fn evidence(server: &TestServer, id: &str) -> String {
     let mut text = String::new();
     for path in [
         format!("/v1/executions/{id}?includePlan=true"),
@@ -30,9 +30,10 @@ pub(crate) async fn evidence(house: &House, id: &str) -> String {
         format!("/v1/executions/{id}/replay"),
         "/v1/executions".to_owned(),
     ] {
-        text += &house.approver.get(&path).await.1.to_string();
+        text += &server.approver.get(&path).await.1.to_string();
     }
-    let (_, explained) = house.approver.post("/v1/policies/explain", &json!({ "executionId": id })).await;
+    let (_, explained) =
+        server.approver.post("/v1/policies/explain", &json!({ "executionId": id })).await;
     text + &explained.to_string()
 }
 

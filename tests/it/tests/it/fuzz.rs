@@ -1,7 +1,9 @@
-//! Every parser of what strangers send, on mutated examples: no panic, no abort, no long time, and what each promises.
+//! Every parser of what strangers send, on mutated examples: no panic, no abort, no long time, and
+//! what each promises.
 //!
-//! It needs no tools beyond the compiler. `FUZZ_SECONDS` says for how long in all (an ordinary run takes two seconds),
-//! `FUZZ_SEED` where to begin. An input that does harm is written into a file whose name is shown.
+//! It needs no tools beyond the compiler. `FUZZ_SECONDS` says for how long in all (an ordinary run
+//! takes two seconds), `FUZZ_SEED` where to begin. An input that does harm is written into a file
+//! whose name is shown.
 //!
 //! INVARIANT (bounded-work).
 
@@ -102,7 +104,8 @@ const CEDAR_WORDS: &[&str] = &[
     " in ",
 ];
 const TEXT_WORDS: &[&str] = &[".", "=", "eyJ", "AAAA", "\u{0}", "-", "_", "/", "\u{202e}", "🦀"];
-const HEAD_WORDS: &[&str] = &["\r\n", ": ", "00-", "&", "=", "%00", "?", "a=1&a=1", "Bearer ", "\u{7f}"];
+const HEAD_WORDS: &[&str] =
+    &["\r\n", ": ", "00-", "&", "=", "%00", "?", "a=1&a=1", "Bearer ", "\u{7f}"];
 
 const TARGETS: &[Target] = &[
     Target {
@@ -114,10 +117,12 @@ const TARGETS: &[Target] = &[
     Target {
         name: "draft",
         parse: parse_draft,
-        seeds: &[
-            "{\"steps\":[{\"id\":\"a\",\"use\":\"payments/refund.create@^2\",\"with\":{\"customer\":\"c\",\"amount\":4200}},\
-            {\"id\":\"b\",\"use\":\"payments/refund.create\",\"with\":{\"customer\":{\"$from\":\"a\",\"path\":\"/id\"}},\"after\":[\"a\"]}]}",
-        ],
+        seeds: &[concat!(
+            r#"{"steps":[{"id":"a","use":"payments/refund.create@^2","#,
+            r#""with":{"customer":"c","amount":4200}},"#,
+            r#"{"id":"b","use":"payments/refund.create","#,
+            r#""with":{"customer":{"$from":"a","path":"/id"}},"after":["a"]}]}"#
+        )],
         words: DRAFT_WORDS,
     },
     Target {
@@ -133,17 +138,21 @@ const TARGETS: &[Target] = &[
         name: "schema",
         parse: parse_schema,
         seeds: &[
-            "{\"type\":\"object\",\"properties\":{\"left\":{\"$ref\":\"#\"},\"right\":{\"$ref\":\"#\"}}}",
-            "{\"$defs\":{\"e\":{\"oneOf\":[{\"items\":{\"$ref\":\"#/$defs/e\"}},{\"type\":\"string\",\"pattern\":\"^a\"}]}},\"$ref\":\"#/$defs/e\"}",
+            r##"{"type":"object","properties":{"left":{"$ref":"#"},"right":{"$ref":"#"}}}"##,
+            concat!(
+                r##"{"$defs":{"e":{"oneOf":[{"items":{"$ref":"#/$defs/e"}},"##,
+                r##"{"type":"string","pattern":"^a"}]}},"$ref":"#/$defs/e"}"##
+            ),
         ],
         words: SCHEMA_WORDS,
     },
     Target {
         name: "envelope",
         parse: parse_envelope,
-        seeds: &[
-            "{\"payloadType\":\"application/vnd.countersign.skill+json\",\"payload\":\"e30=\",\"signatures\":[{\"sig\":\"AAAA\"}]}",
-        ],
+        seeds: &[concat!(
+            r#"{"payloadType":"application/vnd.countersign.skill+json","#,
+            r#""payload":"e30=","signatures":[{"sig":"AAAA"}]}"#
+        )],
         words: JSON_WORDS,
     },
     Target {
@@ -179,7 +188,9 @@ const TARGETS: &[Target] = &[
     Target {
         name: "trace",
         parse: parse_entry,
-        seeds: &["{\"seq\":1,\"type\":\"controlPlane.execution.paused\",\"prev\":\"\",\"hash\":\"\"}"],
+        seeds: &[
+            "{\"seq\":1,\"type\":\"controlPlane.execution.paused\",\"prev\":\"\",\"hash\":\"\"}",
+        ],
         words: JSON_WORDS,
     },
     Target {
@@ -191,7 +202,8 @@ const TARGETS: &[Target] = &[
 ];
 
 static REGISTRY: LazyLock<Registry> = LazyLock::new(|| {
-    let manifest = serde_json::from_str(include_str!("../../../../examples/skills/payments.json")).unwrap();
+    let manifest =
+        serde_json::from_str(include_str!("../../../../examples/skills/payments.json")).unwrap();
     Registry::new([Arc::new(Skill::new(manifest).unwrap())])
 });
 
@@ -220,8 +232,10 @@ fn parse_manifest(bytes: &[u8]) {
 fn parse_schema(bytes: &[u8]) {
     let Ok(source) = json::parse(bytes) else { return };
     if let Ok(schema) = cs_core::schema::Schema::compile(&source) {
-        let deep = (0..50)
-            .fold(serde_json::json!("x"), |inner, _| serde_json::json!({ "a": inner, "left": {}, "right": [] }));
+        let deep = (0..50).fold(
+            serde_json::json!("x"),
+            |inner, _| serde_json::json!({ "a": inner, "left": {}, "right": [] }),
+        );
         for value in [source.clone(), deep, serde_json::json!("a".repeat(10_000))] {
             let _ = schema.issues(&value, &std::collections::BTreeSet::new(), "");
         }
@@ -240,7 +254,7 @@ fn parse_policies(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let issues = policy::validate(&text, &REGISTRY, &[]);
     if issues.is_empty() {
-        let _ = policy::Authority::new(&text, "1", &REGISTRY);
+        let _ = policy::CompiledPolicySet::new(&text, "1", &REGISTRY);
     }
 }
 
@@ -289,9 +303,9 @@ fn parse_head(bytes: &[u8]) {
 }
 
 /// A small generator: the same seed, the same inputs.
-struct Dice(u64);
+struct Rng(u64);
 
-impl Dice {
+impl Rng {
     fn below(&mut self, limit: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -347,8 +361,9 @@ fn number(name: &str, default: u64) -> u64 {
 }
 
 fn fuzz(target: &'static Target, time: Duration, seed: u64) -> usize {
-    let (begun, mut dice, mut count) = (Instant::now(), Dice(seed | 1), 0);
-    let file = std::env::temp_dir().join(format!("countersign-fuzz-{}", target.name.replace(' ', "-")));
+    let (begun, mut dice, mut count) = (Instant::now(), Rng(seed | 1), 0);
+    let file =
+        std::env::temp_dir().join(format!("countersign-fuzz-{}", target.name.replace(' ', "-")));
     while begun.elapsed() < time {
         let input = dice.input(target);
         // Written before it is tried where runs are long: an abort leaves it there.
@@ -376,7 +391,8 @@ fn fuzz(target: &'static Target, time: Duration, seed: u64) -> usize {
 
 #[test]
 fn bounded_work_every_parser_survives_what_is_sent() {
-    let (seconds, seed) = (number("FUZZ_SECONDS", SECONDS_DEFAULT), number("FUZZ_SEED", 0x5eed_c0de));
+    let (seconds, seed) =
+        (number("FUZZ_SECONDS", SECONDS_DEFAULT), number("FUZZ_SEED", 0x5eed_c0de));
     let time = Duration::from_millis(seconds * 1_000 / TARGETS.len() as u64);
     for target in TARGETS {
         let worker = std::thread::Builder::new().stack_size(STACK_BYTES);

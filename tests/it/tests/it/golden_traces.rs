@@ -1,21 +1,19 @@
-//! Golden traces: recorded executions that every later version must replay to the same hashes, plan, verdict and state.
-//! `RECORD=1 cargo test` records those that are missing; what is recorded is never changed.
+//! Golden traces: recorded executions that every later version must replay to the same hashes,
+//! plan, verdict and state. `RECORD=1 cargo test` records those that are missing; what is recorded
+//! is never changed.
 
 use crate::generated::root;
 use contracts::{event::Entry, manifest::Manifest};
-use countersign_it::House;
+use countersign_it::TestServer;
+use countersign_store::{HeadRecord, Query, Table as _, keys};
 use cs_core::{
     execution::{Execution, Step},
     plan::{ParsedDraft, compile_parsed},
     skill::{Registry, Skill},
     trace::{Head, Verifier},
 };
-use engine::{
-    HeadRecord, keys,
-    ports::{Query, Table as _},
-};
 use local::demo_tools::Behaviour;
-use policy::{Authority, PlanVerdict, judge};
+use policy::{CompiledPolicySet, PlanVerdict, judge};
 use serde_json::{Value, json};
 use std::{fs, sync::Arc};
 
@@ -23,7 +21,9 @@ fn replay(name: &str, golden: &Value) {
     let head: Head = serde_json::from_value(golden["head"].clone()).unwrap();
     let mut verifier = Verifier::default();
     let entries = golden["entries"].as_array().unwrap();
-    entries.iter().for_each(|entry| verifier.push(entry).unwrap_or_else(|broken| panic!("{name}: {broken}")));
+    entries
+        .iter()
+        .for_each(|entry| verifier.push(entry).unwrap_or_else(|broken| panic!("{name}: {broken}")));
     verifier.finish(&head).unwrap();
 
     let skills = golden["manifests"].as_array().unwrap().iter().map(|manifest| {
@@ -36,10 +36,14 @@ fn replay(name: &str, golden: &Value) {
     assert_eq!(json!(compiled.digest()), golden["planDigest"], "{name}: another plan");
 
     let verdict: PlanVerdict = serde_json::from_value(golden["verdict"].clone()).unwrap();
-    let authority =
-        Authority::new(golden["policy"].as_str().unwrap(), verdict.policy_version.clone(), &registry).unwrap();
+    let policy_set = CompiledPolicySet::new(
+        golden["policy"].as_str().unwrap(),
+        verdict.policy_version.clone(),
+        &registry,
+    )
+    .unwrap();
     assert_eq!(
-        judge(compiled.plan(), compiled.digest(), &verdict.facts, &authority),
+        judge(compiled.plan(), compiled.digest(), &verdict.facts, &policy_set),
         verdict,
         "{name}: another verdict"
     );
@@ -49,7 +53,7 @@ fn replay(name: &str, golden: &Value) {
     folded.attach(compiled);
     for entry in entries {
         let entry: Entry = serde_json::from_value(entry.clone()).unwrap();
-        folded.evolve(&entry.event, entry.at);
+        folded.evolve(entry.event.execution().unwrap(), entry.at);
     }
     // Read first, so that a field added since is no difference.
     let state: Execution = serde_json::from_value(golden["state"].clone()).unwrap();
@@ -74,17 +78,19 @@ fn recorded_executions_replay_to_the_same() {
     }
 }
 
-async fn record(house: &House, name: &str, id: &str) {
+async fn record(server: &TestServer, name: &str, id: &str) {
     let file = root().join(format!("tests/golden/traces/{name}.json"));
     if file.exists() {
         return;
     }
-    let workspace = &house.identity.workspace;
+    let workspace = &server.identity.workspace;
     let execution = id.parse().unwrap();
-    let table = house.node().table();
-    let body =
-        async |key| -> Value { serde_json::from_slice(&table.get(&key).await.unwrap().unwrap().body).unwrap() };
-    let head: HeadRecord = serde_json::from_value(body(keys::head(workspace, &execution)).await).unwrap();
+    let table = server.node().table();
+    let body = async |key| -> Value {
+        serde_json::from_slice(&table.get(&key).await.unwrap().unwrap().body).unwrap()
+    };
+    let head: HeadRecord =
+        serde_json::from_value(body(keys::head(workspace, &execution)).await).unwrap();
     let query = Query::prefix(keys::execution(workspace, &execution), keys::EVENT, 10_000);
     let entries: Vec<Value> = table
         .query(&query)
@@ -94,20 +100,22 @@ async fn record(house: &House, name: &str, id: &str) {
         .map(|(_, item)| serde_json::from_slice(&item.body).unwrap())
         .collect();
     let mut folded = Execution::new(execution.clone(), workspace.clone());
-    let registry = house.node().engine().snapshot(workspace).await.unwrap();
+    let registry = server.node().engine().in_force.snapshot(workspace).await.unwrap();
     let draft = body(keys::body(workspace, &execution, "draft")).await;
     let plan: ParsedDraft = serde_json::from_value(draft["draft"].clone()).unwrap();
     folded.attach(Arc::new(compile_parsed(&plan, &registry.registry).unwrap()));
     for entry in &entries {
         let entry: Entry = serde_json::from_value(entry.clone()).unwrap();
-        folded.evolve(&entry.event, entry.at);
+        folded.evolve(entry.event.execution().unwrap(), entry.at);
     }
     assert_eq!(json!(folded), json!(head.execution));
     let golden = json!({
-        "executionId": id, "manifests": house.tools.manifests().unwrap(), "draft": draft,
+        "executionId": id, "manifests": server.tools.manifests().unwrap(), "draft": draft,
         "planDigest": head.execution.plan_facts.as_ref().unwrap().digest,
-        "policy": body(keys::policy(workspace, &head.execution.ruling.as_ref().unwrap().policy_digest)).await["text"],
-        "verdict": body(keys::verdict(workspace, &execution, &head.execution.ruling.as_ref().unwrap().verdict_digest)).await,
+        "policy": body(keys::policy(workspace,
+            &head.execution.ruling.as_ref().unwrap().policy_digest)).await["text"],
+        "verdict": body(keys::verdict(workspace, &execution,
+            &head.execution.ruling.as_ref().unwrap().verdict_digest)).await,
         "entries": entries, "head": head.chain, "state": head.execution, "steps": folded.steps,
     });
     fs::create_dir_all(file.parent().unwrap()).unwrap();
@@ -119,43 +127,51 @@ async fn record_what_is_missing() {
     if std::env::var_os("RECORD").is_none() {
         return;
     }
-    let house = House::start().await;
+    let server = TestServer::start().await;
     let find = json!({ "id": "who", "use": "crm/customer.find", "with": { "email": "ada@x.org" } });
     let refund = json!({ "id": "refund", "use": "payments/refund.create",
-        "with": { "customer": { "$from": "who", "path": "/id" }, "amount": 5, "currency": "EUR", "card": "4111" } });
-    let pay = json!({ "id": "pay", "use": "payments/payout.create", "with": { "account": "DE02", "amount": 5, "currency": "EUR" } });
-    let mail = json!({ "id": "mail", "use": "mail/message.send", "with": { "to": ["a@x.org"], "subject": "s", "body": "b" } });
+        "with": { "customer": { "$from": "who", "path": "/id" }, "amount": 5, "currency": "EUR",
+            "card": "4111" } });
+    let pay = json!({ "id": "pay", "use": "payments/payout.create",
+        "with": { "account": "DE02", "amount": 5, "currency": "EUR" } });
+    let mail = json!({ "id": "mail", "use": "mail/message.send",
+        "with": { "to": ["a@x.org"], "subject": "s", "body": "b" } });
 
-    house.tools.behave("mail/message.send", Behaviour::Lose);
-    let id = house.submit(json!([find, mail])).await;
-    house.until(&id, "completed").await;
-    record(&house, "autonomous-with-a-lost-answer", &id).await;
+    server.tools.behave("mail/message.send", Behaviour::Lose);
+    let id = server.submit(json!([find, mail])).await;
+    server.until(&id, "completed").await;
+    record(&server, "autonomous-with-a-lost-answer", &id).await;
 
-    let id = house.submit(json!([find, refund])).await;
-    house.approve(&id).await;
-    house.until(&id, "completed").await;
-    record(&house, "approved-refund", &id).await;
+    let id = server.submit(json!([find, refund])).await;
+    server.approve(&id).await;
+    server.until(&id, "completed").await;
+    record(&server, "approved-refund", &id).await;
 
-    house.tools.behave("payments/payout.create", Behaviour::Lose);
-    let id = house.submit(json!([pay])).await;
-    house.approve(&id).await;
-    house.until(&id, "completed").await;
-    record(&house, "payout-found-by-its-probe", &id).await;
+    server.tools.behave("payments/payout.create", Behaviour::Lose);
+    let id = server.submit(json!([pay])).await;
+    server.approve(&id).await;
+    server.until(&id, "completed").await;
+    record(&server, "payout-found-by-its-probe", &id).await;
 
-    house.tools.behave("crm/customer.find", Behaviour::Fail { status: 404 });
-    let id = house.submit(json!([find, mail, refund])).await;
-    house.until(&id, "failed").await;
-    record(&house, "failed-dependency", &id).await;
+    server.tools.behave("crm/customer.find", Behaviour::Fail { status: 404 });
+    let id = server.submit(json!([find, mail, refund])).await;
+    server.until(&id, "failed").await;
+    record(&server, "failed-dependency", &id).await;
 
-    let id = house
-        .submit(json!([find, refund, { "id": "late", "use": "payments/payout.create", "after": ["refund"],
+    let id = server
+        .submit(json!([find, refund, { "id": "late", "use": "payments/payout.create",
+            "after": ["refund"],
         "with": { "account": "x", "amount": 1, "currency": "EUR" } }]))
         .await;
-    let view = house.settled(&id).await;
+    let view = server.settled(&id).await;
     for step in ["who", "refund"] {
-        let digest =
-            view["steps"].as_array().unwrap().iter().find(|view| view["stepId"] == step).unwrap()["bindingDigest"]
-                .clone();
+        let digest = view["steps"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|view| view["stepId"] == step)
+            .unwrap()["bindingDigest"]
+            .clone();
         if !digest.is_null()
             && view["steps"]
                 .as_array()
@@ -163,20 +179,23 @@ async fn record_what_is_missing() {
                 .iter()
                 .any(|view| view["stepId"] == step && view["verdict"] == "assist")
         {
-            house
+            server
                 .approver
-                .post(&format!("/v1/executions/{id}/approve"), &json!({ "stepId": step, "bindingDigest": digest }))
+                .post(
+                    &format!("/v1/executions/{id}/approve"),
+                    &json!({ "stepId": step, "bindingDigest": digest }),
+                )
                 .await;
         }
     }
     for _ in 0..100 {
-        let (_, answer) = house.agent.get(&format!("/v1/executions/{id}")).await;
+        let (_, answer) = server.agent.get(&format!("/v1/executions/{id}")).await;
         if answer["execution"]["steps"][1]["status"] == "completed" {
             break;
         }
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
-    house.agent.post(&format!("/v1/executions/{id}/cancel"), &json!({ "compensate": true })).await;
-    house.until(&id, "cancelled").await;
-    record(&house, "cancelled-and-compensated", &id).await;
+    server.agent.post(&format!("/v1/executions/{id}/cancel"), &json!({ "compensate": true })).await;
+    server.until(&id, "cancelled").await;
+    record(&server, "cancelled-and-compensated", &id).await;
 }

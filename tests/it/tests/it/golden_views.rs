@@ -1,10 +1,10 @@
-//! INVARIANT (seen-is-signed): what people are shown, as golden files; whatever is in it, no line acts on a terminal, and
-//! whatever matters has its share in the digest.
+//! INVARIANT (seen-is-signed): what people are shown, as golden files; whatever is in it, no line
+//! acts on a terminal, and whatever matters has its share in the digest.
 
 use crate::generated::golden;
 use contracts::{
     Digest, ExecutionId,
-    event::{Actor, ActorKind, Purpose},
+    event::{Actor, ActorKind, Purpose, Requirement},
     manifest::{Manifest, Operation},
     plan::Call,
     verdict::{RiskTier, Verdict},
@@ -16,7 +16,7 @@ use cs_core::{
     seal::Sealed,
     skill::{Registry, Skill},
     text::{is_hidden, width},
-    view::{self, Actual, Calls, Intent, Judged, Rule, Ruled, Subject},
+    view::{self, Actual, Calls, DecidingRule, Intent, PlanVerdictView, StepVerdictView, Subject},
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -45,9 +45,29 @@ fn zero() -> Digest {
     Digest::from_bytes([0; 32])
 }
 
-fn judged(verdict: Verdict, risk_tier: RiskTier, reason: &str) -> Judged {
-    let rule = Rule { id: "baseline.assist".into(), effect: "permit".into(), reason: Some("people decide".into()) };
-    Judged { verdict, risk_tier, reasons: vec![reason.into()], rules: vec![rule] }
+fn judged(verdict: Verdict, risk_tier: RiskTier, reason: &str) -> StepVerdictView {
+    let rule = DecidingRule {
+        id: "baseline.assist".into(),
+        effect: "permit".into(),
+        reason: Some("people decide".into()),
+    };
+    let requirement = match verdict {
+        Verdict::Assist => named(),
+        Verdict::Autonomous | Verdict::Blocked => Vec::new(),
+    };
+    StepVerdictView {
+        verdict,
+        risk_tier,
+        reasons: vec![reason.into()],
+        rules: vec![rule],
+        requirement,
+    }
+}
+
+// Whom the policies of these views ask for.
+fn named() -> Vec<Requirement> {
+    let of = |group: &str, count| Requirement { group: group.into(), count };
+    vec![of("finance", 2), of("security", 1)]
 }
 
 fn operations() -> BTreeMap<String, Operation> {
@@ -60,7 +80,12 @@ fn operations() -> BTreeMap<String, Operation> {
     all
 }
 
-fn with_subject<R>(text: &str, plan: &Compiled, calls: &Calls, make: impl FnOnce(&Subject<'_>) -> R) -> R {
+fn with_subject<R>(
+    text: &str,
+    plan: &Compiled,
+    calls: &Calls,
+    make: impl FnOnce(&Subject<'_>) -> R,
+) -> R {
     let operations = operations();
     let digest = canonical::digest(&json!(text)).unwrap();
     let actor = Actor { kind: ActorKind::Agent, id: "planner-1".into() };
@@ -75,13 +100,14 @@ fn with_subject<R>(text: &str, plan: &Compiled, calls: &Calls, make: impl FnOnce
             channel_key: Some("support"),
         },
         plan,
-        ruled: Ruled {
+        ruled: PlanVerdictView {
             verdict: Verdict::Assist,
             risk_tier: RiskTier::High,
             policy_version: "3",
             policy_digest: &zero(),
             signals: vec!["refund".into()],
             budget: None,
+            requirement: named(),
         },
         calls,
         operation: &|call: &Call| operations.get(&call.operation),
@@ -127,7 +153,10 @@ fn refund(amount: u64, customer: &str) -> Value {
 
 #[test]
 fn golden_a_refund() {
-    check("refund", &plan_view("Refund Ada 42 euros", &refund(4200, "cus_1"), "high_risk_operation: refund"));
+    check(
+        "refund",
+        &plan_view("Refund Ada 42 euros", &refund(4200, "cus_1"), "high_risk_operation: refund"),
+    );
 }
 
 fn wired() -> Value {
@@ -138,8 +167,10 @@ fn wired() -> Value {
             "body": { "$from": "ticket", "path": "/text" } } },
         { "id": "refund", "use": "payments/refund.create", "after": ["reply"],
           "when": { "$from": "ticket", "path": "/customer", "equals": "cus_1" },
-          "with": { "customer": { "$from": "ticket", "path": "/customer" }, "amount": 100, "currency": "EUR" } },
-        { "id": "payout", "use": "payments/payout.create", "with": { "account": "DE02", "amount": 5, "currency": "USD" } } ],
+          "with": { "customer": { "$from": "ticket", "path": "/customer" }, "amount": 100,
+              "currency": "EUR" } },
+        { "id": "payout", "use": "payments/payout.create",
+            "with": { "account": "DE02", "amount": 5, "currency": "USD" } } ],
         "onFailure": "compensate" })
 }
 
@@ -147,7 +178,11 @@ fn wired() -> Value {
 fn golden_several_steps_with_taint_and_unknown_places() {
     check(
         "several-steps",
-        &plan_view("Answer ticket T-7 and refund", &wired(), "taint: `untrusted` reaches this step"),
+        &plan_view(
+            "Answer ticket T-7 and refund",
+            &wired(),
+            "taint: `untrusted` reaches this step",
+        ),
     );
 }
 
@@ -161,7 +196,15 @@ fn actual_view(amount: u64, text: &str) -> View {
     let digest = sealed.digest().unwrap();
     let judged = judged(Verdict::Assist, RiskTier::High, "high_risk_never_autonomous");
     let purpose = Purpose::Run;
-    let actual = Actual { called: step, purpose, input: &sealed, digest: &digest, radius: &radius, judged: &judged };
+    let actual = Actual {
+        called: step,
+        purpose,
+        input: &sealed,
+        digest: &digest,
+        radius: &radius,
+        judged: &judged,
+        requirement: named(),
+    };
     with_subject("Answer ticket T-7 and refund", &plan, &Calls::new(), |subject| {
         view::of_actual(subject, &actual).unwrap()
     })
@@ -186,7 +229,10 @@ fn golden_more_than_has_room() {
     };
     let steps: Vec<Value> = (0..120).map(mail).collect();
     let view = plan_view(&"long ".repeat(1_000), &json!({ "steps": steps }), "many");
-    assert_eq!((view.steps.len(), view.omitted_steps, view.omitted_steps_for_people), (100, 20, 20));
+    assert_eq!(
+        (view.steps.len(), view.omitted_steps, view.omitted_steps_for_people),
+        (100, 20, 20)
+    );
     assert!(serde_json::to_vec(&view).unwrap().len() < 400_000, "a view is bounded");
     check("more-than-has-room", &View { steps: view.steps[..2].to_vec(), ..view });
 }
@@ -216,7 +262,8 @@ proptest! {
 
     #[test]
     fn no_line_of_a_view_acts_on_a_terminal(
-        goal in any::<String>(), customer in any::<String>(), reason in any::<String>(), columns in 0_usize..200,
+        goal in any::<String>(), customer in any::<String>(), reason in any::<String>(),
+            columns in 0_usize..200,
     ) {
         let view = plan_view(&goal, &refund(4200, &customer), &reason);
         for line in view::lines(&view, columns) {
@@ -232,7 +279,8 @@ proptest! {
         let view = plan_view(&format!("{words}ZZZ"), &refund(4200, "x"), "r");
         let labels = |view: &View| -> std::collections::BTreeSet<String> {
             let lines = view::lines(view, 60);
-            lines.iter().map(|line| line.chars().take(12).collect::<String>().trim().to_owned()).collect()
+            let label = |line: &String| line.chars().take(12).collect::<String>();
+            lines.iter().map(|line| label(line).trim().to_owned()).collect()
         };
         let (mut labels, known) = (labels(&view), labels(&plain));
         labels.remove("");

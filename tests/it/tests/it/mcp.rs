@@ -1,7 +1,8 @@
-//! Tools of an MCP server, by the protocol's own SDK on both sides: pinned by their schemas, called under the plan.
+//! Tools of an MCP server, by the protocol's own SDK on both sides: pinned by their schemas, called
+//! under the plan.
 
-use countersign_it::House;
-use host::HttpTools;
+use countersign_it::TestServer;
+use countersign_tools::Dispatch;
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
@@ -9,26 +10,29 @@ use rmcp::{
         PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool,
     },
     service::RequestContext,
-    transport::streamable_http_server::{StreamableHttpService, session::local::LocalSessionManager},
+    transport::streamable_http_server::{
+        StreamableHttpService, session::local::LocalSessionManager,
+    },
 };
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 
 /// What the server was called with, and what it does.
 #[derive(Default)]
-struct Books {
+struct Recorded {
     calls: Vec<(Value, Option<String>)>,
     drifted: bool,
     fails: bool,
 }
 
 #[derive(Clone)]
-struct Library(Arc<Mutex<Books>>);
+struct Library(Arc<Mutex<Recorded>>);
 
 impl Library {
     fn tool(&self) -> Tool {
         let limit = if self.0.lock().unwrap().drifted { "string" } else { "integer" };
-        let schema = json!({ "type": "object", "properties": { "title": { "type": "string" }, "copies": { "type": limit } },
+        let schema = json!({ "type": "object",
+            "properties": { "title": { "type": "string" }, "copies": { "type": limit } },
             "required": ["title"] });
         let Value::Object(schema) = schema else { unreachable!() };
         Tool::new("borrowBook", "Lend a book", Arc::new(schema))
@@ -59,7 +63,11 @@ impl ServerHandler for Library {
         let mut books = self.0.lock().unwrap();
         books.calls.push((json!(request.arguments), warrant));
         let answer = vec![ContentBlock::text("lent")];
-        let result = if books.fails { CallToolResult::error(answer) } else { CallToolResult::success(answer) };
+        let result = if books.fails {
+            CallToolResult::error(answer)
+        } else {
+            CallToolResult::success(answer)
+        };
         Ok(CallToolResponse::Complete(result))
     }
 }
@@ -72,7 +80,9 @@ async fn serve(library: Library) -> String {
     );
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/mcp", listener.local_addr().unwrap());
-    tokio::spawn(async move { axum::serve(listener, axum::Router::new().nest_service("/mcp", service)).await });
+    tokio::spawn(async move {
+        axum::serve(listener, axum::Router::new().nest_service("/mcp", service)).await
+    });
     url
 }
 
@@ -80,26 +90,32 @@ async fn serve(library: Library) -> String {
 async fn a_pinned_tool_is_called_and_one_that_drifted_is_not() {
     let library = Library(Arc::default());
     let url = serve(library.clone()).await;
-    let house = House::start().await;
-    let tools = HttpTools::new().unwrap().mcp_tools(&url).await.unwrap();
-    let digest = host::mcp::schema_digest(&tools[0]).unwrap();
-    let manifest = json!({ "schemaVersion": "1.0.0", "skill": { "key": "library", "version": "1.0.0" },
+    let server = TestServer::start().await;
+    let tools = Dispatch::new().unwrap().mcp_tools(&url, &[]).await.unwrap();
+    let digest = countersign_tools::mcp::schema_digest(&tools[0]).unwrap();
+    let manifest = json!({ "schemaVersion": "1.0.0",
+        "skill": { "key": "library", "version": "1.0.0" },
         "publisher": { "id": "countersign-examples", "provenance": "examples/skills" },
         "artifact": { "digest": digest },
-        "operations": [{ "key": "borrow-book", "title": "Lend a book", "effect": "idempotent", "riskTier": "low",
-            "inputSchema": *tools[0].input_schema, "outputSchema": { "type": "object", "required": ["content"] },
+        "operations": [{ "key": "borrow-book", "title": "Lend a book", "effect": "idempotent",
+            "riskTier": "low",
+            "inputSchema": *tools[0].input_schema,
+                "outputSchema": { "type": "object", "required": ["content"] },
             "timeoutSeconds": 10, "labels": { "output": ["untrusted"] },
-            "binding": { "kind": "mcp", "url": url, "tool": "borrowBook", "schemaDigest": digest } }] });
-    house.install(&house.approver, &manifest).await;
-    let borrow = json!([{ "id": "b", "use": "library/borrow-book", "with": { "title": "Dune", "copies": 1 } }]);
-    let id = house.submit(borrow.clone()).await;
-    house.until(&id, "completed").await;
-    let (_, trace) = house.agent.get(&format!("/v1/executions/{id}/trace?includePayloads=true")).await;
+            "binding": { "kind": "mcp", "url": url, "tool": "borrowBook",
+                "schemaDigest": digest } }] });
+    server.install(&server.approver, &manifest).await;
+    let borrow = json!([{ "id": "b", "use": "library/borrow-book",
+        "with": { "title": "Dune", "copies": 1 } }]);
+    let id = server.submit(borrow.clone()).await;
+    server.until(&id, "completed").await;
+    let (_, trace) =
+        server.agent.get(&format!("/v1/executions/{id}/trace?includePayloads=true")).await;
     assert_eq!(trace["payloads"]["b"]["content"][0]["text"], "lent", "{trace}");
     let (arguments, warrant) = library.0.lock().unwrap().calls.remove(0);
     assert_eq!(arguments, json!({ "title": "Dune", "copies": 1 }));
     // The warrant is for these arguments, on this server.
-    let (_, jwks) = house.agent.get("/.well-known/jwks.json").await;
+    let (_, jwks) = server.agent.get("/.well-known/jwks.json").await;
     let keys = cs_core::warrant::KeySet::from_jwks(&jwks).unwrap();
     let arguments = arguments.to_string();
     let expected = cs_core::warrant::Expected {
@@ -109,31 +125,34 @@ async fn a_pinned_tool_is_called_and_one_that_drifted_is_not() {
         now: countersign_it::now().ms() / 1_000,
     };
     cs_core::warrant::verify(&warrant.unwrap(), &keys, &expected).unwrap();
-    house.proven(&id).await;
+    server.proven(&id).await;
 
     library.0.lock().unwrap().fails = true;
-    let id = house.submit(borrow.clone()).await;
-    let view = house.until(&id, "failed").await;
-    assert_eq!(view["steps"][0]["code"], "TOOL_422", "the tool says no: {view}");
+    let id = server.submit(borrow.clone()).await;
+    let view = server.until(&id, "failed").await;
+    assert_eq!(view["steps"][0]["code"], "MCP_TOOL_ERROR", "the tool says no: {view}");
     library.0.lock().unwrap().fails = false;
 
     library.0.lock().unwrap().drifted = true;
     let before = library.0.lock().unwrap().calls.len();
-    let id = house.submit(borrow).await;
-    let view = house.until(&id, "failed").await;
+    let id = server.submit(borrow).await;
+    let view = server.until(&id, "failed").await;
     assert_eq!(view["steps"][0]["code"], "TARGET_FORBIDDEN", "{view}");
-    assert!(view["steps"][0]["message"].as_str().unwrap().contains("not those that were signed"), "{view}");
+    assert!(
+        view["steps"][0]["message"].as_str().unwrap().contains("not those that were signed"),
+        "{view}"
+    );
     assert_eq!(library.0.lock().unwrap().calls.len(), before, "and it was not called");
 }
 
 /// A server whose list of tools never ends.
 #[derive(Clone)]
-struct Endless {
+struct EndlessServer {
     turns: bool,
     asked: Arc<Mutex<usize>>,
 }
 
-impl ServerHandler for Endless {
+impl ServerHandler for EndlessServer {
     fn get_info(&self) -> ServerConfig {
         ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
     }
@@ -152,10 +171,11 @@ impl ServerHandler for Endless {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bounded_work_a_list_of_tools_that_never_ends_is_an_error_that_says_so() {
-    for (turns, says, most) in
-        [(true, "the cursor `the same` came before", 2), (false, "does not end within 100 pages", 100)]
-    {
-        let endless = Endless { turns, asked: Arc::default() };
+    for (turns, says, most) in [
+        (true, "the cursor `the same` came before", 2),
+        (false, "does not end within 100 pages", 100),
+    ] {
+        let endless = EndlessServer { turns, asked: Arc::default() };
         let service = {
             let endless = endless.clone();
             StreamableHttpService::new(
@@ -166,8 +186,10 @@ async fn bounded_work_a_list_of_tools_that_never_ends_is_an_error_that_says_so()
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/mcp", listener.local_addr().unwrap());
-        tokio::spawn(async move { axum::serve(listener, axum::Router::new().nest_service("/mcp", service)).await });
-        let why = HttpTools::new().unwrap().mcp_tools(&url).await.unwrap_err();
+        tokio::spawn(async move {
+            axum::serve(listener, axum::Router::new().nest_service("/mcp", service)).await
+        });
+        let why = Dispatch::new().unwrap().mcp_tools(&url, &[]).await.unwrap_err().to_string();
         assert!(why.contains(says), "{why}");
         assert_eq!(*endless.asked.lock().unwrap(), most);
     }

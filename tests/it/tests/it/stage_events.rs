@@ -8,7 +8,7 @@ use axum::{
     routing::post,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD as B64};
-use countersign_it::{House, anywhere};
+use countersign_it::{TestServer, anywhere};
 use hmac::{Hmac, Mac as _};
 use serde_json::{Value, json};
 use std::{
@@ -35,15 +35,20 @@ async fn reach_the_subscriber_signed_and_in_order_though_it_fails_at_first() {
     let router = Router::new().route("/hook", post(receive)).with_state(seen.clone());
     tokio::spawn(async move { axum::serve(listener, router).await });
 
-    let house = House::with_subscriber(Some(url)).await;
+    let server = TestServer::with_subscriber(Some(url)).await;
     let mut ids = Vec::new();
     for name in ["ada", "bob", "cyd"] {
-        ids.push(house.submit(json!([{ "id": "find", "use": "crm/customer.find", "with": { "email": format!("{name}@x.org") } }])).await);
+        ids.push(
+            server
+                .submit(json!([{ "id": "find", "use": "crm/customer.find",
+            "with": { "email": format!("{name}@x.org") } }]))
+                .await,
+        );
     }
     let mut expected = 0;
     for id in &ids {
-        house.until(id, "completed").await;
-        expected += house.events(id).await.len();
+        server.until(id, "completed").await;
+        expected += server.events(id).await.len();
     }
     let distinct = || {
         let seen = seen.lock().unwrap();
@@ -63,7 +68,7 @@ async fn reach_the_subscriber_signed_and_in_order_though_it_fails_at_first() {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
     assert_eq!(distinct(), expected, "every event arrives");
-    let secret = house.identity.subscriber_secret.clone().unwrap();
+    let secret = server.identity.subscriber_secret.clone().unwrap();
     let key = B64.decode(secret.trim_start_matches("whsec_")).unwrap();
     let mut last: BTreeMap<String, u64> = BTreeMap::new();
     for (headers, body) in &seen.lock().unwrap().1 {
@@ -71,7 +76,10 @@ async fn reach_the_subscriber_signed_and_in_order_though_it_fails_at_first() {
         let mut mac = Hmac::<sha2::Sha256>::new_from_slice(&key).unwrap();
         mac.update(format!("{}.{}.", header("webhook-id"), header("webhook-timestamp")).as_bytes());
         mac.update(body);
-        assert_eq!(header("webhook-signature"), format!("v1,{}", B64.encode(mac.finalize().into_bytes())));
+        assert_eq!(
+            header("webhook-signature"),
+            format!("v1,{}", B64.encode(mac.finalize().into_bytes()))
+        );
         let event: Value = serde_json::from_slice(body).unwrap();
         assert_eq!(event["specversion"], "1.0");
         let (subject, sequence) =
@@ -79,13 +87,24 @@ async fn reach_the_subscriber_signed_and_in_order_though_it_fails_at_first() {
         // What was logged before anybody had subscribed is sent to nobody.
         let first = if subject == "log" { sequence - 1 } else { 0 };
         let before = last.insert(subject, sequence).unwrap_or(first);
-        assert!(sequence <= before + 1, "an event came before the one it follows: {before} then {sequence}");
-        let schema = format!("{}.schema.json", event["type"].as_str().unwrap().trim_start_matches("controlPlane."));
+        assert!(
+            sequence <= before + 1,
+            "an event came before the one it follows: {before} then {sequence}"
+        );
+        let schema = format!(
+            "{}.schema.json",
+            event["type"].as_str().unwrap().trim_start_matches("controlPlane.")
+        );
         let schema: Value = serde_json::from_str(
-            &std::fs::read_to_string(crate::generated::root().join("events/schema").join(schema)).unwrap(),
+            &std::fs::read_to_string(crate::generated::root().join("events/schema").join(schema))
+                .unwrap(),
         )
         .unwrap();
-        let issues = cs_core::schema::Schema::compile(&schema).unwrap().issues(&event, &Default::default(), "");
+        let issues = cs_core::schema::Schema::compile(&schema).unwrap().issues(
+            &event,
+            &Default::default(),
+            "",
+        );
         assert!(issues.is_empty(), "{issues:?}");
     }
 }

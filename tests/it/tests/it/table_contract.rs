@@ -1,13 +1,11 @@
-//! The embedded tables under the contract of every table, and what the one on disk promises beyond it.
+//! The embedded tables under the contract of every table, and what the one on disk promises beyond
+//! it.
 
 use countersign_it::{
     budget::nobody_overspends,
     table::{contract, item, key, put},
 };
-use engine::{
-    memory::MemoryTable,
-    ports::{Condition, Table as _},
-};
+use countersign_store::{Condition, Table as _, memory::MemoryTable};
 use local::EmbeddedTable;
 use std::sync::Arc;
 
@@ -55,7 +53,13 @@ async fn concurrent_transactions_share_syncs() {
         .map(|n| {
             let table = table.clone();
             tokio::spawn(async move {
-                table.transact(vec![put(key("p", &n.to_string()), item(1, "x"), Condition::NotExists)]).await
+                table
+                    .transact(vec![put(
+                        key("p", &n.to_string()),
+                        item(1, "x"),
+                        Condition::NotExists,
+                    )])
+                    .await
             })
         })
         .collect();

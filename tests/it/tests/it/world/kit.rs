@@ -1,7 +1,7 @@
 //! A tool server whose answers are written byte by byte, and the skill `wire` that calls it.
 
 use axum::{Router, body::Bytes, extract::State, http::HeaderMap, response::Response};
-use countersign_it::{House, anywhere};
+use countersign_it::{TestServer, anywhere};
 use serde_json::{Value, json};
 use std::{
     collections::{HashMap, VecDeque},
@@ -11,7 +11,7 @@ use std::{
 
 /// One answer, as it goes out.
 #[derive(Clone, Debug)]
-pub(crate) struct Say {
+pub(crate) struct ScriptedAnswer {
     status: u16,
     headers: Vec<(&'static str, String)>,
     body: Vec<u8>,
@@ -20,7 +20,7 @@ pub(crate) struct Say {
     late_ms: u64,
 }
 
-impl Say {
+impl ScriptedAnswer {
     pub(crate) fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
         Self { status, headers: Vec::new(), body: body.into(), first: None, late_ms: 0 }
     }
@@ -50,35 +50,37 @@ pub(crate) struct Call {
 }
 
 #[derive(Clone, Default)]
-struct Book {
-    answers: Arc<Mutex<HashMap<String, VecDeque<Say>>>>,
+struct Recorded {
+    answers: Arc<Mutex<HashMap<String, VecDeque<ScriptedAnswer>>>>,
     calls: Arc<Mutex<HashMap<String, Vec<Call>>>>,
     /// Statuses of callbacks.
     called_back: Arc<Mutex<Vec<u16>>>,
 }
 
 /// The tool server. The last answer of an operation is given for ever.
-pub(crate) struct Wire {
-    pub(crate) house: House,
-    book: Book,
+pub(crate) struct WireServer {
+    pub(crate) server: TestServer,
+    book: Recorded,
     url: String,
 }
 
-impl Wire {
-    /// A house with the skill `wire`: reads of low risk, each by its key and what its manifest says more.
+impl WireServer {
+    /// A server with the skill `wire`: reads of low risk, each by its key and what its manifest
+    /// says more.
     pub(crate) async fn start(operations: &[(&str, Value)]) -> Self {
-        let (house, book) = (House::start().await, Book::default());
+        let (server, book) = (TestServer::start().await, Recorded::default());
         let listener = tokio::net::TcpListener::bind(anywhere()).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let router = Router::new().fallback(answer).with_state(book.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
-        let wire = Self { house, book, url };
-        wire.house.install(&wire.house.approver, &wire.manifest("1.0.0", operations)).await;
+        let wire = Self { server, book, url };
+        wire.server.install(&wire.server.approver, &wire.manifest("1.0.0", operations)).await;
         wire
     }
 
     pub(crate) fn manifest(&self, version: &str, operations: &[(&str, Value)]) -> Value {
-        let operations = operations.iter().map(|(key, more)| self.operation(key, more)).collect::<Vec<_>>();
+        let operations =
+            operations.iter().map(|(key, more)| self.operation(key, more)).collect::<Vec<_>>();
         let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         json!({ "schemaVersion": "1.0.0", "skill": { "key": "wire", "version": version },
             "publisher": { "id": "countersign-examples", "provenance": "examples/skills" },
@@ -97,14 +99,21 @@ impl Wire {
         operation
     }
 
-    pub(crate) fn says(&self, operation: &str, answers: impl IntoIterator<Item = Say>) {
-        self.book.answers.lock().unwrap().insert(operation.to_owned(), answers.into_iter().collect());
+    pub(crate) fn says(&self, operation: &str, answers: impl IntoIterator<Item = ScriptedAnswer>) {
+        self.book
+            .answers
+            .lock()
+            .unwrap()
+            .insert(operation.to_owned(), answers.into_iter().collect());
     }
 
     /// Runs one step of an operation until it moves no more on its own; the execution.
     pub(crate) async fn run(&self, operation: &str) -> Value {
-        let id = self.house.submit(json!([{ "id": "a", "use": format!("wire/{operation}"), "with": {} }])).await;
-        self.house.settled(&id).await
+        let id = self
+            .server
+            .submit(json!([{ "id": "a", "use": format!("wire/{operation}"), "with": {} }]))
+            .await;
+        self.server.settled(&id).await
     }
 
     /// What came of calls, with how they were made.
@@ -123,10 +132,16 @@ impl Wire {
     }
 }
 
-async fn answer(State(book): State<Book>, uri: axum::http::Uri, headers: HeaderMap, body: Bytes) -> Response {
+async fn answer(
+    State(book): State<Recorded>,
+    uri: axum::http::Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     let operation = uri.path().trim_start_matches('/').to_owned();
     let callback = headers.contains_key("countersign-callback");
-    let call = Call { at: Instant::now(), body: String::from_utf8_lossy(&body).into_owned(), callback };
+    let call =
+        Call { at: Instant::now(), body: String::from_utf8_lossy(&body).into_owned(), callback };
     book.calls.lock().unwrap().entry(operation.clone()).or_default().push(call);
     let say = {
         let mut answers = book.answers.lock().unwrap();

@@ -1,4 +1,5 @@
-//! What tools, schemas, keys and generators of the world do. Each test is a sample of it, or its sibling.
+//! What tools, schemas, keys and generators of the world do. Each test is a sample of it, or its
+//! sibling.
 
 pub(crate) mod kit;
 mod plans;

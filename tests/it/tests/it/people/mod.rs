@@ -1,0 +1,10 @@
+//! People: who is told of what waits, and the links that they decide by.
+
+mod arguments;
+mod kit;
+mod links;
+mod moments;
+mod scanner;
+mod second_factor;
+mod server;
+mod told;

@@ -198,9 +198,11 @@ fn main() -> ExitCode {
     }
 }
 
+// What a server logs says `RUST_LOG`, as everywhere; what is below `info` is in no release.
 fn log(serves: bool) {
+    let wanted = std::env::var("RUST_LOG").ok().and_then(|wanted| wanted.parse().ok());
     let filter = match serves {
-        true => Targets::new().with_default(LevelFilter::INFO),
+        true => wanted.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO)),
         // What this SDK says of a server that is not there is its own types; the error says it.
         false => {
             Targets::new().with_default(LevelFilter::ERROR).with_target("rmcp", LevelFilter::OFF)

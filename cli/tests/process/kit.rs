@@ -29,13 +29,21 @@ impl Process {
     pub fn start_by(program: Command, data: &Path, listen: &str) -> Self {
         Self::start_with(program, data, listen, &["--new-keys"])
     }
-    pub fn start_with(mut program: Command, data: &Path, listen: &str, more: &[&str]) -> Self {
+    pub fn start_with(program: Command, data: &Path, listen: &str, more: &[&str]) -> Self {
+        Self::logging_to(Stdio::null(), program, (data, listen), more)
+    }
+    pub fn logging_to(
+        log: Stdio,
+        mut program: Command,
+        (data, listen): (&Path, &str),
+        more: &[&str],
+    ) -> Self {
         let mut child = program
             .args(["dev", "--json", "--listen", listen, "--data"])
             .arg(data)
             .args(more)
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(log)
             .spawn()
             .unwrap();
         let mut line = String::new();

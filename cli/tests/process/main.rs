@@ -10,6 +10,7 @@
 mod exits;
 mod folder;
 mod kit;
+mod logged;
 mod manual;
 mod mcp;
 mod plans;

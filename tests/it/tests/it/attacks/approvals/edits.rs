@@ -16,7 +16,7 @@ async fn paying(rules: &str) -> (TestServer, StubServer) {
             "pin": { "type": "string", "x-sensitive": true } } });
     let (server, stub) = server_with(|stub| {
         let any = json!({});
-        let more = json!({ "effect": "idempotent", "inputSchema": fields });
+        let more = json!({ "effect": "idempotent", "resource": "/account", "inputSchema": fields });
         vec![stub.operation("pay", more), stub.operation("look", any)]
     })
     .await;

@@ -14,11 +14,14 @@ use contracts::{
     event::{GovernanceChanged, WorkspaceEvent},
     id::ApprovalId,
 };
-use countersign_store::Write;
+use countersign_store::{Idempotency, Write};
 use cs_core::execution::{
     decide::{Command, ShownDigests},
     duty::Decider,
 };
+
+/// What the command is called that approves alone.
+const OVERRIDE: &str = "approval.override";
 
 impl Approvals {
     /// Approves alone. INVARIANT (authority-is-on-record): the trace and the workspace log say so
@@ -31,6 +34,11 @@ impl Approvals {
     ) -> Answer<ApprovalState> {
         caller.require_person("control-plane.approval.override")?;
         check_reason("/reason", Some(&request.reason))?;
+        let author = caller.author(self.base.now());
+        let idempotency = Idempotency::of(&author, OVERRIDE, &request)?;
+        if let Some(given) = self.base.store.stored_response(idempotency.as_ref()).await? {
+            return Ok(given);
+        }
         let policy = self.policy_in_force(caller).await?;
         let Deciding { by, unchanged } = self.in_force.require_decider(caller).await?;
         let (id, approval) = (&request.execution_id, &request.approval_id);
@@ -45,7 +53,14 @@ impl Approvals {
         });
         let mut extra = vec![policy.unchanged()];
         extra.extend(unchanged);
-        let factor = self.override_factor(caller, &by, (id, approval)).await?;
+        let factor = match self.override_factor(caller, &by, (id, approval)).await {
+            Ok(factor) => factor,
+            Err(refusal) => {
+                // Used up, perhaps, because this very command was carried out a moment ago.
+                let given = self.base.store.stored_response(idempotency.as_ref()).await?;
+                return given.ok_or(refusal);
+            }
+        };
         let beside = if factor.is_some() { SECOND_FACTOR } else { "" };
         extra.extend(factor);
         let stamp = caller.stamp(now);
@@ -59,7 +74,7 @@ impl Approvals {
         };
         let overridden = self.updates.update(
             caller,
-            Update { extra, ..Update::new(id, "approval.override", &request) },
+            Update { extra, ..Update::new(id, OVERRIDE, &request) },
             |loaded, _| {
                 policy.must_have_judged(loaded)?;
                 Ok(vec![command()])

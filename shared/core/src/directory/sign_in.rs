@@ -68,6 +68,18 @@ impl Directory {
         after.fits()
     }
 
+    /// Without the groups that a person had by claims and has no more.
+    #[must_use]
+    pub fn without_lost_claims(&self, person: &str, claims: &BTreeSet<String>) -> Self {
+        let mut after = self.clone();
+        let claim_of = |name: &str| self.groups.get(name).and_then(|group| group.claim.as_ref());
+        if let Some(signed_in) = after.claimed.get_mut(person) {
+            signed_in.groups.retain(|name| claim_of(name).is_some_and(|own| claims.contains(own)));
+        }
+        after.claimed.retain(|_, signed_in| !signed_in.groups.is_empty());
+        after
+    }
+
     /// Who said as whom the identity provider knows a person, if it was another.
     pub fn maker_of_identity(&self, person: &str) -> Option<&str> {
         let by = self.persons.get(person)?.oidc_set_by.as_deref()?;

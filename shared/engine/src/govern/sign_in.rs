@@ -16,7 +16,7 @@ use crate::{
 };
 use contracts::{
     Code, ExecutionId, Issue, Problem, WorkspaceId,
-    directory::OidcIdentity,
+    directory::{OidcIdentity, Person},
     event::{ActorKind, SessionRefused, SessionStarted, SignInMethod, WorkspaceEvent},
     id::ApprovalId,
     limits::{SECOND_FACTOR_LIFE_MS, SIGN_IN_FLOW_LIFE_MS},
@@ -125,30 +125,59 @@ impl SignIns {
         identity: &ProviderIdentity,
     ) -> Answer<Arrived> {
         let workspace = &flow.workspace_id;
-        let directory = self.access.in_force.directory(workspace).await?;
-        let known = directory.person_of_oidc(&identity.issuer, &identity.subject);
-        if known.is_none_or(|person| person.id != decided.person_id) {
-            let problem = Problem::new(
-                Code::Forbidden,
-                "another person signed in than the one who decides; nothing was decided",
-            );
-            let oidc =
-                OidcIdentity { issuer: identity.issuer.clone(), subject: identity.subject.clone() };
-            let id = known.map_or_else(|| stranger(&oidc), |person| person.id.clone());
-            self.record_refused(workspace, (&id, oidc), &problem).await?;
-            return Err(problem);
-        }
         let about = (&decided.execution_id, &decided.approval_id);
-        let (token, write) = self.base.new_second_factor(workspace, &decided.person_id, about)?;
-        if !self.base.store.write(vec![write, self.finished(flow)]).await? {
-            return Err(refuse(USED));
+        let mut tries = self.base.store.tries();
+        loop {
+            tries.next().await?;
+            let stored = self.access.in_force.stored_directory(workspace).await?;
+            let known = stored.value.person_of_oidc(&identity.issuer, &identity.subject);
+            let Some(person) = known.filter(|person| person.id == decided.person_id) else {
+                return Err(self.refuse_another(workspace, known, identity).await?);
+            };
+            let made = self.base.new_second_factor(workspace, &person.id, about)?;
+            let (token, write) = made;
+            let mut change = Change::none(token);
+            change.writes = vec![write, self.finished(flow)];
+            let after = stored.value.without_lost_claims(&person.id, &identity.groups);
+            self.put_directory(workspace, (&stored, &after), &person.id, &mut change)?;
+            let author = self.author(workspace, &person.id);
+            if let Some(token) = self.base.store.try_change(&author, change, None).await? {
+                return Ok(Arrived::Confirmed {
+                    token,
+                    life_seconds: SECOND_FACTOR_LIFE_MS / 1_000,
+                    execution: decided.execution_id.clone(),
+                    link: decided.link.clone(),
+                });
+            }
+            self.must_be_unfinished(flow).await?;
         }
-        Ok(Arrived::Confirmed {
-            token,
-            life_seconds: SECOND_FACTOR_LIFE_MS / 1_000,
-            execution: decided.execution_id.clone(),
-            link: decided.link.clone(),
-        })
+    }
+
+    // Whoever signed in is not who decides.
+    async fn refuse_another(
+        &self,
+        workspace: &WorkspaceId,
+        known: Option<&Person>,
+        identity: &ProviderIdentity,
+    ) -> Answer<Problem> {
+        let problem = Problem::new(
+            Code::Forbidden,
+            "another person signed in than the one who decides; nothing was decided",
+        );
+        let oidc =
+            OidcIdentity { issuer: identity.issuer.clone(), subject: identity.subject.clone() };
+        let id = known.map_or_else(|| stranger(&oidc), |person| person.id.clone());
+        self.record_refused(workspace, (&id, oidc), &problem).await?;
+        Ok(problem)
+    }
+
+    // INVARIANT (fail-closed): a sign-in is finished once.
+    async fn must_be_unfinished(&self, flow: &Flow) -> Answer<()> {
+        let done = keys::finished_flow(&flow.workspace_id, &flow.digest());
+        match self.base.store.get(&done).await? {
+            Some(_) => Err(refuse(USED)),
+            None => Ok(()),
+        }
     }
 
     async fn depart(
@@ -186,10 +215,7 @@ impl SignIns {
     pub async fn finish(&self, returned: Returned) -> Answer<Arrived> {
         self.issuer()?;
         let (flow, code) = self.check_returned(&returned).await?;
-        let done = keys::finished_flow(&flow.workspace_id, &flow.digest());
-        if self.base.store.get(&done).await?.is_some() {
-            return Err(refuse(USED));
-        }
+        self.must_be_unfinished(&flow).await?;
         let secrets = self.key().await?.secrets(&flow);
         let fresh_since = match flow.purpose {
             Purpose::SignIn { .. } => None,
@@ -243,10 +269,7 @@ impl SignIns {
             if let Some(opened) = self.base.store.try_change(&author, change, None).await? {
                 return Ok(opened);
             }
-            let done = keys::finished_flow(workspace, &flow.digest());
-            if self.base.store.get(&done).await?.is_some() {
-                return Err(refuse(USED));
-            }
+            self.must_be_unfinished(flow).await?;
         }
     }
 
@@ -296,17 +319,32 @@ impl SignIns {
             groups: after.claimed_by(person).into_iter().collect(),
         });
         let mut change = Change::new(opened, started, vec![write, self.finished(flow)]);
-        if after == stored.value {
-            let key = keys::directory(workspace);
+        self.put_directory(workspace, (stored, &after), person, &mut change)?;
+        Ok(change)
+    }
+
+    // The directory after what the provider said. Where the person has the groups that they had,
+    // for longer, the session's own event says so, and no decision is looked at anew.
+    fn put_directory<R>(
+        &self,
+        workspace: &WorkspaceId,
+        (stored, after): (&Record<Directory>, &Directory),
+        person: &str,
+        change: &mut Change<R>,
+    ) -> Answer<()> {
+        let key = keys::directory(workspace);
+        if *after == stored.value {
             change.writes.push(Write::Check { key, condition: stored.unchanged() });
+        } else if after.claimed_by(person) == stored.value.claimed_by(person) {
+            change.writes.push(stored.replace(key, after)?);
         } else {
             let entry = format!("person {person}");
             let said = (person, entry, Some("what the identity provider said".to_owned()));
-            let (event, writes) = self.base.directory_writes(workspace, (stored, &after), said)?;
+            let (event, writes) = self.base.directory_writes(workspace, (stored, after), said)?;
             change.events.push(event);
             change.writes.extend(writes);
         }
-        Ok(change)
+        Ok(())
     }
 
     // INVARIANT (same-command-twice): in the transaction of what it is about.

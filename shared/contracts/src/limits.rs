@@ -210,6 +210,8 @@ pub const SUBJECT_BYTES_MAX: usize = 255;
 pub const PROVIDER_ANSWER_BYTES_MAX: usize = 512 * 1024;
 /// Longest wait for one answer of an identity provider, in milliseconds.
 pub const PROVIDER_ANSWER_MS_MAX: u64 = 8_000;
+/// Longest wait for all answers of an identity provider that one sign-in needs, in milliseconds.
+pub const SIGN_IN_CALLS_MS_MAX: u64 = 15_000;
 /// Keys of a person whose grants a session of theirs has.
 pub const SESSION_KEYS_MAX: usize = 20;
 /// Bytes of a page. One that is longer has fewer rows; what people decide on alone is shown whole,

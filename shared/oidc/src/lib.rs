@@ -6,16 +6,18 @@
 
 mod claims;
 mod http;
+mod known;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use claims::{Further, OidcClient, TokenResponse};
-use contracts::limits::PROVIDER_ANSWER_MS_MAX;
+use contracts::limits::{PROVIDER_ANSWER_MS_MAX, SIGN_IN_CALLS_MS_MAX};
 use countersign_tools::Outbound;
 use engine::ports::{
     IdentityProvider, ProviderError, ProviderIdentity, SignInBegun, SignInReturned,
 };
 use http::{HttpError, OutboundHttp};
+use known::{Age, Known};
 use openidconnect::{
     AuthType, AuthenticationContextClass, AuthorizationCode, ClaimsVerificationError, ClientId,
     ClientSecret, CsrfToken, DiscoveryError, IssuerUrl, Nonce, PkceCodeChallenge, PkceCodeVerifier,
@@ -26,16 +28,19 @@ use openidconnect::{
     },
 };
 use std::{
+    future::Future,
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::sync::Mutex;
+use tokio::time::timeout;
 use url::{Host, Url};
 
 /// How long what a provider says of itself is kept before it is asked again.
-const KEPT: Duration = Duration::from_secs(600);
+const KEPT: Age = Age { kept: Duration::from_secs(600), or_older: false };
+/// For leading a browser to it, older will do.
+const KEPT_OR_OLDER: Age = Age { or_older: true, ..KEPT };
 /// Keys that are not known are asked for no more often than this.
-const ASKED_AGAIN: Duration = Duration::from_secs(10);
+const ASKED_AGAIN: Age = Age { kept: Duration::from_secs(10), or_older: false };
 /// What signs tokens that are believed: keys that only the provider has.
 const ALGORITHMS: [CoreJwsSigningAlgorithm; 9] = [
     CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha256,
@@ -96,7 +101,7 @@ pub struct OpenId {
     options: Options,
     secret: Arc<dyn SecretKeeper>,
     http: OutboundHttp,
-    known: Mutex<Option<(Instant, Arc<CoreProviderMetadata>)>>,
+    known: Known<CoreProviderMetadata>,
 }
 
 impl OpenId {
@@ -115,25 +120,19 @@ impl OpenId {
             return Err(OptionsError::ClientId);
         }
         let http = OutboundHttp { outbound: Outbound::new()?, allow_private };
-        Ok(Self { options, secret, http, known: Mutex::default() })
+        Ok(Self { options, secret, http, known: Known::default() })
     }
 
-    // What the provider says of itself, with its keys. `older_than`: what was read before is not
-    // enough.
-    async fn metadata(
-        &self,
-        older_than: Duration,
-    ) -> Result<Arc<CoreProviderMetadata>, ProviderError> {
-        let mut known = self.known.lock().await;
-        if let Some((_, kept)) = known.as_ref().filter(|(at, _)| at.elapsed() < older_than) {
-            return Ok(kept.clone());
-        }
+    // What the provider says of itself, with its keys.
+    async fn metadata(&self, age: Age) -> Result<Arc<CoreProviderMetadata>, ProviderError> {
+        self.known.get(age, Instant::now, async || in_time(ANSWER, self.discover()).await).await
+    }
+
+    async fn discover(&self) -> Result<CoreProviderMetadata, ProviderError> {
         let issuer = IssuerUrl::new(self.options.issuer.clone()).map_err(untrusted)?;
         let found = CoreProviderMetadata::discover_async(issuer, &self.http).await;
         let found = found.map_err(undiscovered)?;
         self.check(&found)?;
-        let found = Arc::new(found);
-        *known = Some((Instant::now(), found.clone()));
         Ok(found)
     }
 
@@ -202,33 +201,9 @@ impl OpenId {
             groups: groups.map_err(ClaimsVerificationError::Other)?,
         })
     }
-}
 
-#[async_trait]
-impl IdentityProvider for OpenId {
-    async fn begin(&self, begun: SignInBegun) -> Result<String, ProviderError> {
-        let found = self.metadata(KEPT).await?;
-        let client = self.client(&found, &begun.redirect_uri).await?;
-        let verifier = PkceCodeVerifier::new(begun.verifier);
-        let (state, nonce) = (CsrfToken::new(begun.state), Nonce::new(begun.nonce));
-        let flow = CoreAuthenticationFlow::AuthorizationCode;
-        let mut request = client
-            .authorize_url(flow, move || state, move || nonce)
-            .set_pkce_challenge(PkceCodeChallenge::from_code_verifier_sha256(&verifier));
-        for scope in &self.options.scopes {
-            request = request.add_scope(Scope::new(scope.clone()));
-        }
-        if begun.fresh {
-            request = request.add_prompt(CoreAuthPrompt::Login).set_max_age(Duration::ZERO);
-            for acr in &self.options.acr_values {
-                let acr = AuthenticationContextClass::new(acr.clone());
-                request = request.add_auth_context_value(acr);
-            }
-        }
-        Ok(request.url().0.into())
-    }
-
-    async fn finish(&self, returned: SignInReturned) -> Result<ProviderIdentity, ProviderError> {
+    // A code for a token, and who it names.
+    async fn exchange(&self, returned: SignInReturned) -> Result<ProviderIdentity, ProviderError> {
         let mut found = self.metadata(KEPT).await?;
         let client = self.client(&found, &returned.redirect_uri).await?;
         let code = AuthorizationCode::new(returned.code.clone());
@@ -251,6 +226,44 @@ impl IdentityProvider for OpenId {
         };
         identity.map_err(|error| untrusted(explained(&error)))
     }
+}
+
+#[async_trait]
+impl IdentityProvider for OpenId {
+    async fn begin(&self, begun: SignInBegun) -> Result<String, ProviderError> {
+        let found = self.metadata(KEPT_OR_OLDER).await?;
+        let client = self.client(&found, &begun.redirect_uri).await?;
+        let verifier = PkceCodeVerifier::new(begun.verifier);
+        let (state, nonce) = (CsrfToken::new(begun.state), Nonce::new(begun.nonce));
+        let flow = CoreAuthenticationFlow::AuthorizationCode;
+        let mut request = client
+            .authorize_url(flow, move || state, move || nonce)
+            .set_pkce_challenge(PkceCodeChallenge::from_code_verifier_sha256(&verifier));
+        for scope in &self.options.scopes {
+            request = request.add_scope(Scope::new(scope.clone()));
+        }
+        if begun.fresh {
+            request = request.add_prompt(CoreAuthPrompt::Login).set_max_age(Duration::ZERO);
+            for acr in &self.options.acr_values {
+                let acr = AuthenticationContextClass::new(acr.clone());
+                request = request.add_auth_context_value(acr);
+            }
+        }
+        Ok(request.url().0.into())
+    }
+
+    async fn finish(&self, returned: SignInReturned) -> Result<ProviderIdentity, ProviderError> {
+        in_time(SIGN_IN, self.exchange(returned)).await
+    }
+}
+
+// INVARIANT (bounded-work): several calls have one deadline.
+async fn in_time<T>(
+    limit: Duration,
+    calls: impl Future<Output = Result<T, ProviderError>>,
+) -> Result<T, ProviderError> {
+    let late = |_| ProviderError::Unreached("its answers took too long".into());
+    timeout(limit, calls).await.map_err(late)?
 }
 
 // In the clear only where nobody reads along: on this machine.
@@ -319,10 +332,20 @@ fn unexchanged(error: TokenError) -> ProviderError {
 
 /// Longest wait for an answer.
 pub(crate) const ANSWER: Duration = Duration::from_millis(PROVIDER_ANSWER_MS_MAX);
+/// Longest wait for all answers of a sign-in.
+const SIGN_IN: Duration = Duration::from_millis(SIGN_IN_CALLS_MS_MAX);
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn attack_a_provider_that_answers_each_call_late() {
+        let calls = std::future::pending::<Result<(), ProviderError>>();
+        let late = in_time(Duration::from_millis(1), calls).await;
+        assert!(matches!(late, Err(ProviderError::Unreached(_))));
+        assert!(ANSWER < SIGN_IN && SIGN_IN < 2 * ANSWER);
+    }
 
     #[test]
     fn fail_closed_a_provider_is_called_over_https_or_on_this_machine() {

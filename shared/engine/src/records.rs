@@ -18,6 +18,17 @@ pub(crate) struct WaitingRecord {
     pub(crate) at: Timestamp,
 }
 
+/// A change of a workspace that wakes more than it did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct WakingRecord {
+    /// When it was; who was listed since has looked since.
+    pub(crate) at: Timestamp,
+    /// Where the list goes on; empty: at its beginning.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) from: String,
+}
+
 /// The intent as it came, sealed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

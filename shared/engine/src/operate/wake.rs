@@ -7,7 +7,11 @@
 //! are listed, and a change wakes the listed ones instead of each of them looking every minute.
 
 use crate::{
-    Answer, Base, decide::update::committed, drive_name, ports::Signalled, records::WaitingRecord,
+    Answer, Base,
+    decide::update::committed,
+    drive_name,
+    ports::Signalled,
+    records::{WaitingRecord, WakingRecord},
 };
 use contracts::{ExecutionId, Timestamp, WorkspaceId};
 use countersign_store::{
@@ -21,8 +25,11 @@ use cs_core::{
 use futures_util::{StreamExt as _, stream};
 use std::sync::Arc;
 
-/// Listed executions that a change wakes before it answers; `sweep` wakes the rest.
+/// Listed executions that a change wakes before it answers, and of a page of the list; `sweep`
+/// wakes the rest.
 const WAKES_MAX: usize = 50;
+/// Pages of the list that a change looks at before it answers.
+const PAGES_MAX: usize = 20;
 /// Of those at once.
 const WAKES_AT_ONCE: usize = 10;
 /// An execution stays listed for so long at most, in seconds: two days. What waits looks again far
@@ -56,6 +63,12 @@ impl Before {
     pub(crate) fn reopened(&self, after: &Execution) -> bool {
         self.status.ended() && !after.status.ended()
     }
+}
+
+/// What became of a page of the list.
+struct WokenPage {
+    woken: usize,
+    is_last: bool,
 }
 
 /// Names the machine that goes on where an earlier one was lost.
@@ -175,15 +188,15 @@ impl Waker {
     /// Those beyond the first are left to `sweep`. A failure loses nothing: what waits looks again
     /// within the hour.
     pub(crate) async fn wake_waiting(&self, workspace: &WorkspaceId) {
-        let now = self.base.now();
-        let outcome = match self.wake_listed(workspace, now).await {
+        let mut waking = WakingRecord { at: self.base.now(), from: String::new() };
+        let outcome = match self.wake_first(workspace, &mut waking).await {
             Ok(true) => return,
-            Ok(false) => self.note_waking(workspace, now).await,
+            Ok(false) => self.note_waking(workspace, &waking, Condition::Any).await,
             Err(fault) => {
                 tracing::warn!(
                     workspace_id = %workspace, %fault, "held executions were not woken; sweep will"
                 );
-                self.note_waking(workspace, now).await
+                self.note_waking(workspace, &waking, Condition::Any).await
             }
         };
         if let Err(fault) = outcome {
@@ -193,14 +206,32 @@ impl Waker {
         }
     }
 
-    async fn note_waking(&self, workspace: &WorkspaceId, now: Timestamp) -> Result<(), PortError> {
-        let item = countersign_store::item(now.ms().unsigned_abs(), &WaitingRecord { at: now })?;
-        self.change_index(Write::Put {
-            key: keys::waking(workspace),
-            item,
-            condition: Condition::Any,
-        })
-        .await
+    // INVARIANT (bounded-work): so many are woken and so many pages are looked at before a command
+    // answers. True: all that there are.
+    async fn wake_first(
+        &self,
+        workspace: &WorkspaceId,
+        waking: &mut WakingRecord,
+    ) -> Result<bool, PortError> {
+        let mut woken = 0;
+        for _ in 0..PAGES_MAX {
+            let page = self.wake_page(workspace, waking).await?;
+            woken += page.woken;
+            if page.is_last || woken >= WAKES_MAX {
+                return Ok(page.is_last);
+            }
+        }
+        Ok(false)
+    }
+
+    async fn note_waking(
+        &self,
+        workspace: &WorkspaceId,
+        waking: &WakingRecord,
+        condition: Condition,
+    ) -> Result<(), PortError> {
+        let item = countersign_store::item(self.base.store.fresh_version(), waking)?;
+        self.change_index(Write::Put { key: keys::waking(workspace), item, condition }).await
     }
 
     /// Goes on waking where changes left off.
@@ -211,41 +242,51 @@ impl Waker {
             let Ok(workspace) = key.sort.parse::<WorkspaceId>() else {
                 continue;
             };
-            let record: WaitingRecord = countersign_store::decode(&key, &item.body)?;
+            let mut waking: WakingRecord = countersign_store::decode(&key, &item.body)?;
+            // Whoever noted another change meanwhile begins anew.
+            let condition = Condition::VersionIs(item.version);
             loop {
                 if self.base.now() >= until {
-                    return Ok(());
+                    return self.note_waking(&workspace, &waking, condition).await;
                 }
-                if self.wake_listed(&workspace, record.at).await? {
+                if self.wake_page(&workspace, &mut waking).await?.is_last {
                     break;
                 }
             }
-            let condition = Condition::VersionIs(item.version);
             self.change_index(Write::Delete { key, condition }).await?;
         }
         Ok(())
     }
 
-    // Wakes some of the executions that were listed up to a moment; true: all that there are.
-    async fn wake_listed(&self, workspace: &WorkspaceId, at: Timestamp) -> Result<bool, PortError> {
-        let query = Query::prefix(keys::waiting_partition(workspace), "", WAKES_MAX);
+    // Wakes those of a page of the list who were listed up to a moment, and goes on behind it.
+    async fn wake_page(
+        &self,
+        workspace: &WorkspaceId,
+        waking: &mut WakingRecord,
+    ) -> Result<WokenPage, PortError> {
+        let from = waking.from.clone();
+        let all = Query::prefix(keys::waiting_partition(workspace), "", WAKES_MAX);
+        let query = Query { from, ..all };
         let items = self.base.store.query(&query).await?;
-        let whole = items.len() < WAKES_MAX;
+        let next = query.behind(&items);
         let mut due = Vec::new();
         for (key, item) in items {
             let listed: WaitingRecord = countersign_store::decode(&key, &item.body)?;
-            if listed.at <= at {
+            // What is listed since has looked since.
+            if listed.at <= waking.at {
                 due.push((key, item));
             }
         }
-        // Nothing older is among the first: what is listed since has looked since.
-        let done = whole || due.is_empty();
+        let page = WokenPage { woken: due.len(), is_last: next.is_none() };
         let mut woken = stream::iter(due).map(|(key, item)| self.wake_one(workspace, key, item));
         let mut woken = woken.by_ref().buffer_unordered(WAKES_AT_ONCE);
         while let Some(outcome) = woken.next().await {
             outcome?;
         }
-        Ok(done)
+        if let Some(next) = next {
+            waking.from = next.from;
+        }
+        Ok(page)
     }
 
     async fn wake_one(

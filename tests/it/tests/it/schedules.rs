@@ -1,10 +1,10 @@
 //! What runs on a schedule: sweep and export.
 
 use async_trait::async_trait;
-use contracts::{WorkspaceId, event::CloudEvent};
+use contracts::{ExecutionId, Timestamp, WorkspaceId, event::CloudEvent};
 use countersign_it::fixture::{EngineFixture, HandClock};
 use countersign_store::{
-    Condition, Item, PortError, Stream, Table as _, Write, memory::MemoryTable,
+    Condition, Item, PortError, Query, Stream, Table as _, Write, keys, memory::MemoryTable,
 };
 use cs_core::canonical;
 use engine::{
@@ -279,4 +279,53 @@ async fn a_broken_trace_is_named_and_keeps_no_other_from_the_archive() {
         named[2].contains("e#0000000002: unreadable") && named[3].contains("a#head"),
         "{named:?}"
     );
+}
+
+/// Executions wait for their workspace, and many before them are listed since. Right: the change
+/// that they wait for wakes them, and `sweep` those that are too far behind.
+#[tokio::test]
+async fn what_waits_behind_others_is_woken_by_the_same_change() {
+    let table = Arc::new(MemoryTable::default());
+    let fixture = EngineFixture::new(table.clone()).await;
+    let workspace = &fixture.agent.workspace;
+    let freeze = async |frozen: bool| {
+        let request = json!({ "scope": "workspace", "frozen": frozen });
+        let request = serde_json::from_value(request).unwrap();
+        fixture.engine.limits.set_freeze(&fixture.agent, request).await.unwrap();
+    };
+    let listed = async || {
+        let query = Query::prefix(keys::waiting_partition(workspace), "", 10_000);
+        let items = table.query(&query).await.unwrap();
+        items.iter().filter(|(key, _)| key.sort.starts_with("exe_04")).count()
+    };
+    let now = fixture.engine.now();
+    let list = async |numbers: std::ops::Range<u64>, at: Timestamp| {
+        for number in numbers {
+            let mut id = [0; 16];
+            id[0] = if at > now { 1 } else { 4 };
+            id[8..].copy_from_slice(&number.to_be_bytes());
+            let body = json!({ "at": at }).to_string().into_bytes();
+            let item = Item { version: 1 + number, body, ..Item::default() };
+            let key = keys::waiting(workspace, &ExecutionId::from_bytes(id));
+            table
+                .transact(vec![Write::Put { key, item, condition: Condition::Any }])
+                .await
+                .unwrap();
+        }
+    };
+    freeze(true).await;
+    list(0..120, now.plus_ms(HOUR_MS)).await;
+    list(0..3, now.plus_ms(-1)).await;
+    freeze(false).await;
+    assert_eq!(listed().await, 0, "woken");
+    // More than a command looks at before it answers.
+    freeze(true).await;
+    list(120..1_200, now.plus_ms(HOUR_MS)).await;
+    list(0..120, now.plus_ms(-1)).await;
+    freeze(false).await;
+    assert_eq!(listed().await, 120, "a command looks at so many");
+    fixture.engine.sweep.sweep(None, 1_000).await.unwrap();
+    assert_eq!(listed().await, 0, "and sweep goes on");
+    let left = table.query(&Query::prefix(keys::WAKING.into(), "", 10)).await.unwrap();
+    assert!(left.is_empty(), "{left:?}");
 }

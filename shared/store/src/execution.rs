@@ -131,9 +131,9 @@ struct Seen {
 }
 
 impl Seen {
-    /// Every step record carries the head's version it was written with, and the head names the
-    /// records of its last commit (of a page its first): nothing is newer than the head, and
-    /// nothing it names is older.
+    /// Every record carries the head's version it was written with, and the head names the records
+    /// of its last commit (of a page its first): nothing is newer than the head, and nothing it
+    /// names is older. What it does not name was read after it, so that it is not older either.
     fn is_whole(&self, version: u64, head: &HeadRecord) -> bool {
         let steps = self.steps.iter().map(|(written, _)| written);
         let approvals = self.approvals.iter().map(|(written, _)| written);

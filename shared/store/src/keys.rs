@@ -49,8 +49,9 @@ pub const STEP_PAGE: &str = "a#page#";
 pub fn step_page(workspace: &WorkspaceId, id: &ExecutionId, page: usize) -> Key {
     key(execution(workspace, id), format!("{STEP_PAGE}{page:03}"))
 }
-/// Prefix of an execution's approvals, in the order in which they were asked for.
-pub const APPROVAL: &str = "a#appr#";
+/// Prefix of an execution's approvals, in the order in which they were asked for. Behind the head,
+/// as all that belongs to it: what is read after a head is not older than it says.
+pub const APPROVAL: &str = "a#request#";
 /// The record of an approval.
 pub fn approval(workspace: &WorkspaceId, id: &ExecutionId, place: usize) -> Key {
     key(execution(workspace, id), format!("{APPROVAL}{place:06}"))

@@ -23,4 +23,5 @@ mod schedules;
 mod side_doors;
 mod stage_events;
 mod table_contract;
+mod torn_reads;
 mod world;

@@ -294,8 +294,9 @@ fn requests_are_limited_by_key_and_by_address() {
 fn tools_are_invoked_and_sent_to_only_where_a_deployment_names_them() {
     let template = template();
     let mut granted = BTreeSet::new();
+    let others = ["AccessDecryptsOidcSecret", "DeliverSendsMail"];
     let policies = of_type(&template, "AWS::IAM::Policy").into_iter();
-    for (name, policy) in policies.filter(|(name, _)| *name != "DeliverSendsMail") {
+    for (name, policy) in policies.filter(|(name, _)| !others.contains(name)) {
         let own = &policy["Properties"];
         assert_eq!(own["Roles"], json!([{ "Ref": "AdvanceRole" }]), "{name}");
         let statements = own["PolicyDocument"]["Statement"].as_array().unwrap();
@@ -331,6 +332,25 @@ fn mails_are_sent_only_where_a_deployment_names_their_sender() {
     assert_eq!(statements[0]["Action"], "ses:SendEmail");
     let from = json!({ "StringEquals": { "ses:FromAddress": { "Ref": "MailFrom" } } });
     assert_eq!(statements[0]["Condition"], from);
+}
+
+// A secret under a key of one's own is read by nobody who may not decrypt with it: one function, by
+// Secrets Manager alone, and only where a deployment names the key.
+#[test]
+fn the_secret_of_the_identity_provider_is_read_under_a_key_of_ones_own() {
+    let template = template();
+    let policy = &template["Resources"]["AccessDecryptsOidcSecret"];
+    let condition = &template["Conditions"][policy["Condition"].as_str().unwrap()];
+    let named = json!({ "Fn::Not": [{ "Fn::Equals": [{ "Ref": "OidcClientSecretKeyArn" }, ""] }] });
+    assert_eq!(*condition, named);
+    assert_eq!(template["Parameters"]["OidcClientSecretKeyArn"]["Default"], "");
+    let own = &policy["Properties"];
+    assert_eq!(own["Roles"], json!([{ "Ref": "AccessRole" }]));
+    let by = json!({ "Fn::Sub": "secretsmanager.${AWS::Region}.amazonaws.com" });
+    let statement = json!({ "Effect": "Allow", "Action": "kms:Decrypt",
+        "Resource": { "Ref": "OidcClientSecretKeyArn" },
+        "Condition": { "StringEquals": { "kms:ViaService": by } } });
+    assert_eq!(own["PolicyDocument"]["Statement"], json!([statement]));
 }
 
 // Each statement on the table: the actions and the partitions they are kept to.

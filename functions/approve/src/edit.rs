@@ -1,5 +1,5 @@
-//! The form that changes values of a plan: one field for each literal, as the page showed it. What
-//! was not touched is not sent on.
+//! The form that changes values of a plan: one field for each literal, filled as the page showed
+//! it. What was not touched is not sent on, and a text that was emptied is the empty text.
 
 use contracts::{
     Code, Issue, Problem, StepId,
@@ -48,7 +48,7 @@ fn changed(literals: &[Literal], form: &Form) -> Answer<BTreeMap<StepId, BTreeMa
     }
     for literal in literals {
         let name = literal.field();
-        let Some(text) = form.text(&name) else { continue };
+        let Some(text) = form.sent(&name) else { continue };
         let value = match &literal.value {
             Value::String(_) => Value::String(text.to_owned()),
             _ => json::parse(text.as_bytes()).map_err(|_| {

@@ -13,7 +13,7 @@ use contracts::{
     endpoint,
     endpoint::named,
     json,
-    query::{BacktestPolicy, ExplainPolicy},
+    query::{Backtest, BacktestPolicy, ExplainPolicy, Explanation},
 };
 use edge::page::{Form, Reply, Visit};
 use engine::{Answer, Engine};
@@ -25,6 +25,8 @@ const DAY_MS: i64 = 86_400_000;
 const BACKTEST_DAYS: i64 = 30;
 /// Differences that one page shows.
 const CHANGES_SHOWN: usize = 60;
+/// What is wrong with a draft or with policies, on one page.
+const ISSUES_SHOWN: usize = 60;
 /// Characters of what was sent that are shown in the form again.
 const ECHO_CHARACTERS_MAX: usize = 12_000;
 
@@ -61,14 +63,19 @@ struct Outcome<'f> {
     text: &'f str,
     draft: &'f str,
     policies: &'f str,
-    refused: Option<Refused>,
-    verdict: Option<Html>,
-    tested: Option<Tested>,
+    refused: Option<Problem>,
+    verdict: Option<Explanation>,
+    tested: Option<Backtest>,
 }
 
-fn reply(engine: &Engine, visit: &Visit, outcome: Outcome<'_>) -> Answer<Reply> {
+fn reply(engine: &Engine, visit: &Visit, outcome: &Outcome<'_>) -> Answer<Reply> {
     let page = Page::new(engine, visit)?;
-    let echo = |text: &'_ str| text.chars().count() <= ECHO_CHARACTERS_MAX;
+    let shown = visit.rows(ECHO_CHARACTERS_MAX);
+    let echo = |text: &'_ str| text.chars().count() <= shown;
+    let verdict = outcome.verdict.as_ref().map(|one| Html::of(&VerdictPart::of(one, visit)));
+    let verdict = verdict.transpose().map_err(|error| {
+        Problem::new(Code::InternalError, format!("the page cannot be written: {error}"))
+    })?;
     let content = Html::of(&SimulatorPage {
         base: &visit.base,
         simulate: page.form(const { named("console.simulate") }, &[], "draft"),
@@ -76,15 +83,15 @@ fn reply(engine: &Engine, visit: &Visit, outcome: Outcome<'_>) -> Answer<Reply> 
         text: if echo(outcome.text) { outcome.text } else { "" },
         draft: if echo(outcome.draft) { outcome.draft } else { "" },
         policies: if echo(outcome.policies) { outcome.policies } else { "" },
-        refused: outcome.refused,
-        verdict: outcome.verdict,
-        tested: outcome.tested,
+        refused: outcome.refused.as_ref().map(|problem| refused(problem, visit)),
+        verdict,
+        tested: outcome.tested.as_ref().map(|report| tested(report, visit)),
     });
     page.reply(("Simulator", const { endpoint::page("console.simulator") }), None, content)
 }
 
 pub(crate) async fn show(engine: Arc<Engine>, visit: Visit) -> Answer<Reply> {
-    reply(&engine, &visit, Outcome::default())
+    reply(&engine, &visit, &Outcome::default())
 }
 
 pub(crate) async fn simulate(engine: Arc<Engine>, visit: Visit, form: Form) -> Answer<Reply> {
@@ -95,18 +102,13 @@ pub(crate) async fn simulate(engine: Arc<Engine>, visit: Visit, form: Form) -> A
     let explained = explain(&engine, &visit, &text, &draft).await;
     let mut outcome = Outcome { text: &text, draft: &draft, ..Outcome::default() };
     match explained {
-        Ok(part) => {
-            outcome.verdict = Some(Html::of(&part).map_err(|error| {
-                let message = format!("the page cannot be written: {error}");
-                Problem::new(Code::InternalError, message)
-            })?);
-        }
-        Err(problem) => outcome.refused = Some(refusal(problem)?),
+        Ok(explanation) => outcome.verdict = Some(explanation),
+        Err(problem) => outcome.refused = Some(mendable(problem)?),
     }
-    reply(&engine, &visit, outcome)
+    visit.fit(|visit| reply(&engine, visit, &outcome))
 }
 
-async fn explain(engine: &Engine, visit: &Visit, text: &str, draft: &str) -> Answer<VerdictPart> {
+async fn explain(engine: &Engine, visit: &Visit, text: &str, draft: &str) -> Answer<Explanation> {
     let draft: Draft = json::typed(json::parse(draft.as_bytes())?)?;
     let request = ExplainPolicy {
         execution_id: None,
@@ -115,8 +117,7 @@ async fn explain(engine: &Engine, visit: &Visit, text: &str, draft: &str) -> Ans
         verdict_digest: None,
         text: Some(text.to_owned()).filter(|text| !text.is_empty()),
     };
-    let explanation = engine.queries.explain(visit.caller()?, request).await?;
-    Ok(VerdictPart::of(&explanation, visit))
+    engine.queries.explain(visit.caller()?, request).await
 }
 
 pub(crate) async fn backtest(engine: Arc<Engine>, visit: Visit, form: Form) -> Answer<Reply> {
@@ -130,31 +131,35 @@ pub(crate) async fn backtest(engine: Arc<Engine>, visit: Visit, form: Form) -> A
     let tested = engine.policies.backtest(visit.caller()?, request).await;
     let mut outcome = Outcome { policies: &policies, ..Outcome::default() };
     match tested {
-        Ok(tested) => {
-            let changes = tested.changed.iter().take(CHANGES_SHOWN);
-            outcome.tested = Some(Tested {
-                evaluated: tested.evaluated,
-                changed: tested.changed.len(),
-                changes: changes.map(|change| Change::of(change, None)).collect(),
-                truncated: tested.truncated || tested.changed.len() > CHANGES_SHOWN,
-            });
-        }
-        Err(problem) => outcome.refused = Some(refusal(problem)?),
+        Ok(report) => outcome.tested = Some(report),
+        Err(problem) => outcome.refused = Some(mendable(problem)?),
     }
-    reply(&engine, &visit, outcome)
+    visit.fit(|visit| reply(&engine, visit, &outcome))
+}
+
+fn tested(report: &Backtest, visit: &Visit) -> Tested {
+    let shown = visit.rows(CHANGES_SHOWN);
+    let changes = report.changed.iter().take(shown);
+    Tested {
+        evaluated: report.evaluated,
+        changed: report.changed.len(),
+        changes: changes.map(|change| Change::of(change, None)).collect(),
+        truncated: report.truncated || report.changed.len() > shown,
+    }
 }
 
 // What the person can mend is shown beside the form; everything else is a page of its own.
-fn refusal(problem: Problem) -> Answer<Refused> {
+fn mendable(problem: Problem) -> Answer<Problem> {
     match problem.code {
-        Code::ValidationFailed | Code::BadRequest => {
-            let shown =
-                |issue: &Issue| (pages::shown(&issue.pointer), pages::shown(&issue.message));
-            Ok(Refused {
-                detail: pages::shown(&problem.detail),
-                issues: problem.issues.iter().map(shown).collect(),
-            })
-        }
+        Code::ValidationFailed | Code::BadRequest => Ok(problem),
         _ => Err(problem),
+    }
+}
+
+fn refused(problem: &Problem, visit: &Visit) -> Refused {
+    let shown = |issue: &Issue| (pages::shown(&issue.pointer), pages::shown(&issue.message));
+    Refused {
+        detail: pages::shown(&problem.detail),
+        issues: problem.issues.iter().take(visit.rows(ISSUES_SHOWN)).map(shown).collect(),
     }
 }

@@ -7,6 +7,7 @@ use contracts::{
     ExecutionId, command::SubmitIntent, governance::SetTrust, limits::GET_WAIT_SECONDS_MAX,
     operation as op, query::GetExecution,
 };
+use cs_core::canonical::digest_bytes;
 use engine::{Credential, Engine};
 use futures_util::{StreamExt as _, stream};
 use local::demo_tools::{self, DemoTools};
@@ -106,7 +107,9 @@ impl Visitor {
     async fn sign_in(engine: &Arc<Engine>, url: &str, key: &str) -> Self {
         let opened = engine.sessions.open(Credential::Key(key.to_owned())).await.unwrap();
         let http = reqwest::Client::builder().no_proxy().tcp_nodelay(true).build().unwrap();
-        let cookie = format!("countersign-session={}", opened.token);
+        let address = digest_bytes(engine.config().public_url.as_bytes());
+        let name = format!("countersign-session-{}", &address.hex()[..8]);
+        let cookie = format!("{name}={}", opened.token);
         Self { http, url: url.to_owned(), cookie }
     }
 

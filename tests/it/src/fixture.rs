@@ -135,6 +135,8 @@ impl Mailer for Mails {
     }
 }
 
+/// Where the engine says that it is.
+pub const PUBLIC_URL: &str = "http://127.0.0.1:7411";
 /// Whose codes the engine's provider believes.
 pub const ISSUER: &str = "https://id.example";
 
@@ -214,7 +216,7 @@ pub async fn by_hand(
         mailer,
         identity: Arc::new(TrustedCodes),
     };
-    let public_url = "http://127.0.0.1:7411".to_owned();
+    let public_url = PUBLIC_URL.to_owned();
     let config = Config {
         allow_private_targets: true,
         public_url,

@@ -295,6 +295,12 @@ pub fn now() -> Timestamp {
     host::SystemClock.now()
 }
 
+/// What a deployment at an address calls a cookie, in the clear.
+pub fn cookie(stem: &str, public_url: &str) -> String {
+    let digest = cs_core::canonical::digest_bytes(public_url.as_bytes());
+    format!("countersign-{stem}-{}", digest.hex().get(..8).unwrap())
+}
+
 /// An HTTP client that follows nothing and asks no proxy.
 pub fn http() -> reqwest::Client {
     let _ = rustls::crypto::ring::default_provider().install_default();

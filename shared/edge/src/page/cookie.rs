@@ -2,6 +2,9 @@
 //! not signed in; a sign-in at the identity provider that is under way; and what shows that a
 //! person signed in once more for a decision.
 //!
+//! A browser keeps cookies by host, whatever the port: their names say of which deployment they
+//! are, so that two consoles on one host do not sign each other's people out.
+//!
 //! The token of a form is an HMAC under the cookie that it is bound to: who cannot read the cookie
 //! cannot make one, and that of another session is another.
 
@@ -10,9 +13,11 @@ use contracts::{Code, Problem};
 use engine::{Answer, Engine};
 use hmac::{Hmac, Mac as _};
 use http::{HeaderMap, header};
-use sha2::Sha256;
+use sha2::{Digest as _, Sha256};
 use std::sync::OnceLock;
 
+/// How many bytes of the digest of a deployment's address stand in the names of its cookies.
+const ADDRESS_BYTES: usize = 4;
 const SESSION: &str = "countersign-session";
 const VISITOR: &str = "countersign-visitor";
 const FLOW: &str = "countersign-sign-in";
@@ -24,7 +29,7 @@ const PURPOSE: &[u8] = b"countersign/form/1";
 
 /// The cookies of one request, and those that its answer sets.
 pub(super) struct Cookies {
-    secure: bool,
+    names: Names,
     session: Option<String>,
     visitor: Option<String>,
     flow: Option<String>,
@@ -35,13 +40,13 @@ pub(super) struct Cookies {
 
 impl Cookies {
     pub(super) fn of(engine: &Engine, headers: &HeaderMap) -> Self {
-        let secure = guard::is_secure(engine, headers);
-        let session = read(headers, &name(secure, SESSION));
-        let visitor = read(headers, &name(secure, VISITOR))
+        let names = Names::of(engine, headers);
+        let session = read(headers, &names.name(SESSION));
+        let visitor = read(headers, &names.name(VISITOR))
             .filter(|value| value.len() == 64 && value.bytes().all(|b| b.is_ascii_hexdigit()));
-        let flow = read(headers, &name(secure, FLOW));
-        let second_factor = read(headers, &name(secure, SECOND_FACTOR));
-        Self { secure, session, visitor, flow, second_factor, new_visitor: OnceLock::new() }
+        let flow = read(headers, &names.name(FLOW));
+        let second_factor = read(headers, &names.name(SECOND_FACTOR));
+        Self { names, session, visitor, flow, second_factor, new_visitor: OnceLock::new() }
     }
 
     /// The sign-in at the identity provider that is under way.
@@ -119,8 +124,8 @@ impl Cookies {
     }
 
     fn line(&self, stem: &str, value: &str, site: &str, life: &str) -> String {
-        let secure = if self.secure { "; Secure" } else { "" };
-        let name = name(self.secure, stem);
+        let secure = if self.names.secure { "; Secure" } else { "" };
+        let name = self.names.name(stem);
         format!("{name}={value}; Path=/; HttpOnly; SameSite={site}{secure}{life}")
     }
 }
@@ -138,8 +143,23 @@ pub(super) enum CookieChange {
     SecondFactor { token: String, life_seconds: i64 },
 }
 
-fn name(secure: bool, stem: &str) -> String {
-    if secure { format!("{HOST_PREFIX}{stem}") } else { stem.to_owned() }
+// What cookies of a deployment are called.
+struct Names {
+    secure: bool,
+    address: String,
+}
+
+impl Names {
+    fn of(engine: &Engine, headers: &HeaderMap) -> Self {
+        let digest = Sha256::digest(engine.config().public_url.as_bytes());
+        let address = digest.iter().take(ADDRESS_BYTES).map(|byte| format!("{byte:02x}")).collect();
+        Self { secure: guard::is_secure(engine, headers), address }
+    }
+
+    fn name(&self, stem: &str) -> String {
+        let prefix = if self.secure { HOST_PREFIX } else { "" };
+        format!("{prefix}{stem}-{}", self.address)
+    }
 }
 
 fn mac(bound_to: &str) -> Option<Hmac<Sha256>> {

@@ -12,6 +12,7 @@ use engine::Answer;
 use http::HeaderMap;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 
 /// Field with the token that says from which page a form comes.
 const CSRF: &str = "csrf";
@@ -24,6 +25,8 @@ pub struct Form {
     pub fields: Map<String, Value>,
     /// Names this sending of the form: sent twice, it is done once.
     pub once: Option<String>,
+    /// Fields that were sent empty.
+    empty: BTreeSet<String>,
     pub(super) csrf: Option<String>,
 }
 
@@ -39,12 +42,21 @@ impl Form {
         }
         let bytes = request::read_body(body).await?;
         let mut fields = decode(&bytes)?;
+        let is_empty = |value: &Value| value.as_str().is_none_or(str::is_empty);
+        let empty = fields.iter().filter(|(_, value)| is_empty(value));
+        let empty = empty.map(|(name, _)| name.clone()).collect();
+        fields.retain(|_, value| !is_empty(value));
         let mut own = |name: &str| match fields.remove(name) {
             Some(Value::String(text)) => Some(text),
             Some(_) | None => None,
         };
         let (csrf, once) = (own(CSRF), own(ONCE));
-        Ok(Self { fields, once, csrf })
+        Ok(Self { fields, once, empty, csrf })
+    }
+
+    /// What a field was sent with, and be it nothing: what a page fills and a person empties.
+    pub fn sent(&self, name: &str) -> Option<&str> {
+        self.text(name).or_else(|| self.empty.contains(name).then_some(""))
     }
 
     /// A field.
@@ -79,7 +91,6 @@ fn decode(bytes: &[u8]) -> Answer<Map<String, Value>> {
         // Browsers send every line's end as two characters.
         fields.insert(name, Value::String(value.replace("\r\n", "\n")));
     }
-    fields.retain(|_, value| value.as_str().is_some_and(|text| !text.is_empty()));
     Ok(fields)
 }
 
@@ -134,7 +145,7 @@ mod tests {
         let fields = decode(b"reason=a%2525+b%0D%0Ac&empty=&step_id=%C3%A4").unwrap();
         assert_eq!(fields["reason"], "a%25 b\nc");
         assert_eq!(fields["step_id"], "ä");
-        assert!(!fields.contains_key("empty"));
+        assert_eq!(fields["empty"], "");
         for bad in
             ["a=%", "a=%2", "a=%zz", "a=%FF", "a=1&a=2", "=1", "a=\u{0}", "a=%+1", "a=%-1", "a=ä"]
         {

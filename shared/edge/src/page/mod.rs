@@ -89,6 +89,24 @@ impl Visit {
         (most >> self.fewer).max(N::from(1))
     }
 
+    /// A page of what is known already, with as many rows as it has room for.
+    pub fn fit(mut self, make: impl Fn(&Self) -> Answer<Reply>) -> Answer<Reply> {
+        loop {
+            let reply = make(&self)?;
+            if !self.takes_fewer(&reply) {
+                return Ok(reply);
+            }
+        }
+    }
+
+    // INVARIANT (bounded-work): a page that is too large is made again with fewer rows; what
+    // strangers wrote is long only where somebody meant it to be.
+    fn takes_fewer(&mut self, reply: &Reply) -> bool {
+        let fewer = reply.bytes() > PAGE_BYTES_MAX && self.fewer < PAGE_HALVINGS_MAX;
+        self.fewer += u32::from(fewer);
+        fewer
+    }
+
     /// Whether a page has hardly any room left, so that pictures have none.
     pub const fn is_crowded(&self) -> bool {
         self.fewer > 1
@@ -222,8 +240,7 @@ impl Routes {
     }
 }
 
-// INVARIANT (bounded-work): a page that is too large is made again with fewer rows; what strangers
-// wrote is long only where somebody meant it to be.
+// The same of a page that is made from what it asks for.
 async fn fitting<F, Fut>(handle: &F, engine: &Arc<Engine>, mut visit: Visit) -> Answer<Reply>
 where
     F: Fn(Arc<Engine>, Visit) -> Fut,
@@ -231,10 +248,9 @@ where
 {
     loop {
         let reply = handle(engine.clone(), visit.clone()).await?;
-        if reply.bytes() <= PAGE_BYTES_MAX || visit.fewer == PAGE_HALVINGS_MAX {
+        if !visit.takes_fewer(&reply) {
             return Ok(reply);
         }
-        visit.fewer += 1;
     }
 }
 

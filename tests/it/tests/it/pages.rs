@@ -2,6 +2,7 @@
 
 mod alone;
 mod decisions;
+mod edits;
 mod foreign;
 mod foreign_people;
 mod forms;
@@ -99,8 +100,13 @@ impl Browser {
         self.send(page.form("/console/sign-in").with("key", key)).await
     }
 
+    /// What this deployment calls a cookie.
+    pub(crate) fn named(&self, stem: &str) -> String {
+        countersign_it::cookie(stem, &self.url)
+    }
+
     pub(crate) fn session(&self) -> &str {
-        self.cookies.get("countersign-session").map(String::as_str).unwrap_or_default()
+        self.cookies.get(&self.named("session")).map(String::as_str).unwrap_or_default()
     }
 
     pub(crate) async fn ask(&mut self, method: &str, path: &str) -> Seen {

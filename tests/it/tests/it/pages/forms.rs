@@ -64,7 +64,7 @@ async fn attack_forms_in_other_clothes() {
     let mut person = Browser::signed_in(&server, &server.identity.approver_key).await;
     let page = person.get("/console/freezes").await;
     let csrf = page.form("/console/freezes").fields["csrf"].clone();
-    let cookie = format!("countersign-session={}", person.session());
+    let cookie = format!("{}={}", person.named("session"), person.session());
     let send = |kind: &'static str, body: String, query: &'static str| {
         let request = countersign_it::http()
             .post(format!("{}/console/freezes{query}", server.url()))
@@ -137,7 +137,8 @@ async fn attack_clickjacking_and_what_headers_every_page_has() {
     // they go encrypted, under a name that no neighbour can set.
     let mut fresh = Browser::new(&server);
     let cookie = fresh.get("/console/sign-in").await.header("set-cookie").to_owned();
-    assert!(cookie.starts_with("countersign-visitor="), "{cookie}");
+    let own = fresh.named("visitor");
+    assert!(cookie.starts_with(&format!("{own}=")), "{cookie}");
     assert!(cookie.contains("; Path=/; HttpOnly; SameSite=Strict"), "{cookie}");
     let elsewhere = countersign_it::http()
         .get(format!("{}/console/sign-in", server.url()))
@@ -146,7 +147,7 @@ async fn attack_clickjacking_and_what_headers_every_page_has() {
         .await
         .unwrap();
     let cookie = elsewhere.headers()["set-cookie"].to_str().unwrap();
-    assert!(cookie.starts_with("__Host-countersign-visitor=") && cookie.contains("; Secure"));
+    assert!(cookie.starts_with(&format!("__Host-{own}=")) && cookie.contains("; Secure"));
 }
 
 /// Whoever fetches pages (scanner, prefetch, preview) follows every link. Right: no byte of the

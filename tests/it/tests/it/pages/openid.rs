@@ -1,6 +1,6 @@
 //! Sign-in by an identity provider: a real one of this machine, and a browser between the two.
 
-use super::{Browser, Form, Seen};
+use super::{Browser, Form, Seen, refund};
 use countersign_it::{
     Client, TestServer,
     openid::{Account, Fault, OpenIdProvider},
@@ -112,6 +112,31 @@ async fn a_person_signs_in_by_the_provider_and_has_the_groups_of_its_claims() {
     assert_eq!(world.sign_in(&mut Browser::new(&world.server)).await.status, 303);
     let (_, groups) = world.server.approver.get("/v1/groups").await;
     assert_eq!(groups["items"][0]["members"], json!([]), "the group stays, without her");
+}
+
+/// What the provider says is what it said before. Right: the directory is not said to have changed,
+/// and what nobody has by a claim is not even written.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sign_in_that_changes_nothing_changes_no_directory() {
+    let world = World::start().await;
+    world.person("ann", "sub-ann").await;
+    world.person("bob", "sub-bob").await;
+    let group = json!({ "group": { "name": "finance", "members": [], "claim": "team-finance" } });
+    assert_eq!(world.server.approver.post("/v1/groups", &group).await.0, 200);
+    let engine = world.server.node().engine();
+    let key = countersign_store::keys::directory(&world.server.identity.workspace);
+    let version = async || engine.store().get(&key).await.unwrap().unwrap().version;
+    let changes = async || world.log("governance.changed").await.len();
+    assert_eq!(world.sign_in(&mut Browser::new(&world.server)).await.status, 303);
+    let before = changes().await;
+    for _ in 0..2 {
+        assert_eq!(world.sign_in(&mut Browser::new(&world.server)).await.status, 303);
+    }
+    assert_eq!(changes().await, before, "she had these groups");
+    let before = (version().await, before);
+    world.provider.account(Account::new("sub-bob", &["team-of-nobody"]));
+    assert_eq!(world.sign_in(&mut Browser::new(&world.server)).await.status, 303);
+    assert_eq!((version().await, changes().await), before, "he has none");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -241,7 +266,7 @@ async fn attack_a_code_a_state_or_a_nonce_is_used_twice() {
     let kept = ann.cookies.clone();
     assert_eq!(ann.send(form.clone()).await.status, 303);
     let first = ann.session().to_owned();
-    assert!(!ann.cookies.contains_key("countersign-sign-in"), "the browser forgets it");
+    assert!(!ann.cookies.contains_key(&ann.named("sign-in")), "the browser forgets it");
     ann.cookies = kept;
     let again = ann.send(form.clone()).await;
     assert_eq!((again.status, ann.session()), (401, ""), "{}", again.text);
@@ -252,7 +277,7 @@ async fn attack_a_code_a_state_or_a_nonce_is_used_twice() {
     let again = ann.send(another).await;
     assert_eq!((again.status, ann.session()), (401, ""), "{}", again.text);
     assert!(again.text.contains("finished already"), "{}", again.text);
-    ann.cookies.insert("countersign-session".into(), first);
+    ann.cookies.insert(ann.named("session"), first);
     assert_eq!(ann.get("/console").await.status, 200);
 }
 
@@ -302,10 +327,10 @@ async fn attack_session_fixation_over_a_sign_in_by_the_provider() {
     let key = world.server.identity.approver_key.clone();
     let mut browser = Browser::signed_in(&world.server, &key).await;
     let planted = browser.session().to_owned();
-    browser.cookies.remove("countersign-session");
+    browser.cookies.remove(&browser.named("session"));
     let url = world.depart(&mut browser, "").await;
     let path = world.at_provider(&url).await;
-    browser.cookies.insert("countersign-session".into(), planted.clone());
+    browser.cookies.insert(browser.named("session"), planted.clone());
     let form = world.back(&mut browser, &path).await;
     assert_eq!(browser.send(form).await.status, 303);
     assert_ne!(browser.session(), planted);
@@ -381,7 +406,8 @@ async fn who_has_a_session_is_led_back_from_another_site() {
     let path = world.at_provider(&url).await;
     assert_eq!(ann.sign_in(&world.server.identity.approver_key).await.status, 303);
     let before = ann.cookies.clone();
-    ann.cookies.retain(|name, _| name == "countersign-sign-in");
+    let own = ann.named("sign-in");
+    ann.cookies.retain(|name, _| *name == own);
     assert_eq!(ann.cookies.len(), 1, "{before:?}");
     let form = world.back(&mut ann, &path).await;
     for (name, value) in before {
@@ -398,20 +424,13 @@ async fn who_has_a_session_is_led_back_from_another_site() {
 async fn attack_who_gave_an_identity_asks_and_its_person_approves() {
     let world = World::start().await;
     world.person("ann", "sub-ann").await;
-    let refund = json!({ "text": "Pay Ada back", "draft": { "steps": [{ "id": "refund",
-        "use": "payments/refund.create",
-        "with": { "customer": "cus_ada", "amount": 4200, "currency": "EUR" } }] } });
-    let (status, asked) = world.server.approver.post("/v1/intents", &refund).await;
-    assert_eq!(status, 202, "{asked}");
-    let id = asked["executionId"].as_str().unwrap();
-    world.server.settled(id).await;
+    let id = refund(&world.server.approver, &world.server, "Pay Ada back").await;
     let mut ann = Browser::new(&world.server);
     assert_eq!(world.sign_in(&mut ann).await.status, 303);
     let page = ann.get(&format!("/console/executions/{id}")).await;
     assert!(page.text.contains("may not decide himself"), "{}", page.text);
     // What others ask for she decides.
-    let other = world.server.submit(refund["draft"]["steps"].clone()).await;
-    world.server.settled(&other).await;
+    let other = refund(&world.server.agent, &world.server, "Pay Ada back").await;
     let page = ann.get(&format!("/console/executions/{other}")).await;
     assert!(!page.text.contains("You cannot decide this"), "{}", page.text);
 

@@ -6,7 +6,7 @@ use countersign_it::openid::{ACR, Account, Fault};
 use serde_json::{Value, json};
 
 const CONFIRM: &str = "/console/second-factor";
-const COOKIE: &str = "countersign-second-factor";
+const COOKIE: &str = "second-factor";
 
 async fn world() -> World {
     let world = World::start().await;
@@ -75,6 +75,41 @@ async fn a_refund_is_approved_with_a_second_factor() {
     assert!(seen.text.contains(CONFIRM), "{}", seen.text);
 }
 
+/// Who lost a group at the provider since they signed in decides with a second factor, whose token
+/// says so. Right: they lose the place at once, and decide for themselves alone; nobody gains one.
+#[tokio::test(flavor = "multi_thread")]
+async fn attack_a_place_that_the_provider_took_away_meanwhile() {
+    let world = world().await;
+    for (name, claim) in [("finance", "team-finance"), ("security", "team-security")] {
+        let group = json!({ "group": { "name": name, "members": [], "claim": claim } });
+        assert_eq!(world.server.approver.post("/v1/groups", &group).await.0, 200);
+    }
+    let members = async || {
+        let (_, groups) = world.server.approver.get("/v1/groups").await;
+        let of = |index: usize| groups["items"][index]["members"].clone();
+        (of(0), of(1))
+    };
+    let id = refund(&world.server.agent, &world.server, "Refund Ada").await;
+    world.provider.account(Account::new("sub-ann", &["team-finance"]));
+    let mut ann = Browser::new(&world.server);
+    assert_eq!(world.sign_in(&mut ann).await.status, 303);
+    assert_eq!(members().await, (json!(["ann"]), json!([])));
+    let before = world.log("governance.changed").await.len();
+    // Of the same groups, the token changes nothing; of others, it gives none.
+    let seen = page(&mut ann, &id).await;
+    assert_eq!(confirm(&world, &mut ann, seen.form(CONFIRM)).await.status, 303);
+    assert_eq!(world.log("governance.changed").await.len(), before);
+    ann.cookies.retain(|name, _| !name.contains(COOKIE));
+    world.provider.account(Account::new("sub-ann", &["team-security"]));
+    let seen = page(&mut ann, &id).await;
+    assert_eq!(confirm(&world, &mut ann, seen.form(CONFIRM)).await.status, 303);
+    assert_eq!(members().await, (json!([]), json!([])));
+    let changed = world.log("governance.changed").await;
+    assert_eq!(changed.len(), before + 1);
+    let last = &changed.last().unwrap()["data"];
+    assert_eq!((&last["actorId"], &last["entry"]), (&json!("ann"), &json!("person ann")));
+}
+
 /// By an API key, without one, whoever holds it. Right: refused, and told what to do; what is of no
 /// high risk, and cancelling, need none.
 #[tokio::test(flavor = "multi_thread")]
@@ -122,7 +157,7 @@ async fn attack_a_second_factor_of_another_person_or_of_another_time() {
         world.provider.fault(fault);
         let answer = confirm(&world, &mut ann, seen.form(CONFIRM)).await;
         assert_eq!(answer.status, status, "{subject} {fault:?}: {}", answer.text);
-        assert!(!ann.cookies.contains_key(COOKIE), "{subject} {fault:?}");
+        assert!(!ann.cookies.contains_key(&ann.named(COOKIE)), "{subject} {fault:?}");
     }
     let refused = world.log("session.refused").await;
     assert!(refused.iter().any(|event| event["data"]["actorId"] == "bob"), "{refused:?}");
@@ -143,7 +178,7 @@ async fn attack_a_second_factor_for_another_request_by_another_person_or_twice()
     world.provider.account(Account::new("sub-ann", &[]));
     let seen = page(&mut ann, &one).await;
     assert_eq!(confirm(&world, &mut ann, seen.form(CONFIRM)).await.status, 303);
-    let given = ann.cookies[COOKIE].clone();
+    let given = ann.cookies[&ann.named(COOKIE)].clone();
     let (_, first) = world.server.approver.get(&format!("/v1/executions/{one}")).await;
     let (_, second) = world.server.approver.get(&format!("/v1/executions/{two}")).await;
     // Another request.
@@ -152,17 +187,17 @@ async fn attack_a_second_factor_for_another_request_by_another_person_or_twice()
     assert_eq!(answer.status, 403, "{}", answer.text);
     assert!(answer.text.contains("SECOND_FACTOR_REQUIRED"), "{}", answer.text);
     // Another person.
-    bob.cookies.insert(COOKIE.into(), given.clone());
+    bob.cookies.insert(bob.named(COOKIE), given.clone());
     let seen = page(&mut bob, &one).await;
     assert_eq!(bob.send(by_hand(&seen, &one, &first)).await.status, 403);
     // Made up, and none.
     for made_up in [format!("csf_{}", "0".repeat(64)), "x".into(), format!("{given}0")] {
-        ann.cookies.insert(COOKIE.into(), made_up);
+        ann.cookies.insert(ann.named(COOKIE), made_up);
         let seen = page(&mut ann, &one).await;
         assert_eq!(ann.send(by_hand(&seen, &one, &first)).await.status, 403);
     }
     // Its own, once.
-    ann.cookies.insert(COOKIE.into(), given.clone());
+    ann.cookies.insert(ann.named(COOKIE), given.clone());
     let seen = page(&mut ann, &one).await;
     assert_eq!(ann.send(by_hand(&seen, &one, &first)).await.status, 303);
     let seen = page(&mut ann, &two).await;

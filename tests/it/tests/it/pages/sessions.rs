@@ -11,7 +11,7 @@ async fn attack_session_fixation() {
     let planted = attacker.session().to_owned();
     attacker.get("/console").await;
     let mut person = Browser::new(&server);
-    person.cookies.insert("countersign-session".into(), planted.clone());
+    person.cookies.insert(person.named("session"), planted.clone());
     let page = person.get("/console/sign-in?code=x").await;
     let key = &server.identity.approver_key;
     let answer = person.send(page.form("/console/sign-in").with("key", key)).await;
@@ -25,7 +25,7 @@ async fn attack_session_fixation() {
     // A made-up one is none, signed in or not.
     let mut stranger = Browser::new(&server);
     let made_up = format!("css_{}.acme", "0".repeat(64));
-    stranger.cookies.insert("countersign-session".into(), made_up.clone());
+    stranger.cookies.insert(stranger.named("session"), made_up.clone());
     assert_eq!(stranger.get("/console").await.status, 401);
     stranger.sign_in(key).await;
     assert_ne!(stranger.session(), made_up);
@@ -61,8 +61,26 @@ async fn attack_the_cookie_of_a_revoked_key() {
     let page = person.get("/console").await;
     assert_eq!(person.send(page.form("/console/sign-out")).await.status, 303);
     assert_eq!(person.session(), "", "the browser forgets it");
-    person.cookies.insert("countersign-session".into(), kept);
+    person.cookies.insert(person.named("session"), kept);
     assert_eq!(person.get("/console").await.status, 401, "and so does the server");
+}
+
+/// Two consoles on one host, on two ports, whose cookies a browser keeps together. Right: who signs
+/// in to one of them, or out, stays signed in to the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_consoles_on_one_host_keep_out_of_each_others_cookies() {
+    let (one, two) = (TestServer::start().await, TestServer::start().await);
+    let mut first = Browser::signed_in(&one, &one.identity.approver_key).await;
+    let mut second = Browser::new(&two);
+    second.cookies = first.cookies.clone();
+    assert_eq!(second.get("/console").await.status, 401);
+    assert_eq!(second.sign_in(&two.identity.approver_key).await.status, 303);
+    first.cookies = second.cookies.clone();
+    let page = first.get("/console").await;
+    assert_eq!(page.status, 200, "{}", page.text);
+    assert_eq!(first.send(page.form("/console/sign-out")).await.status, 303);
+    second.cookies = first.cookies.clone();
+    assert_eq!(second.get("/console").await.status, 200);
 }
 
 /// The key of an agent at the sign-in, and what is no key. Right: no session.

@@ -29,6 +29,24 @@ fn refunds(count: usize) -> Value {
     (0..count).map(step).collect()
 }
 
+#[track_caller]
+fn fits(seen: &Seen) {
+    assert_eq!(seen.status, 200, "{}", seen.text);
+    assert!(seen.text.len() <= PAGE_BYTES_MAX, "{} bytes", seen.text.len());
+}
+
+// Policies under which refunds are judged otherwise, for long reasons.
+fn contrary() -> String {
+    let rule = |index: usize| {
+        format!(
+            "@id(\"never-{index}\") @reason(\"{}\") forbid (principal, action == \
+            Action::\"payments/refund.create\", resource);",
+            long(300)
+        )
+    };
+    format!("{}\n{}", policy::BASELINE, (0..4).map(rule).collect::<Vec<_>>().join("\n"))
+}
+
 /// Long texts, large plans, many requests, comments, keys, persons and mandates. Right: no page is
 /// larger than its limit, and what has no room is on the next one.
 #[tokio::test(flavor = "multi_thread")]
@@ -62,6 +80,21 @@ async fn bounded_work_no_page_is_larger_than_its_limit() {
     let ticked: Vec<String> =
         boxes.map(|rest| format!("{}=1", attribute(rest, "name").unwrap())).collect();
     paths.push(format!("/console/inbox/several?{}", ticked.join("&")));
+    // What comes of a form is a page like any other.
+    let simulator = person.get("/console/policies/simulator").await;
+    let draft = json!({ "steps": refunds(60) }).to_string();
+    for (name, of) in [("draft", 11_000), ("draft", 30_000)] {
+        let form = simulator.form("/simulator").with("text", &long(3_000)).with(name, &long(of));
+        fits(&person.send(form).await);
+    }
+    let form = simulator.form("/simulator").with("text", &long(3_000)).with("draft", &draft);
+    let seen = person.send(form).await;
+    assert!(seen.text.contains("refund-of-a-step-with-a-long-name-0"), "{}", seen.text);
+    fits(&seen);
+    let policies = format!("{}\n//{}", contrary(), long(8_000));
+    let seen = person.send(simulator.form("/backtest").with("policies", &policies)).await;
+    assert!(seen.text.contains("would be judged otherwise"), "{}", seen.text);
+    fits(&seen);
     let mut largest = 0;
     for path in &paths {
         let seen = person.get(path).await;

@@ -3,12 +3,15 @@
 use super::kit::{ADA, PeopleFixture, fields};
 use contracts::{
     Code,
-    approval::{Decision, Vote, VoteApprovals},
+    approval::{Decision, OverrideApproval, Vote, VoteApprovals},
     directory::{OidcIdentity, Person, PutPerson},
     limits::{SECOND_FACTOR_LIFE_MS, SIGN_IN_FLOW_LIFE_MS},
     sign_in::{SecondFactor, SetSignIn, SignInRules},
 };
-use countersign_it::fixture::ISSUER;
+use countersign_it::{
+    cookie,
+    fixture::{ISSUER, PUBLIC_URL},
+};
 use engine::{Answer, Arrived, Caller, Departure, Returned};
 
 async fn fixture() -> PeopleFixture {
@@ -60,7 +63,8 @@ async fn a_link_leads_to_the_provider_and_back_to_its_form() {
     let departure = engine.sign_ins.begin_second_factor(opened.caller(), about, None).await;
     let token = token(engine.sign_ins.finish(back(&departure.unwrap())).await);
     let caller = Caller { second_factor: Some(token.clone()), ..opened.caller().clone() };
-    let page = fixture.get_with(&link, &format!("countersign-second-factor={token}")).await;
+    let page =
+        fixture.get_with(&link, &format!("{}={token}", cookie("second-factor", PUBLIC_URL))).await;
     assert!(page.text.contains("name=\"nonce\""), "{}", page.text);
     // Another browser has the link, and not the cookie.
     let answer = fixture.post(&link, &fields(&page, "approve", "")).await;
@@ -122,4 +126,36 @@ async fn attack_a_second_factor_that_is_late_or_of_another_browser() {
     assert_eq!(refused.code, Code::SecondFactorRequired);
     fixture.engine.clock.pass(-1);
     engine.approvals.vote(&with, vote()).await.unwrap();
+}
+
+/// The form that approves alone is sent twice: one after the other, and both at once. Right: it is
+/// approved once, with one second factor, and both are told so.
+#[tokio::test]
+async fn attack_glass_is_broken_twice_with_one_second_factor() {
+    let fixture = fixture().await;
+    let engine = &fixture.engine.engine;
+    let ada = engine::actor(contracts::event::ActorKind::Human, "ada");
+    let ada = Caller { actor: ada, ..fixture.root.clone() };
+    for at_once in [false, true] {
+        let (id, approval) = fixture.ask().await;
+        let about = (id.clone(), approval.clone());
+        let departure = engine.sign_ins.begin_second_factor(&ada, about, None).await.unwrap();
+        let second_factor = Some(token(engine.sign_ins.finish(back(&departure)).await));
+        let once = Some(format!("once-{id}"));
+        let with = Caller { second_factor, idempotency_key: once, ..ada.clone() };
+        let loaded = engine.store().load(&fixture.root.workspace, &id).await.unwrap();
+        let request = OverrideApproval {
+            execution_id: id.clone(),
+            approval_id: approval,
+            view_digest: loaded.state.approvals.last().unwrap().view.clone(),
+            reason: "it burns".into(),
+        };
+        let press = || engine.approvals.override_request(&with, request.clone());
+        let (first, second) = match at_once {
+            true => tokio::join!(press(), press()),
+            false => (press().await, press().await),
+        };
+        assert_eq!(first.unwrap(), second.unwrap(), "at once: {at_once}");
+        assert_eq!(fixture.count(&id, "approval.granted").await, 1);
+    }
 }

@@ -296,7 +296,7 @@ fn tools_are_invoked_and_sent_to_only_where_a_deployment_names_them() {
     let mut granted = BTreeSet::new();
     let others = ["AccessDecryptsOidcSecret", "DeliverSendsMail"];
     let policies = of_type(&template, "AWS::IAM::Policy").into_iter();
-    for (name, policy) in policies.filter(|(name, _)| !others.contains(name)) {
+    for (name, policy) in policies.filter(|(name, _)| !others.contains(&name.as_str())) {
         let own = &policy["Properties"];
         assert_eq!(own["Roles"], json!([{ "Ref": "AdvanceRole" }]), "{name}");
         let statements = own["PolicyDocument"]["Statement"].as_array().unwrap();

@@ -32,7 +32,9 @@ use std::sync::Arc;
 const LIST_DAYS_DEFAULT: i64 = 31;
 /// Days one call looks at.
 const LIST_DAYS_MAX: i64 = 400;
-/// Index items one call looks at; beyond, the caller goes on with the cursor.
+/// Index items one call looks at; beyond, the caller goes on with the cursor. A status that nothing
+/// has reads all of them (68 ms of 6,000 executions, in debug). An index by status would cost each
+/// commit that changes one two more writes, for a question that people ask now and then.
 const LIST_SCAN_MAX: usize = 2_000;
 /// Time in which a commit that was seen in part is seen whole, in milliseconds.
 const APPLIED_MS: u64 = 50;

@@ -45,13 +45,7 @@ impl Row {
 
 /// Money and recipients, in words.
 pub(crate) fn touches(money: &[ViewMoney], recipients: Option<u64>) -> String {
-    let money = money.iter().map(|money| {
-        let currency = pages::shown(&money.currency);
-        match &money.amount {
-            Some(amount) => format!("{amount} {currency}"),
-            None => format!("{} minor units of {currency}", money.minor),
-        }
-    });
+    let money = money.iter().map(pages::amount);
     let recipients = recipients.filter(|count| *count > 0).map(|count| match count {
         1 => "1 recipient".to_owned(),
         count => format!("{count} recipients"),

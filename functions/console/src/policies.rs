@@ -30,8 +30,8 @@ impl Change {
         Self {
             execution: change.execution_id.to_string(),
             step: change.step_id.to_string(),
-            was: Tag::of(&change.was.to_string()),
-            would: Tag::of(&change.would.to_string()),
+            was: Tag::verdict(&change.was.to_string()),
+            would: Tag::verdict(&change.would.to_string()),
             reasons: pages::shown(&change.reasons.join("; ")),
             at,
         }

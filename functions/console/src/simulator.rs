@@ -17,7 +17,7 @@ use contracts::{
 };
 use edge::page::{Form, Reply, Visit};
 use engine::{Answer, Engine};
-use pages::Html;
+use pages::{Html, Impact};
 use std::sync::Arc;
 
 const DAY_MS: i64 = 86_400_000;
@@ -53,6 +53,7 @@ struct Refused {
 struct Tested {
     evaluated: u64,
     changed: usize,
+    impact: Option<Impact>,
     changes: Vec<Change>,
     truncated: bool,
 }
@@ -143,6 +144,7 @@ fn tested(report: &Backtest, visit: &Visit) -> Tested {
     Tested {
         evaluated: report.evaluated,
         changed: report.changed.len(),
+        impact: (!report.changed.is_empty()).then(|| Impact::of(&report.impact)),
         changes: changes.map(|change| Change::of(change, None)).collect(),
         truncated: report.truncated || report.changed.len() > shown,
     }

@@ -7,6 +7,7 @@
 
 mod asset;
 mod frame;
+mod impact;
 mod parts;
 mod pick;
 mod picture;
@@ -14,6 +15,7 @@ mod words;
 
 pub use asset::{Asset, SCRIPT, STYLE, asset};
 pub use frame::{Frame, Nav, NavItem, explain, frame, frame_that_goes_on, leave};
+pub use impact::{BacktestReport, Impact, amount, backtest_report};
 pub use parts::{Bar, Moment, Tag};
 pub use pick::Pick;
 pub use picture::{Node, picture};

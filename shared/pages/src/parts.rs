@@ -29,6 +29,11 @@ impl Tag {
         Self { class: tone.class(), word: words::word(tier) }
     }
 
+    /// Of a verdict: who is blocked waits for nobody.
+    pub fn verdict(verdict: &str) -> Self {
+        Self::risk(verdict)
+    }
+
     /// Of a tone, with words of the page's own.
     pub fn new(tone: Tone, word: impl Into<String>) -> Self {
         Self { class: tone.class(), word: word.into() }

@@ -9,7 +9,7 @@ use contracts::{
     ExecutionId, Issue, StepId, event::Purpose, governance::Meter, plan::Plan,
     query::BacktestChange, verdict::Verdict,
 };
-use cs_core::skill::Registry;
+use cs_core::{plan::call_of, skill::Registry, view::touched};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,16 +52,25 @@ pub fn changes(
     past: &PastVerdict,
     candidate: &CompiledPolicySet,
 ) -> Vec<BacktestChange> {
-    let would = plan.steps.iter().flat_map(|step| judge_calls(plan, step, &past.facts, candidate));
+    let judged = |step| judge_calls(plan, step, &past.facts, candidate);
+    let would = plan.steps.iter().flat_map(|step| judged(step).into_iter().map(move |v| (step, v)));
     let pairs = past.steps.iter().zip(would);
     pairs
-        .filter(|(was, would)| was.verdict != would.verdict)
-        .map(|(was, would)| BacktestChange {
-            execution_id: execution.clone(),
-            step_id: was.step_id.clone(),
-            was: was.verdict.into(),
-            would: would.verdict.into(),
-            reasons: would.reasons.into_iter().chain(would.errors).collect(),
+        .filter(|(was, (_, would))| was.verdict != would.verdict)
+        .map(|(was, (step, would))| {
+            let call = call_of(step, would.purpose);
+            BacktestChange {
+                execution_id: execution.clone(),
+                step_id: was.step_id.clone(),
+                was: was.verdict.into(),
+                would: would.verdict.into(),
+                purpose: (!would.purpose.is_run()).then(|| would.purpose.into()),
+                operation: call.as_ref().map(|call| call.call.operation.clone()),
+                actor_id: Some(past.facts.actor.id.clone()),
+                actor_kind: Some(past.facts.actor.kind),
+                touched: call.map(|call| touched(&call.radius)),
+                reasons: would.reasons.into_iter().chain(would.errors).collect(),
+            }
         })
         .collect()
 }

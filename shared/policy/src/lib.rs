@@ -9,6 +9,7 @@
 mod annotations;
 mod backtest;
 mod fold;
+mod impact;
 mod input_type;
 mod judge;
 mod local_time;
@@ -23,6 +24,7 @@ mod source;
 mod templates;
 
 pub use backtest::{PastVerdict, changes, probe};
+pub use impact::impact;
 pub use judge::{
     Facts, Measured, Metered, PlanVerdict, StepVerdict, judge, judge_call, judge_calls,
     mandate_request,

@@ -11,7 +11,8 @@ pub use execution::{
     StepView,
 };
 pub use policy::{
-    Backtest, BacktestChange, BacktestPolicy, ExplainPolicy, Explanation, StepExplanation,
+    Affected, AffectedByChange, Backtest, BacktestChange, BacktestImpact, BacktestPolicy,
+    ExplainPolicy, Explanation, StepExplanation,
 };
 pub use skill::{GetCapabilities, ListSkills, SkillList, SkillVerified, SkillView};
 pub use trace::{

@@ -4,8 +4,10 @@ use crate::{
     Digest, ExecutionId, Open, StepId, Timestamp,
     command::StepVerdictAnswer,
     draft::Draft,
+    event::{ActorKind, Purpose},
     governance::DecidingPolicy,
     verdict::{RiskTier, Verdict},
+    view::Touched,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -75,6 +77,42 @@ pub struct Backtest {
     /// Not everything of the window was evaluated: narrow it.
     #[serde(default)]
     pub truncated: bool,
+    /// What the listed changes affect, together and by kind of change.
+    #[serde(default)]
+    pub impact: BacktestImpact,
+}
+
+/// What changes of verdicts affect: all of them, and those of each kind.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BacktestImpact {
+    #[serde(flatten)]
+    pub all: Affected,
+    /// The strictest new verdict first.
+    pub by_change: Vec<AffectedByChange>,
+}
+
+/// What changes from one verdict to another affect.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AffectedByChange {
+    pub was: Open<Verdict>,
+    pub would: Open<Verdict>,
+    #[serde(flatten)]
+    pub affected: Affected,
+}
+
+/// How much is affected.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Affected {
+    pub executions: u64,
+    pub steps: u64,
+    /// Distinct actors that asked for them.
+    pub actors: u64,
+    /// What the plans say that these steps touch. What undoes a step counts only where the step's
+    /// own verdict stays.
+    pub touched: Touched,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -85,4 +123,17 @@ pub struct BacktestChange {
     pub was: Open<Verdict>,
     pub would: Open<Verdict>,
     pub reasons: Vec<String>,
+    /// The call beside the step's own that is meant: what undoes it, or asks about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purpose: Option<Open<Purpose>>,
+    /// `skill/operation`; absent, as what follows, in changes that were recorded without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor_kind: Option<ActorKind>,
+    /// What the call touches, as far as the plan says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub touched: Option<Touched>,
 }

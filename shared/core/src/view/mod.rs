@@ -25,7 +25,7 @@ use contracts::{
         VIEW_STEPS_MAX, VIEW_VALUE_CHARACTERS_MAX,
     },
     manifest::Operation,
-    plan::{Call, PlanStep, Radius, Taint},
+    plan::{Call, PlanStep, Radius, RadiusKind, Taint},
     verdict::{RiskTier, Verdict},
     view::{
         Excerpt, Requester, Touched, View, ViewCall, ViewCondition, ViewMoney, ViewRule, ViewStep,
@@ -320,7 +320,7 @@ fn condition(step: &PlanStep) -> Option<ViewCondition> {
 }
 
 /// What a radius says, as people read it.
-fn touched(radius: &Radius) -> Touched {
+pub fn touched(radius: &Radius) -> Touched {
     Touched {
         writes: radius.writes,
         money: money(&radius.money),
@@ -342,9 +342,12 @@ pub fn money(minor: &BTreeMap<String, u64>) -> Vec<ViewMoney> {
 
 fn unmeasured(radius: &Radius) -> Vec<String> {
     let open = radius.open.then(|| "what depends on outputs".to_owned());
-    open.into_iter()
-        .chain(radius.unmeasured.iter().map(|kind| format!("{kind}, which cannot be counted")))
-        .collect()
+    open.into_iter().chain(radius.unmeasured.iter().copied().map(uncounted)).collect()
+}
+
+/// What is said of a kind that cannot be counted.
+pub fn uncounted(kind: RadiusKind) -> String {
+    format!("{kind}, which cannot be counted")
 }
 
 fn excerpt(text: &str) -> Excerpt {

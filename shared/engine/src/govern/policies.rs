@@ -13,7 +13,7 @@ use contracts::{
     event::{PolicyActivated, WorkspaceEvent},
     governance::{EmptyQuery, Meter, PolicySets, Shadow, ShadowChange, ShadowPolicy},
     limits::{BACKTEST_CHANGES_MAX, BACKTEST_DAYS_MAX},
-    query::{Backtest, BacktestChange, BacktestPolicy},
+    query::{Backtest, BacktestChange, BacktestImpact, BacktestPolicy},
 };
 use countersign_store::{Change, HeadRecord, PortError, Query, Record, Write, keys};
 use cs_core::{plan::Compiled, skill::Registry};
@@ -203,10 +203,30 @@ impl Policies {
         &self,
         workspace: &WorkspaceId,
         candidate: &CompiledPolicySet,
+        window: (Timestamp, Timestamp),
+    ) -> Answer<Backtest> {
+        let mut found = self.changed_within(workspace, candidate, window).await?;
+        found.truncated |= found.changed.len() > BACKTEST_CHANGES_MAX;
+        found.changed.truncate(BACKTEST_CHANGES_MAX);
+        // The oldest first, and the steps of one in the plan's order.
+        found.changed.sort_by(|one, other| one.execution_id.cmp(&other.execution_id));
+        found.impact = policy::impact(&found.changed);
+        Ok(found)
+    }
+
+    async fn changed_within(
+        &self,
+        workspace: &WorkspaceId,
+        candidate: &CompiledPolicySet,
         (from, to): (Timestamp, Timestamp),
     ) -> Answer<Backtest> {
         let until = self.base.now().plus_ms(BACKTEST_MS_MAX);
-        let mut found = Backtest { evaluated: 0, changed: Vec::new(), truncated: false };
+        let mut found = Backtest {
+            evaluated: 0,
+            changed: Vec::new(),
+            truncated: false,
+            impact: BacktestImpact::default(),
+        };
         let mut day = from.ms().div_euclid(DAY_MS) * DAY_MS;
         while day < to.ms() {
             for shard in 0..keys::LIST_SHARDS {
@@ -231,7 +251,6 @@ impl Policies {
                         let Some(id) = id else { continue };
                         if self.base.now() >= until || found.changed.len() >= BACKTEST_CHANGES_MAX {
                             found.truncated = true;
-                            found.changed.truncate(BACKTEST_CHANGES_MAX);
                             return Ok(found);
                         }
                         if let Some((plan, past)) = self.past(workspace, &id).await? {
@@ -251,7 +270,6 @@ impl Policies {
             }
             day += DAY_MS;
         }
-        found.changed.truncate(BACKTEST_CHANGES_MAX);
         Ok(found)
     }
 

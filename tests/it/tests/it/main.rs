@@ -1,12 +1,14 @@
 //! Integration tests on the embedded default: one binary, one link.
 
 mod attacks;
+mod backtests;
 mod book;
 mod channels;
 mod common;
 mod deliver;
 mod fuzz;
 mod generated;
+mod golden_plans;
 mod golden_traces;
 mod golden_views;
 mod half_commits;

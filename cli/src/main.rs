@@ -1,6 +1,7 @@
 //! `countersign`: the control plane on one machine, and the client of any deployment.
 
 mod approval;
+mod backtest;
 mod budget;
 mod capabilities;
 mod channel;
@@ -28,6 +29,7 @@ mod profile;
 mod prove;
 mod publisher_keys;
 mod render;
+mod replay;
 mod sign_in;
 mod signals;
 mod skill;
@@ -57,8 +59,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// A control plane for agentic execution.
 ///
-/// Exit codes: 0 done; 1 refused, or the execution did not complete; 2 wrong usage; 3 the service
-/// failed or cannot be reached.
+/// Exit codes: 0 done; 1 refused, the execution did not complete, or a check found a difference; 2
+/// wrong usage; 3 the service failed or cannot be reached.
 ///
 /// An execution, a key or a subscription may be named by the beginning of its id, where that is
 /// unambiguous among the recent ones.

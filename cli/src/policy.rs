@@ -1,6 +1,7 @@
 //! Policy sets: looking at them, testing them on what happened, activating them.
 
 use crate::{
+    backtest::{self, BacktestArgs},
     context::Context,
     error::{CliError, Exit},
     prove,
@@ -13,13 +14,8 @@ use contracts::{
     command::{ActivatePolicy, PolicyActivatedAnswer},
     governance::{EmptyQuery, PolicySets, Shadow, ShadowPolicy},
     operation as op,
-    query::{Backtest, BacktestChange, BacktestPolicy},
 };
-use countersign_store::Clock as _;
-use host::SystemClock;
 use std::path::PathBuf;
-
-const DAY_MS: i64 = 86_400_000;
 
 #[derive(Subcommand)]
 pub enum PolicyCommand {
@@ -41,13 +37,8 @@ pub enum PolicyCommand {
         #[arg(long)]
         days: Option<u32>,
     },
-    /// Show which verdicts would be others under a set.
-    Backtest {
-        #[arg(required = true)]
-        files: Vec<PathBuf>,
-        #[arg(long, default_value_t = 7)]
-        days: u32,
-    },
+    /// Show which verdicts would be others under a set, and what that affects.
+    Backtest(BacktestArgs),
     /// Evaluate a candidate beside the active set; without files, show what it would have changed.
     Shadow {
         files: Vec<PathBuf>,
@@ -93,16 +84,7 @@ pub async fn run(context: &Context, command: PolicyCommand) -> Result<Exit, CliE
             let answer = context.client.call(&op::POLICY_ACTIVATE, &request).await?;
             context.output.show(&answer, activated)?;
         }
-        PolicyCommand::Backtest { files, days } => {
-            let now = SystemClock.now();
-            let request = BacktestPolicy {
-                policies: gather(&files)?,
-                from: now.plus_ms(-i64::from(days) * DAY_MS),
-                to: now.plus_ms(1),
-            };
-            let answer = context.client.call(&op::POLICY_BACKTEST, &request).await?;
-            context.output.show(&answer, tested)?;
-        }
+        PolicyCommand::Backtest(args) => backtest::run(context, args).await?,
         PolicyCommand::Shadow { files, stop } => {
             let answer = if files.is_empty() && !stop {
                 context.client.call(&op::POLICY_SHADOW_GET, &EmptyQuery {}).await?
@@ -123,7 +105,7 @@ pub async fn run(context: &Context, command: PolicyCommand) -> Result<Exit, CliE
 
 /// The files of a set as one text; a line above each says which it is, so that explanations name
 /// it.
-fn gather(files: &[PathBuf]) -> Result<String, CliError> {
+pub fn gather(files: &[PathBuf]) -> Result<String, CliError> {
     let mut text = String::new();
     for file in files {
         let content = std::fs::read_to_string(file).map_err(|error| CliError::file(file, error))?;
@@ -164,7 +146,7 @@ fn shown(set: &Visible<PolicySets>, policies: &str) {
 }
 
 fn activated(answer: &Visible<PolicyActivatedAnswer>) {
-    changes(answer.changes.iter());
+    print!("{}", backtest::changes(answer.changes.iter()));
     evaluated(answer.evaluated, answer.changes.len(), answer.truncated);
     if answer.active {
         println!(
@@ -178,32 +160,13 @@ fn activated(answer: &Visible<PolicyActivatedAnswer>) {
     }
 }
 
-fn tested(backtest: &Visible<Backtest>) {
-    changes(backtest.changed.iter());
-    evaluated(backtest.evaluated, backtest.changed.len(), backtest.truncated);
-}
-
 fn shadow(shadow: &Visible<Shadow>) {
     match &shadow.digest {
         Some(digest) => println!("{} {digest}", dim("in shadow")),
         None => println!("{}", dim("no candidate is in shadow")),
     }
-    changes(shadow.changed.iter().map(|changed| &changed.change));
-}
-
-fn changes<'c>(changes: impl Iterator<Item = &'c BacktestChange>) {
-    for change in changes {
-        println!("{}", change.execution_id);
-        println!(
-            "  {}  {} → {}",
-            bold(change.step_id.as_str()),
-            render::status(&change.was),
-            render::status(&change.would)
-        );
-        if !change.reasons.is_empty() {
-            render::field(4, "", &change.reasons.join("; "));
-        }
-    }
+    let changed = shadow.changed.iter().map(|changed| &changed.change);
+    print!("{}", backtest::changes(changed));
 }
 
 fn evaluated(steps: u64, changed: usize, truncated: bool) {

@@ -4,13 +4,14 @@ use crate::{
     context::Context,
     error::{CliError, Exit},
     output,
-    render::{self, bold, dim, green},
+    render::{self, green},
+    replay::{self, ReplayArgs},
     visible::Visible,
 };
 use anstream::println;
 use clap::{Args, Subcommand};
 use client::Answer;
-use contracts::query::{Replay, Trace, TraceEntry, TraceHead, WorkspaceLog};
+use contracts::query::{Trace, TraceEntry, TraceHead, WorkspaceLog};
 use cs_core::{
     text::escape_foreign,
     trace::{Head, Verifier},
@@ -29,7 +30,7 @@ pub enum TraceCommand {
     },
     /// Fold the trace, recompile the plan, re-evaluate the policy, and report the first
     /// differences.
-    Replay { execution: String },
+    Replay(ReplayArgs),
 }
 
 #[derive(Args)]
@@ -68,12 +69,7 @@ pub async fn run(context: &Context, command: TraceCommand) -> Result<Exit, CliEr
             }
             Ok(told(context, &log.entries, &log.head, verified))
         }
-        TraceCommand::Replay { execution } => {
-            let id = context.execution(&execution).await?;
-            let answer = context.client.replay(&id).await?;
-            context.output.show(&answer, replayed)?;
-            Ok(Exit::done_if(answer.matches))
-        }
+        TraceCommand::Replay(args) => replay::run(context, args).await,
     }
 }
 
@@ -130,20 +126,4 @@ fn told(
         Err(why) => println!("{} {}", render::status("failed"), escape_foreign(why)),
     }
     Exit::done_if(verified.is_ok())
-}
-
-fn replayed(replay: &Visible<Replay>) {
-    if replay.matches {
-        println!("{} {}", green("✓ replays to the stored"), replay.checked.join(", "));
-        return;
-    }
-    for difference in &replay.differences {
-        let check = bold(&difference.check);
-        println!("{} {check} {}", render::status("failed"), difference.path);
-        render::field(2, "stored  ", &difference.stored.to_string());
-        render::field(2, "replayed", &difference.replayed.to_string());
-    }
-    if replay.differences.is_empty() {
-        println!("{}", dim("it does not replay, and the server does not say where"));
-    }
 }

@@ -7,6 +7,7 @@
     reason = "a test that finds what it does not expect ends there"
 )]
 
+mod backtests;
 mod exits;
 mod folder;
 mod kit;
@@ -16,6 +17,7 @@ mod mcp;
 mod plans;
 mod prefixes;
 mod profiles;
+mod replays;
 mod seen;
 mod signing_keys;
 mod stopping;

@@ -1,5 +1,6 @@
-//! The commands of README.md, of the tutorial and of the walk, run in order exactly as they are
-//! printed, by somebody who types them into a shell. Only the ports are other ones.
+//! The commands of README.md, of the tutorial, of the walk and of the page on replays and
+//! backtests, run in order exactly as they are printed, by somebody who types them into a shell.
+//! Only the ports are other ones.
 //!
 //! A command ends with status 0 unless its line says `# exits N`; what a line says it `prints` must
 //! be printed.
@@ -140,6 +141,11 @@ fn the_tutorials_commands_do_what_it_says() {
 #[test]
 fn the_walks_commands_do_what_it_says() {
     check("docs/src/walk.md");
+}
+
+#[test]
+fn the_commands_of_replay_and_backtest_do_what_they_say() {
+    check("docs/src/how-to/replay-and-backtest.md");
 }
 
 #[test]

@@ -255,7 +255,7 @@ mod tests {
                 assert!(!page.contains(bad), "{bad:?} of {foreign:?}: {page}");
             }
             assert_eq!(page.matches("</style>").count(), 1, "{page}");
-            for outside in ["src=", "url(", "@import", "href=\"http", "<form", "<iframe"] {
+            for outside in [" src=\"", "url(", "@import", "href=\"http", "<form", "<iframe"] {
                 assert!(!page.contains(outside), "{outside}: {page}");
             }
         }

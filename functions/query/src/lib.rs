@@ -30,6 +30,12 @@ pub fn routes() -> Routes {
         .serve(const { named("workspace.log") }, |engine, caller, request| async move {
             engine.queries.workspace_log(&caller, request).await
         })
+        .serve(const { named("evidence.checkpoint") }, |engine, caller, request| async move {
+            engine.transparency.checkpoint(&caller, request).await
+        })
+        .serve(const { named("evidence.proof") }, |engine, caller, request| async move {
+            engine.transparency.proof(&caller, request).await
+        })
         .serve(const { named("trace.replay") }, |engine, caller, request| async move {
             engine.replays.replay(&caller, request).await
         })

@@ -1,4 +1,5 @@
-//! Skill: governance. What may be installed, decided, touched, and what is frozen.
+//! Skill: governance. What may be installed, decided, touched, and what is frozen; evidence that
+//! is taken away, which the workspace log records.
 
 use contracts::endpoint::{named, page};
 use edge::Routes;
@@ -41,6 +42,9 @@ pub fn routes() -> Routes {
         })
         .serve(const { named("policy.shadow") }, |engine, caller, request| async move {
             engine.policies.set_shadow(&caller, request).await
+        })
+        .serve(const { named("execution.evidence.export") }, |engine, caller, request| async move {
+            engine.bundles.export(&caller, request).await
         })
         .act(
             const { named("console.freeze") },

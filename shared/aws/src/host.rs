@@ -2,7 +2,7 @@
 //! environment that the template gives; nothing is called.
 
 use crate::{
-    Aws, Bucket, DynamoTable, SecretSigner, StageQueue, StepFunctions,
+    Aws, DynamoTable, SecretSigner, StageQueue, StepFunctions,
     identity::{self, LazyProvider},
 };
 use async_trait::async_trait;
@@ -97,6 +97,7 @@ impl Host {
             vault_keys: Arc::new(aws.vault_keys(text("VAULT_KEY_ARN"))),
             mailer: Arc::new(aws.mailer(&mail_from(text("MAIL_FROM"), &text("PUBLIC_URL")))),
             identity: identity(&aws),
+            archive: Arc::new(aws.bucket(&text("EXPORT_BUCKET"))),
         };
         let config = Config {
             allow_private_targets: on("ALLOW_PRIVATE_TARGETS"),
@@ -113,10 +114,6 @@ impl Host {
     /// The queue of stage events (`STAGE_QUEUE_URL`).
     pub fn queue(&self) -> StageQueue {
         StageQueue::new(self.aws.sqs(), env::var("STAGE_QUEUE_URL").unwrap_or_default())
-    }
-    /// The archive (`EXPORT_BUCKET`).
-    pub fn archive(&self) -> Bucket {
-        self.aws.bucket(&env::var("EXPORT_BUCKET").unwrap_or_default())
     }
 }
 

@@ -4,6 +4,7 @@ use crate::{
     Digest, ExecutionId, IntentId, Open, PlanId, RunId, StepId, Timestamp,
     draft::Draft,
     event::{Metadata, Purpose, Requirement, Resolution, SubmitMode},
+    evidence::Bundle,
     id::InstallationId,
     plan::Plan,
     problem::Issue,
@@ -327,7 +328,8 @@ pub struct ExportEvidence {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EvidenceExportedAnswer {
-    pub bundle: Value,
+    pub bundle: Bundle,
+    /// Of its canonical JSON.
     pub digest: Digest,
 }
 

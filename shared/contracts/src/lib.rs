@@ -16,6 +16,7 @@ pub mod draft;
 pub mod endpoint;
 pub mod event;
 mod event_text;
+pub mod evidence;
 pub mod governance;
 pub mod grant;
 pub mod id;
@@ -34,6 +35,7 @@ pub mod problem;
 pub mod query;
 pub mod sign_in;
 pub mod status;
+mod stream;
 pub mod subscription;
 pub mod text;
 pub mod time;
@@ -44,6 +46,7 @@ pub use code::Code;
 pub use id::{Digest, ExecutionId, IntentId, PlanId, RunId, StepId, WorkspaceId};
 pub use open::Open;
 pub use problem::{Issue, Problem};
+pub use stream::{Stream, StreamError};
 pub use time::Timestamp;
 
 // What is not so is not written.

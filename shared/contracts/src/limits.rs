@@ -116,6 +116,8 @@ pub const VIEW_GOAL_CHARACTERS_MAX: usize = 2_000;
 pub const VIEW_ENTRIES_MAX: usize = 20;
 /// Events of the workspace log that one transaction chains: each takes up to three of its items.
 pub const LOG_CHAINED_AT_ONCE_MAX: usize = 30;
+/// Heads of streams that one transaction takes into the transparency log: three of its items each.
+pub const LEAVES_AT_ONCE_MAX: usize = 28;
 /// Longest message of an issue or a step, as JSON bytes.
 pub const MESSAGE_BYTES_MAX: usize = 512;
 /// Longest reason or note of a person in an event, as JSON bytes.

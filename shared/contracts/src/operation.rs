@@ -6,7 +6,8 @@ use crate::{
     capability::Capabilities,
     channel as ch, command as c, directory as d,
     endpoint::{Endpoint, named},
-    governance as g, link as l, mandate as m, query as q, sign_in as i, subscription as s,
+    evidence as v, governance as g, link as l, mandate as m, query as q, sign_in as i,
+    subscription as s,
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use std::marker::PhantomData;
@@ -126,6 +127,11 @@ pub const EXECUTION_OUTPUT: Operation<q::GetOutput, q::ExecutionOutput> =
 pub const TRACE_GET: Operation<q::GetTrace, q::Trace> = Operation::named("trace.get");
 pub const WORKSPACE_LOG: Operation<q::GetWorkspaceLog, q::WorkspaceLog> =
     Operation::named("workspace.log");
+pub const EVIDENCE_EXPORT: Operation<v::ExportWorkspace, v::WorkspaceExported> =
+    Operation::named("evidence.export");
+pub const EVIDENCE_CHECKPOINT: Operation<v::GetCheckpoint, v::CheckpointAnswer> =
+    Operation::named("evidence.checkpoint");
+pub const EVIDENCE_PROOF: Operation<v::GetProof, v::LogProof> = Operation::named("evidence.proof");
 pub const TRACE_REPLAY: Operation<q::ReplayTrace, q::Replay> = Operation::named("trace.replay");
 pub const POLICY_EXPLAIN: Operation<q::ExplainPolicy, q::Explanation> =
     Operation::named("policy.explain");
@@ -219,6 +225,9 @@ pub(crate) fn shapes() -> Vec<(&'static str, (Shape, Shape))> {
         of(&EXECUTION_OUTPUT),
         of(&TRACE_GET),
         of(&WORKSPACE_LOG),
+        of(&EVIDENCE_EXPORT),
+        of(&EVIDENCE_CHECKPOINT),
+        of(&EVIDENCE_PROOF),
         of(&TRACE_REPLAY),
         of(&POLICY_EXPLAIN),
         of(&POLICY_BACKTEST),

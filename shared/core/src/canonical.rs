@@ -232,6 +232,19 @@ pub fn digest_bytes(bytes: &[u8]) -> Digest {
     Digest::from_bytes(Sha256::digest(bytes).into())
 }
 
+/// SHA-256 of bytes that come one after the other.
+#[derive(Clone, Default)]
+pub struct Hasher(Sha256);
+
+impl Hasher {
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+    pub fn digest(self) -> Digest {
+        Digest::from_bytes(self.0.finalize().into())
+    }
+}
+
 /// SHA-256 of several parts, each with its length in front (8 bytes, big endian), so that no two
 /// lists of parts collide.
 pub fn digest_parts(parts: &[&[u8]]) -> Digest {

@@ -9,6 +9,7 @@ pub use countersign_warrant::{
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as B64};
 use countersign_warrant::TYPE;
+pub use ed25519_dalek::VerifyingKey;
 use ed25519_dalek::{Signer as _, SigningKey};
 use hmac::{Hmac, Mac as _, digest::KeyInit};
 use serde_json::{Value, json};
@@ -35,6 +36,16 @@ impl Key {
     /// Its id: the start of its public half's digest.
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// Its public half.
+    pub fn public(&self) -> VerifyingKey {
+        self.signing.verifying_key()
+    }
+
+    /// The signature of a message (Ed25519, RFC 8032).
+    pub(crate) fn sign(&self, message: &[u8]) -> [u8; 64] {
+        self.signing.sign(message).to_bytes()
     }
 
     /// Another secret, made of this one for one purpose: who learns it learns neither this one nor

@@ -27,10 +27,12 @@ pub use decide::control::Controls;
 pub use decide::links::{LinkDecision, LinkRefusal, LinkView, Links, OpenedLink};
 pub use decide::presses::Presses;
 pub use decide::update::Updates;
+pub use evidence::bundle::Bundles;
+pub use evidence::export::Exported;
 pub use evidence::export::Exports;
-pub use evidence::export::{Exported, Manifest, Part, Range};
 pub use evidence::queries::Queries;
 pub use evidence::replay::Replays;
+pub use evidence::transparency::Transparency;
 pub use evidence::views::Views;
 pub use govern::access::Access;
 pub use govern::channels::Channels;
@@ -79,7 +81,7 @@ pub use run::vault::Vault;
 use async_recursion::async_recursion as boxed;
 use contracts::{Code, Problem, RunId, capability::Capability, manifest::BindingKind};
 use countersign_store::{Blobs, Clock, Ids, Notifier, Store, Table};
-use ports::{IdentityProvider, Mailer, Orchestrator, Signer, Tools, VaultKeys};
+use ports::{Archive, IdentityProvider, Mailer, Orchestrator, Signer, Tools, VaultKeys};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -147,6 +149,8 @@ pub struct Ports {
     pub vault_keys: Arc<dyn VaultKeys>,
     pub mailer: Arc<dyn Mailer>,
     pub identity: Arc<dyn IdentityProvider>,
+    /// Where exports are kept.
+    pub archive: Arc<dyn Archive>,
 }
 
 /// The use cases, by service. Each is a small struct over the store; they know one another in one
@@ -177,6 +181,8 @@ pub struct Engine {
     pub queries: Arc<Queries>,
     pub replays: Arc<Replays>,
     pub exports: Arc<Exports>,
+    pub transparency: Arc<Transparency>,
+    pub bundles: Arc<Bundles>,
     pub sweep: Arc<Sweep>,
     pub relay: Arc<Relay>,
     pub waker: Arc<Waker>,
@@ -188,7 +194,9 @@ impl Engine {
     pub fn new(ports: Ports, config: Config) -> Self {
         let parts = &Parts::new(ports, config);
         let (skills, queries) = (Arc::new(Skills::new(parts)), Arc::new(Queries::new(parts)));
-        let (relay, access) = (Arc::new(Relay::new(parts)), Arc::new(Access::new(parts)));
+        let transparency = Arc::new(Transparency::new(parts));
+        let relay = Arc::new(Relay::new(parts, transparency.clone()));
+        let access = Arc::new(Access::new(parts));
         let (channels, intents) = (Arc::new(Channels::new(parts)), Arc::new(Intents::new(parts)));
         let slack = Arc::new(Slack::new(parts, channels.clone()));
         let approvals = Arc::new(Approvals::new(parts));
@@ -224,8 +232,10 @@ impl Engine {
             mandates: parts.mandates.clone(),
             subscriptions: Arc::new(Subscriptions::new(parts)),
             replays: Arc::new(Replays::new(parts, queries.clone())),
+            bundles: Arc::new(Bundles::new(parts, (queries.clone(), transparency.clone()))),
             queries,
-            exports: Arc::new(Exports::new(parts)),
+            exports: Arc::new(Exports::new(parts, transparency.clone())),
+            transparency,
             sweep: Arc::new(Sweep::new(parts, relay.clone())),
             relay,
             waker: parts.waker.clone(),

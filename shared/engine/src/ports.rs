@@ -264,6 +264,19 @@ pub trait Archive: Send + Sync {
     async fn put(&self, name: &str, media_type: &str, bytes: Vec<u8>) -> Result<(), PortError>;
 }
 
+/// No archive is set up.
+pub struct NoArchive;
+
+#[async_trait]
+impl Archive for NoArchive {
+    async fn holds(&self, _: &str) -> Result<bool, PortError> {
+        Ok(false)
+    }
+    async fn put(&self, _: &str, _: &str, _: Vec<u8>) -> Result<(), PortError> {
+        Err(PortError::Unavailable("no archive is set up here".into()))
+    }
+}
+
 /// Keeper of the keys that sign warrants.
 #[async_trait]
 pub trait Signer: Send + Sync {

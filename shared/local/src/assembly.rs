@@ -2,7 +2,6 @@
 //! AWS. The node serves and begins what stands here, and nothing else.
 
 use crate::{
-    FileArchive,
     asl::{Machine, State},
     compute::Compute,
     deliver, inbound,
@@ -40,7 +39,6 @@ pub enum Trigger {
 /// What pipelines are made of.
 pub(crate) struct Parts {
     engine: Weak<Engine>,
-    archive: FileArchive,
     committed: Option<Committed>,
     /// Something came in through a channel.
     inbound: Arc<Notify>,
@@ -51,11 +49,10 @@ pub(crate) struct Parts {
 impl Parts {
     pub(crate) fn new(
         engine: &Arc<Engine>,
-        archive: FileArchive,
         (committed, inbound): (Committed, Arc<Notify>),
     ) -> Self {
         let (due, engine) = (Arc::default(), Arc::downgrade(engine));
-        Self { engine, archive, committed: Some(committed), inbound, due }
+        Self { engine, committed: Some(committed), inbound, due }
     }
 }
 
@@ -91,7 +88,7 @@ const PIPELINES: &[Pipeline] = &[
     },
     Pipeline {
         functions: &[("export", Trigger::Schedule)],
-        run: |parts| Box::pin(schedule::export(parts.engine.clone(), parts.archive.clone())),
+        run: |parts| Box::pin(schedule::export(parts.engine.clone())),
     },
 ];
 
@@ -108,6 +105,7 @@ const SERVED: &[fn() -> Routes] = &[
     fn_access::routes,
     fn_deliver::routes,
     fn_channel::routes,
+    fn_export::routes,
 ];
 
 /// The routes of all functions.

@@ -126,6 +126,7 @@ impl Node {
             vault_keys: Arc::new(vault_keys),
             mailer: mail::mailer(&options.mail, &options.data)?,
             identity,
+            archive: Arc::new(FileArchive::open(&options.data.join("exports")).map_err(folder)?),
         };
         let config = Config {
             allow_private_targets: allow_private,
@@ -138,8 +139,8 @@ impl Node {
         let engine = Arc::new(Engine::new(ports, config));
         walker.attach(&engine);
         engine.subscriptions.find_subscriptions().await.map_err(Problem::from)?;
-        let archive = FileArchive::open(&options.data.join("exports")).map_err(folder)?;
-        assembly::begin(&compute, assembly::Parts::new(&engine, archive, (committed, inbound)));
+        assembly::begin(&compute, assembly::Parts::new(&engine, (committed, inbound)));
+        compute.begin(schedule::log(Arc::downgrade(&engine)));
         compute.begin(schedule::forget(Arc::downgrade(&engine), Arc::downgrade(&table)));
         let open = engine.store().open_executions().await.map_err(Problem::from)?;
         if !open.is_empty() {

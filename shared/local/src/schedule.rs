@@ -1,6 +1,6 @@
 //! What EventBridge does on AWS: sweeps every minute, exports every hour.
 
-use crate::{EmbeddedTable, FileArchive};
+use crate::EmbeddedTable;
 use countersign_deliver::Deliverer;
 use engine::Engine;
 use serde_json::Value;
@@ -8,6 +8,8 @@ use std::{sync::Weak, time::Duration};
 
 /// Between two rounds. The first comes after as long: a start drives every open execution itself.
 const ROUND: Duration = Duration::from_secs(60);
+/// Between two looks for ends of streams that are in no transparency log.
+const LOG_ROUND: Duration = Duration::from_millis(500);
 /// Longest sweep and longest export of a round, in milliseconds.
 const BUDGET_MS: i64 = 30_000;
 /// Rounds between two looks for sensitive values that had their time.
@@ -26,12 +28,24 @@ pub(crate) async fn sweep(engine: Weak<Engine>) {
 }
 
 /// Exports until the engine is gone. Looks at one item unless an hour is over.
-pub(crate) async fn export(engine: Weak<Engine>, archive: FileArchive) {
+pub(crate) async fn export(engine: Weak<Engine>) {
     loop {
         tokio::time::sleep(ROUND).await;
         let Some(engine) = engine.upgrade() else { return };
-        if let Err(problem) = fn_export::handle(&engine, &archive, &Value::Null, BUDGET_MS).await {
+        if let Err(problem) = fn_export::task(&engine, &Value::Null, BUDGET_MS).await {
             tracing::warn!(%problem, "the export was cut short");
+        }
+    }
+}
+
+/// Takes ends of streams into the transparency logs, until the engine is gone: on AWS the relay does,
+/// which is told of them; here nobody may want stage events.
+pub(crate) async fn log(engine: Weak<Engine>) {
+    loop {
+        tokio::time::sleep(LOG_ROUND).await;
+        let Some(engine) = engine.upgrade() else { return };
+        if let Err(fault) = engine.transparency.append_waiting().await {
+            tracing::warn!(%fault, "ends of streams wait for the transparency log");
         }
     }
 }

@@ -4,12 +4,25 @@
 //! exist; who writes the head compares its version in the same transaction. What is appended is
 //! published (outbox) and exported by writes of that transaction, too.
 
-use crate::{Condition, Item, OutboxRecord, PortError, Store, Stream, Write, item, keys};
+use crate::{
+    Condition, Item, OutboxRecord, PortError, Store, Stream, Write, item, keys,
+    transparency::leaf_write,
+};
 use contracts::{
     Timestamp, WorkspaceId,
     event::{Entry, Event},
+    evidence::LogLeaf,
 };
 use cs_core::trace::{self, Stamp};
+
+/// Lists of work that what is appended is put onto.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lists {
+    /// Of what is to be exported.
+    pub(crate) exports: bool,
+    /// Of ends that are to go into the transparency log.
+    pub(crate) ends: bool,
+}
 
 /// Events on their way to the end of a log.
 pub(crate) struct Append<'a> {
@@ -39,13 +52,12 @@ impl<'a> Append<'a> {
         Ok(())
     }
 
-    /// The writes of all but the head. `exports`: the log is put onto the list of what is to be
-    /// exported.
+    /// The writes of all but the head.
     pub(crate) fn writes(
         &self,
         store: &Store,
         at: Timestamp,
-        exports: bool,
+        lists: Lists,
     ) -> Result<Vec<Write>, PortError> {
         let (workspace, stream) = (self.workspace, &self.stream);
         let (Some(first), Some(last)) = (self.entries.first(), self.entries.last()) else {
@@ -63,10 +75,16 @@ impl<'a> Append<'a> {
                 from_seq: first.seq,
                 to_seq: last.seq,
                 at,
+                ends: lists.ends,
             };
             writes.push(new(keys::outbox(workspace, stream, first.seq), item(1, &record)?));
         }
-        if exports {
+        if lists.ends {
+            let (seq, hash, at) = (last.seq, last.hash.clone(), last.at);
+            let leaf = LogLeaf { stream: stream.clone(), seq, hash, at };
+            writes.push(leaf_write(workspace, &leaf)?);
+        }
+        if lists.exports {
             let item = Item { version: 1, ..Item::default() };
             let key = keys::unexported(workspace, stream, first.seq);
             writes.push(Write::Put { key, item, condition: Condition::Any });

@@ -6,7 +6,7 @@
 use crate::{
     Answer, Condition, HeadRecord, Item, Key, Lease, PortError, Query, RegisteredWait, Store,
     Stream, TransactionError, Write,
-    append::Append,
+    append::{Append, Lists},
     decode, item, keys, metrics,
     records::{HeadView, PeopleRecord},
 };
@@ -287,7 +287,8 @@ impl Store {
             append.push(&stamp, events)?;
             // An export follows a trace until it ends; what comes later says so itself.
             let exports = loaded.version == 0 || loaded.state.status.ended();
-            writes.extend(append.writes(self, stamp.at, exports)?);
+            let lists = Lists { exports, ends: state.status.ended() };
+            writes.extend(append.writes(self, stamp.at, lists)?);
             writes.extend(state_writes(loaded, &mut state, &append.head)?);
             let Append { head, entries, .. } = append;
             changes.push(Changed { loaded, state, head, entries, at: stamp.at });

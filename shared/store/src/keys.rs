@@ -5,11 +5,13 @@ mod deliveries;
 mod inbound;
 mod notices;
 mod people;
+mod transparency;
 
 pub use deliveries::*;
 pub use inbound::*;
 pub use notices::{digests, links, told, told_partition, told_people};
 pub use people::{deciders, directory, mandate_proof, mandate_use, mandate_uses, mandates};
+pub use transparency::*;
 
 use crate::{Key, Stream};
 use contracts::{Digest, ExecutionId, StepId, Timestamp, WorkspaceId, event::Actor};
@@ -213,7 +215,12 @@ pub fn exported() -> Key {
 }
 /// How far the exports of a workspace are.
 pub fn export_progress(workspace: &WorkspaceId) -> Key {
-    key("export".into(), format!("ws#{workspace}"))
+    let (partition, prefix) = exports_progress();
+    key(partition, format!("{prefix}{workspace}"))
+}
+/// Partition and prefix of the same of all workspaces.
+pub fn exports_progress() -> (String, &'static str) {
+    ("export".into(), "ws#")
 }
 
 /// A command's idempotency record; the parts are hashed with their lengths, so that no two collide.

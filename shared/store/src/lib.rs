@@ -15,12 +15,13 @@ mod metrics;
 mod outbox;
 mod ports;
 mod records;
-mod stream;
 mod table;
 mod transaction;
+mod transparency;
 mod usage;
 mod workspace_log;
 
+pub use contracts::{Stream, StreamError};
 pub use document::{Record, decode, encode, item};
 pub use execution::{Commit, CommitError, Loaded, system};
 pub use form::{check_form, check_key, check_range};
@@ -29,9 +30,9 @@ pub use ports::{BlobName, Blobs, Clock, Ids, Notifier};
 pub use records::{
     HeadRecord, IdempotencyRecord, Lease, OutboxRecord, PeopleRecord, RegisteredWait,
 };
-pub use stream::{Stream, StreamError};
 pub use table::{Condition, Item, Key, PortError, Query, Table, TransactionError, Write};
 pub use transaction::{Author, Change, Outcome, Tries, busy};
+pub use transparency::{Notary, TreeHead};
 pub use usage::{UsageRecord, usage_items};
 
 use contracts::{Code, Digest, Problem, Timestamp};

@@ -110,6 +110,9 @@ pub struct OutboxRecord {
     /// When it was committed.
     #[serde(default)]
     pub at: Timestamp,
+    /// The stream ends with them, for now: its head goes into the transparency log.
+    #[serde(default)]
+    pub ends: bool,
 }
 
 /// An answer kept for repetitions of its command.

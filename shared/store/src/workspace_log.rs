@@ -8,8 +8,10 @@
 //! event is chained once.
 
 use crate::{
-    Condition, Item, PortError, Query, Record, Store, Stream, Write, append::Append, decode, item,
-    keys, outbox::PAGE,
+    Condition, Item, PortError, Query, Record, Store, Stream, Write,
+    append::{Append, Lists},
+    decode, item, keys,
+    outbox::PAGE,
 };
 use contracts::{
     Timestamp, WorkspaceId,
@@ -153,7 +155,7 @@ impl Store {
             // Of the last commit there may be more.
             commits.pop_last();
         }
-        writes.extend(append.writes(self, self.now(), true)?);
+        writes.extend(append.writes(self, self.now(), Lists { exports: true, ends: true })?);
         let done = commits.iter().filter(|commit| !unreadable.contains(commit.as_str()));
         writes.extend(done.map(|commit| Write::Delete {
             key: keys::inbox_waiting_of(workspace, commit),

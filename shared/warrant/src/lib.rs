@@ -145,6 +145,11 @@ impl KeySet {
         Ok(Self(keys))
     }
 
+    /// The keys.
+    pub fn public_keys(&self) -> impl Iterator<Item = &VerifyingKey> {
+        self.0.iter().map(|(_, key)| key)
+    }
+
     /// Whether a key of this id is in it: if not, the set may be older than the warrant.
     pub fn holds(&self, id: &str) -> bool {
         self.0.iter().any(|(other, _)| other == id)

@@ -1,8 +1,9 @@
 //! Exports in memory.
 
 use async_trait::async_trait;
+use contracts::evidence::Manifest;
 use countersign_store::PortError;
-use engine::{Manifest, ports::Archive};
+use engine::ports::Archive;
 use flate2::read::GzDecoder;
 use serde_json::Value;
 use std::{collections::BTreeMap, io::Read as _, sync::Mutex};

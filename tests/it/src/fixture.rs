@@ -215,6 +215,7 @@ pub async fn by_hand(
         vault_keys: Arc::new(FixedVaultKey([3; 32])),
         mailer,
         identity: Arc::new(TrustedCodes),
+        archive: Arc::new(crate::archive::MemoryArchive::default()),
     };
     let public_url = PUBLIC_URL.to_owned();
     let config = Config {

@@ -33,7 +33,7 @@ use countersign_store::{
 use cs_core::publisher::SkillSigner;
 use engine::{
     Caller, Config, Engine, FixedVaultKey, Ports, actor, agent_grants, approver_grants,
-    ports::{NoIdentityProvider, NoMail},
+    ports::{NoArchive, NoIdentityProvider, NoMail},
 };
 use serde_json::json;
 use std::{
@@ -178,6 +178,7 @@ fn make(seed: u64, store: impl FnOnce(&Arc<Shared>) -> Arc<dyn Store>) -> Arc<Wo
         vault_keys: Arc::new(FixedVaultKey([3; 32])),
         mailer: Arc::new(NoMail),
         identity: Arc::new(NoIdentityProvider),
+        archive: Arc::new(NoArchive),
     };
     let config = Config { allow_private_targets: true, ..Config::default() };
     let engine = Arc::new(Engine::new(ports, config));

@@ -7,11 +7,11 @@ pub(super) const TABLE: &[Endpoint] = &[
     Endpoint {
         name: "execution.evidence.export",
         path: "/v1/executions/{executionId}/evidence",
-        function: "query",
+        function: "skill",
         grant: "audit",
         capability: Capability::Audit,
-        offered: false,
-        summary: "Export an execution's evidence",
+        cost: Cost::Heavy,
+        summary: "An execution that has ended, with everything that proves it",
         emits: &["evidence.exported"],
         ..BASE
     },
@@ -50,6 +50,40 @@ pub(super) const TABLE: &[Endpoint] = &[
         cost: Cost::Heavy,
         summary: "The hash-chained log of what changed authority in a workspace",
         parameters: &[("limit", Parameter::Number)],
+        ..BASE
+    },
+    Endpoint {
+        name: "evidence.export",
+        path: "/v1/exports",
+        function: "export",
+        grant: "audit",
+        capability: Capability::Audit,
+        cost: Cost::Heavy,
+        summary: "Export what happened in the workspace, up to now",
+        ..BASE
+    },
+    Endpoint {
+        name: "evidence.checkpoint",
+        side: Side::Query,
+        method: Method::Get,
+        path: "/v1/log/checkpoint",
+        function: "query",
+        grant: "audit",
+        capability: Capability::Audit,
+        summary: "How far the transparency log of a workspace is, signed",
+        parameters: &[("fromSize", Parameter::Number)],
+        ..BASE
+    },
+    Endpoint {
+        name: "evidence.proof",
+        side: Side::Query,
+        method: Method::Get,
+        path: "/v1/log/proof",
+        function: "query",
+        grant: "audit",
+        capability: Capability::Audit,
+        summary: "Proof that an execution stands in the transparency log",
+        parameters: &[("seq", Parameter::Number)],
         ..BASE
     },
     Endpoint {

@@ -1,7 +1,10 @@
-//! Export: every event of every stream, as gzip NDJSON of CloudEvents, with a manifest of digests.
+//! Export: every event of every stream, as gzip NDJSON of CloudEvents, with the documents that they
+//! name and a signed manifest of digests.
 //!
-//! `<workspace>/<yyyy-mm-dd>/<hh>/<number>/0000.ndjson.gz`, and `manifest.json` beside it, written
-//! last. Manifests of a workspace are numbered without gaps, and each names the one before by its
+//! `<workspace>/<yyyy-mm-dd>/<hh>/<number>/` has `events.ndjson.gz`, `documents.ndjson.gz`,
+//! `manifest.note`, which signs the manifest, and `manifest.json`, written last. The last manifest
+//! of a run of a workspace has, instead of events, what the transparency log got since the one
+//! before (`log.ndjson.gz`) and its checkpoint: with it the run is complete. Manifests of a workspace are numbered without gaps, and each names the one before by its
 //! digest; so do the segments of one stream. What a manifest takes is stored before it is written:
 //! an export that breaks off is taken up where it was, and gives the same bytes. INVARIANT
 //! (tenant-walls): one workspace a folder. INVARIANT (append-only): every chain is verified on its
@@ -9,17 +12,21 @@
 //! (authority-is-on-record): the workspace log is a stream like any trace.
 
 use crate::{
-    Base, Parts, boxed,
-    evidence::export_work::{End, SEGMENT_BYTES, Segment, Until, Work},
+    Answer, Base, Caller, Parts, Transparency, Views, boxed,
+    evidence::{
+        export_files::{self, Gathering},
+        export_work::{End, SEGMENT_BYTES, Segment, Until, Work},
+    },
+    operate::relay::PAGE,
     ports::Archive,
 };
-use contracts::{Digest, Timestamp, WorkspaceId};
-use countersign_store::{Condition, Item, PortError, Query, Record, Stream, Write, keys};
-use cs_core::canonical;
-use flate2::{Compression, GzBuilder};
+use contracts::{
+    Digest, Timestamp, WorkspaceId,
+    evidence::{ExportWorkspace, Manifest, WorkspaceExported},
+};
+use countersign_store::{Condition, Item, PortError, Query, Record, Stream, TreeHead, Write, keys};
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
-use std::{collections::BTreeMap, io::Write as _};
+use std::{collections::BTreeMap, sync::Arc};
 
 /// An hour is exported when it has been over for so long, in milliseconds: clocks differ.
 const SETTLED_MS: i64 = 60_000;
@@ -27,6 +34,8 @@ const SETTLED_MS: i64 = 60_000;
 const BATCH_STREAMS_MAX: usize = 200;
 /// Items of the list of work that are taken off in one transaction.
 const CLOSED_AT_ONCE: usize = 90;
+/// How long one call exports, in milliseconds: the gateway gives up after 29 s.
+const EXPORT_CALL_MS: i64 = 15_000;
 /// Characters of what is said of a stream that is broken.
 const BROKEN_CHARACTERS_MAX: usize = 300;
 
@@ -47,57 +56,6 @@ pub struct Exported {
     pub ahead: u64,
 }
 
-/// What one run took of one workspace.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Manifest {
-    pub workspace_id: WorkspaceId,
-    /// 1 for the first of the workspace; no gaps.
-    pub number: u64,
-    /// Digest of the manifest before this one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub previous: Option<Digest>,
-    /// Up to when the manifest before this one took what had come.
-    pub from: Timestamp,
-    /// Up to when this one did. Before `from` where the clock went back in between.
-    pub to: Timestamp,
-    pub files: Vec<Part>,
-    /// Streams that cannot be read or do not verify, and why: they are in no file.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub broken: BTreeMap<Stream, String>,
-    /// Events whose time is hours behind `to`: a clock had jumped ahead.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub ahead: u64,
-}
-
-fn is_zero(count: &u64) -> bool {
-    *count == 0
-}
-
-/// One file of a manifest.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Part {
-    pub name: String,
-    /// Of the compressed bytes.
-    pub digest: Digest,
-    pub bytes: u64,
-    pub events: u64,
-    /// The streams in it (an execution's id, or `log`), and the hash of each one's last event.
-    pub heads: BTreeMap<Stream, Digest>,
-    /// Which events of each.
-    pub segments: BTreeMap<Stream, Range>,
-}
-
-/// Events of one stream that follow one another.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Range {
-    pub from: u64,
-    pub to: u64,
-    /// Hash of the event before the first: the head of the segment before this one.
-    pub prev: Digest,
-}
-
 /// How far the exports of a workspace are.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -108,6 +66,9 @@ struct Progress {
     previous: Option<Digest>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     to: Option<Timestamp>,
+    /// Entries of the transparency log that are exported.
+    #[serde(default)]
+    logged: u64,
     /// What is being written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     open: Option<Batch>,
@@ -118,6 +79,9 @@ struct Progress {
 struct Batch {
     to: Timestamp,
     streams: Vec<Taken>,
+    /// How far the transparency log is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    log: Option<TreeHead>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -148,14 +112,19 @@ impl Taken {
     }
 }
 
+/// How far logs are; none of a workspace that cannot be read.
+type Logs = BTreeMap<WorkspaceId, Option<TreeHead>>;
+
 /// Everything that happened, into the archive.
 pub struct Exports {
     pub(crate) base: Arc<Base>,
+    pub(crate) views: Arc<Views>,
+    pub(crate) transparency: Arc<Transparency>,
 }
 
 impl Exports {
-    pub(crate) fn new(parts: &Parts) -> Self {
-        Self { base: parts.base.clone() }
+    pub(crate) fn new(parts: &Parts, transparency: Arc<Transparency>) -> Self {
+        Self { base: parts.base.clone(), views: parts.views.clone(), transparency }
     }
 
     /// Exports every hour that is over, for at most about `budget_ms`. Does next to nothing where
@@ -198,32 +167,116 @@ impl Exports {
         moment: Timestamp,
         budget_ms: i64,
     ) -> Result<Exported, PortError> {
+        let mut exported = Exported::default();
+        // The heads in the logs first, the list of work behind: with the last manifest of the run
+        // everything before `moment` that a log speaks of is exported.
+        exported.broken += self.transparency.append_waiting().await?;
+        let logs = self.logs().await?;
         let until = self.base.now().plus_ms(budget_ms);
-        let (mut exported, mut work) = (Exported::default(), Work::new());
+        self.run(archive, (Work::new(), logs), (moment, until), &mut exported).await?;
+        Ok(exported)
+    }
+
+    /// controlPlane.evidence.export: what one workspace has, up to now.
+    #[boxed]
+    pub async fn export_workspace(
+        &self,
+        caller: &Caller,
+        _: ExportWorkspace,
+    ) -> Answer<WorkspaceExported> {
+        caller.require_whole("control-plane.audit")?;
+        let (workspace, now) = (&caller.workspace, self.base.now());
+        let mut exported = Exported::default();
+        self.transparency.append(workspace).await?;
+        let head = self.base.store.tree_head(workspace).await?;
+        let logs = [(workspace.clone(), Some(head))].into();
+        let (work, archive) = (Work::of(workspace), self.base.ports.archive.clone());
+        let until = now.plus_ms(EXPORT_CALL_MS);
+        self.run(archive.as_ref(), (work, logs), (now, until), &mut exported).await?;
+        let progress: Record<Progress> =
+            self.base.store.record(&keys::export_progress(workspace)).await?;
+        Ok(WorkspaceExported {
+            manifests: exported.manifests,
+            events: exported.events,
+            broken: exported.broken,
+            left: exported.left > 0,
+            number: progress.value.number,
+        })
+    }
+
+    async fn run(
+        &self,
+        archive: &dyn Archive,
+        (mut work, mut logs): (Work, Logs),
+        (moment, until): (Timestamp, Timestamp),
+        exported: &mut Exported,
+    ) -> Result<(), PortError> {
         while let Some((workspace, streams)) =
             work.next(&self.base.store, BATCH_STREAMS_MAX).await?
         {
             if self.base.now() >= until {
                 exported.left = 1;
-                break;
+                return Ok(());
             }
-            match self.export_streams(archive, &workspace, streams, moment, &mut exported).await {
-                Ok(()) => {}
-                // One workspace that cannot be read keeps no other waiting.
-                Err(PortError::Corrupt(why)) => {
-                    tracing::error!(%workspace, why, "the exports of a workspace cannot go on");
-                    exported.broken += 1;
-                }
-                Err(fault) => return Err(fault),
+            if !logs.contains_key(&workspace) {
+                let head = self.base.store.tree_head(&workspace).await?;
+                logs.insert(workspace.clone(), Some(head));
+            }
+            let out = (archive, &workspace);
+            let done = self.export_streams(out, streams, moment, exported).await;
+            if !survived(&workspace, done, exported)? {
+                logs.insert(workspace, None);
             }
         }
-        Ok(exported)
+        for (workspace, head) in logs {
+            let Some(head) = head else { continue };
+            let done = self.end_run((archive, &workspace), head, moment, exported).await;
+            survived(&workspace, done, exported)?;
+        }
+        Ok(())
+    }
+
+    // How far the logs of workspaces are that have exports.
+    async fn logs(&self) -> Result<Logs, PortError> {
+        let (partition, prefix) = keys::exports_progress();
+        let mut logs = BTreeMap::new();
+        let mut next = Some(Query::prefix(partition, prefix, PAGE));
+        while let Some(query) = next {
+            let items = self.base.store.query(&query).await?;
+            for (key, _) in &items {
+                let name = key.sort.strip_prefix(prefix).unwrap_or_default();
+                if let Ok(workspace) = name.parse::<WorkspaceId>() {
+                    let head = self.base.store.tree_head(&workspace).await?;
+                    logs.insert(workspace, Some(head));
+                }
+            }
+            next = query.behind(&items);
+        }
+        Ok(logs)
+    }
+
+    // The last manifest of a run of a workspace.
+    async fn end_run(
+        &self,
+        out: (&dyn Archive, &WorkspaceId),
+        head: TreeHead,
+        moment: Timestamp,
+        exported: &mut Exported,
+    ) -> Result<(), PortError> {
+        let key = keys::export_progress(out.1);
+        let mut progress: Record<Progress> = self.base.store.record(&key).await?;
+        self.finish_batch(out, &mut progress, BTreeMap::new(), exported).await?;
+        if progress.value.logged >= head.size {
+            return Ok(());
+        }
+        progress.value.open = Some(Batch { to: moment, streams: Vec::new(), log: Some(head) });
+        self.note(out.1, &mut progress).await?;
+        self.finish_batch(out, &mut progress, BTreeMap::new(), exported).await
     }
 
     async fn export_streams(
         &self,
-        archive: &dyn Archive,
-        workspace: &WorkspaceId,
+        (archive, workspace): (&dyn Archive, &WorkspaceId),
         streams: Vec<Stream>,
         moment: Timestamp,
         exported: &mut Exported,
@@ -262,7 +315,7 @@ impl Exports {
             }
             if bytes >= SEGMENT_BYTES {
                 let streams = std::mem::take(&mut taken);
-                progress.value.open = Some(Batch { to: moment, streams });
+                progress.value.open = Some(Batch { to: moment, streams, log: None });
                 self.note(workspace, &mut progress).await?;
                 let segments = std::mem::take(&mut segments);
                 self.finish_batch((archive, workspace), &mut progress, segments, exported).await?;
@@ -270,7 +323,7 @@ impl Exports {
             }
         }
         if !taken.is_empty() {
-            progress.value.open = Some(Batch { to: moment, streams: taken });
+            progress.value.open = Some(Batch { to: moment, streams: taken, log: None });
             self.note(workspace, &mut progress).await?;
             self.finish_batch((archive, workspace), &mut progress, segments, exported).await?;
         }
@@ -306,8 +359,10 @@ impl Exports {
             from,
             to: batch.to,
             files: Vec::new(),
+            documents: None,
             broken: BTreeMap::new(),
             ahead: 0,
+            log: None,
         };
         let mut part = Gathering::default();
         for taken in &batch.streams {
@@ -335,12 +390,14 @@ impl Exports {
         let hour = batch.to.plus_ms(-1);
         let hours = hour.ms().div_euclid(keys::HOUR_MS).rem_euclid(24);
         let folder = format!("{workspace}/{}/{hours:02}/{:06}", hour.day(), manifest.number);
-        if !part.text.is_empty() {
-            manifest.files.push(part.store(archive, &folder).await?);
+        let out = (archive, folder.as_str());
+        manifest.documents = self.export_documents(out, workspace, &part.names).await?;
+        manifest.files.extend(part.store(out).await?);
+        if let Some(head) = &batch.log {
+            manifest.log = Some(self.export_log(out, workspace, before.logged, head).await?);
         }
-        let bytes = countersign_store::encode(&manifest)?;
-        let digest = canonical::digest_bytes(&bytes);
-        archive.put(&format!("{folder}/manifest.json"), "application/json", bytes).await?;
+        let ring = self.base.ports.signer.ring().await?;
+        let digest = export_files::store_manifest(out, &manifest, ring.current()).await?;
         for taken in &batch.streams {
             self.take_off(workspace, taken).await?;
         }
@@ -349,6 +406,7 @@ impl Exports {
             number: manifest.number,
             previous: Some(digest),
             to: Some(batch.to),
+            logged: manifest.log.map_or(before.logged, |log| log.size),
             open: None,
         };
         self.note(workspace, progress).await
@@ -411,34 +469,19 @@ impl Exported {
     }
 }
 
-/// A file on its way.
-#[derive(Default)]
-struct Gathering {
-    text: Vec<u8>,
-    events: u64,
-    heads: BTreeMap<Stream, Digest>,
-    segments: BTreeMap<Stream, Range>,
-}
-
-impl Gathering {
-    fn add(&mut self, stream: Stream, segment: Segment) {
-        self.text.extend(segment.text);
-        self.events += segment.to + 1 - segment.from;
-        self.heads.insert(stream.clone(), segment.hash);
-        self.segments
-            .insert(stream, Range { from: segment.from, to: segment.to, prev: segment.prev });
-    }
-
-    async fn store(self, archive: &dyn Archive, folder: &str) -> Result<Part, PortError> {
-        let corrupt = |error: std::io::Error| PortError::Corrupt(error.to_string());
-        // Without a time in its header: the same events give the same bytes.
-        let mut gzip = GzBuilder::new().mtime(0).write(Vec::new(), Compression::default());
-        gzip.write_all(&self.text).map_err(corrupt)?;
-        let bytes = gzip.finish().map_err(corrupt)?;
-        let name = "0000.ndjson.gz".to_owned();
-        let (digest, length) = (canonical::digest_bytes(&bytes), bytes.len() as u64);
-        archive.put(&format!("{folder}/{name}"), "application/gzip", bytes).await?;
-        let Self { events, heads, segments, .. } = self;
-        Ok(Part { name, digest, bytes: length, events, heads, segments })
+// One workspace that cannot be read keeps no other waiting: whether this one could.
+fn survived(
+    workspace: &WorkspaceId,
+    done: Result<(), PortError>,
+    exported: &mut Exported,
+) -> Result<bool, PortError> {
+    match done {
+        Ok(()) => Ok(true),
+        Err(PortError::Corrupt(why)) => {
+            tracing::error!(%workspace, why, "the exports of a workspace cannot go on");
+            exported.broken += 1;
+            Ok(false)
+        }
+        Err(fault) => Err(fault),
     }
 }

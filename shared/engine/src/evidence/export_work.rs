@@ -6,12 +6,16 @@
 //! takes a trace as far as it goes, and leaves an item for what comes behind unless the execution
 //! has ended.
 
-use crate::{Exports, cloud_event, operate::relay::PAGE};
+use crate::{
+    Exports, cloud_event,
+    evidence::documents::{Named, named},
+    operate::relay::PAGE,
+};
 use contracts::{Digest, Timestamp, WorkspaceId, event::Entry};
 use countersign_store::{HeadRecord, PortError, Query, Store, Stream, keys};
 use cs_core::trace::{ChainError, Head, Verifier};
 use serde_json::Value;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 /// Events read at once.
 const EVENTS_PAGE: usize = 500;
@@ -43,6 +47,8 @@ pub(crate) struct Segment {
     pub(crate) hash: Digest,
     /// Events whose time is far ahead.
     pub(crate) ahead: u64,
+    /// Documents that the events name.
+    pub(crate) names: BTreeSet<Named>,
 }
 
 /// Where a stream ends now.
@@ -59,7 +65,16 @@ pub(crate) struct Work {
 
 impl Work {
     pub(crate) fn new() -> Self {
-        let query = |shard| Query::prefix(keys::unexported_partition(shard), "", PAGE);
+        Self::with("")
+    }
+
+    /// What one workspace has.
+    pub(crate) fn of(workspace: &WorkspaceId) -> Self {
+        Self::with(&format!("{workspace}#"))
+    }
+
+    fn with(prefix: &str) -> Self {
+        let query = |shard| Query::prefix(keys::unexported_partition(shard), prefix, PAGE);
         Self {
             shards: (0..keys::WORK_SHARDS)
                 .map(|shard| (VecDeque::new(), Some(query(shard))))
@@ -176,6 +191,7 @@ impl Exports {
             prev: prev.clone(),
             hash: prev,
             ahead: 0,
+            names: BTreeSet::new(),
         };
         let corrupt = |why: ChainError| PortError::Corrupt(why.to_string());
         let mut next = Some(Query {
@@ -203,6 +219,7 @@ impl Exports {
                 verifier.push(&stored).map_err(corrupt)?;
                 let entry: Entry = countersign_store::decode(key, &item.body)?;
                 (found.to, found.hash) = (entry.seq, entry.hash.clone());
+                found.names.extend(named(&entry));
                 found
                     .text
                     .extend(countersign_store::encode(&cloud_event(workspace, stream, entry))?);

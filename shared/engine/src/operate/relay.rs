@@ -1,7 +1,7 @@
 //! Stage events: the outbox's way out. At least once, in order per stream; the same event has the
 //! same id.
 
-use crate::{Base, Parts, boxed, ports::Publisher, run::call::webhook_signature};
+use crate::{Base, Parts, Transparency, boxed, ports::Publisher, run::call::webhook_signature};
 use contracts::{
     Timestamp, WorkspaceId,
     event::{CloudEvent, Entry},
@@ -51,14 +51,16 @@ pub fn webhook_headers(
 /// The way of stage events out of the outbox.
 pub struct Relay {
     pub(crate) base: Arc<Base>,
+    pub(crate) transparency: Arc<Transparency>,
 }
 
 impl Relay {
-    pub(crate) fn new(parts: &Parts) -> Self {
-        Self { base: parts.base.clone() }
+    pub(crate) fn new(parts: &Parts, transparency: Arc<Transparency>) -> Self {
+        Self { base: parts.base.clone(), transparency }
     }
 
-    /// Publishes what of one stream waits in the outbox. Gives what is out, for [`Engine::sent`],
+    /// Publishes what of one stream waits in the outbox; where the stream ends with it, its head
+    /// goes into the transparency log. Gives what is out, for [`Engine::sent`],
     /// and why not all.
     #[boxed]
     pub async fn publish(
@@ -74,6 +76,12 @@ impl Relay {
         let events: Vec<CloudEvent> =
             entries.into_iter().map(|entry| cloud_event(workspace, stream, entry)).collect();
         let (count, outcome) = publisher.publish(workspace, &events).await;
+        // What fails here waits for `sweep`: subscribers do not.
+        if records.iter().any(|record| record.ends)
+            && let Err(fault) = self.transparency.append(workspace).await
+        {
+            tracing::warn!(%workspace, %stream, %fault, "a head waits for the transparency log");
+        }
         if let Some(waits) = events.get(count) {
             records.retain(|record| record.to_seq < waits.sequence);
         }

@@ -79,6 +79,7 @@ impl Sweep {
             }
         }
         swept.failed += self.base.store.chain_waiting().await?;
+        swept.failed += self.relay.transparency.append_waiting().await?;
         swept.requeued += self.requeue_receipts().await?;
         if let Err(fault) = self.waker.go_on_waking(self.base.now().plus_ms(budget_ms / 4)).await {
             tracing::warn!(%fault, "held executions stay to be woken");

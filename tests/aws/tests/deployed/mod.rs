@@ -6,11 +6,11 @@ pub mod tools;
 
 use axum::{Router, body::Bytes, extract::State, http::HeaderMap, routing::post};
 use base64::{Engine as _, engine::general_purpose::STANDARD as B64};
+use contracts::evidence::Manifest;
 use countersign_aws_tests::{STACK, Stack, binaries, root};
 use countersign_it::{TestServer, anywhere};
 use countersign_store::keys;
 use cs_core::canonical;
-use engine::Manifest;
 use flate2::read::GzDecoder;
 use futures_util::future::BoxFuture;
 use hmac::{Hmac, Mac as _};

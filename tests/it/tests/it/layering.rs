@@ -10,6 +10,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     // What a tool verifies with: it needs nothing else of ours.
     ("warrant", &[]),
     ("core", &["contracts", "warrant"]),
+    // What an outsider checks evidence with, without a control plane.
+    ("audit", &["contracts", "core"]),
     ("policy", &["contracts", "core"]),
     ("store", &["contracts", "core"]),
     ("engine", &["contracts", "core", "policy", "store"]),

@@ -1,14 +1,14 @@
 //! What runs on a schedule: sweep and export.
 
 use async_trait::async_trait;
-use contracts::{ExecutionId, Timestamp, WorkspaceId, event::CloudEvent};
+use contracts::{ExecutionId, Timestamp, WorkspaceId, event::CloudEvent, evidence::Manifest};
 use countersign_it::fixture::{EngineFixture, HandClock};
 use countersign_store::{
     Condition, Item, PortError, Query, Stream, Table as _, Write, keys, memory::MemoryTable,
 };
 use cs_core::canonical;
 use engine::{
-    Manifest, NextStep, WaitRequest,
+    NextStep, WaitRequest,
     ports::{Archive, Publisher},
 };
 use serde_json::json;

@@ -331,6 +331,7 @@ impl KitFixture {
             vault_keys: Arc::new(FixedVaultKey([3; 32])),
             mailer: Arc::new(NoMail),
             identity: Arc::new(engine::ports::NoIdentityProvider),
+            archive: Arc::new(countersign_it::archive::MemoryArchive::default()),
         };
         let engine = Arc::new(Engine::new(
             ports,

@@ -1,9 +1,10 @@
 //! A stream of events: one hash chain, published in order and exported from where the last export
 //! stopped.
 
-use contracts::ExecutionId;
+use crate::ExecutionId;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
-use std::{fmt, str::FromStr};
+use std::{borrow::Cow, fmt, str::FromStr};
 
 /// Name of the workspace log among a workspace's streams. No execution has such an id.
 const LOG: &str = "log";
@@ -34,6 +35,15 @@ impl FromStr for Stream {
             return Ok(Self::Log);
         }
         text.parse().map(Self::Trace).map_err(|_| StreamError(text.to_owned()))
+    }
+}
+
+impl JsonSchema for Stream {
+    fn schema_name() -> Cow<'static, str> {
+        "Stream".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        schemars::json_schema!({ "type": "string", "pattern": "^(log|exe_[0-9a-f]{32})$" })
     }
 }
 

@@ -11,6 +11,7 @@ mod dev;
 mod directory;
 mod documentation;
 mod error;
+mod evidence;
 mod execution;
 mod explain;
 mod freeze;
@@ -38,6 +39,7 @@ mod submit;
 mod target;
 mod trace;
 mod trust;
+mod verify;
 mod visible;
 mod webhook;
 
@@ -112,6 +114,12 @@ enum Command {
     Request(inbox::RequestCommand),
     #[command(flatten)]
     Trace(trace::TraceCommand),
+    /// Take evidence away: exports, bundles, checkpoints, proofs.
+    #[command(subcommand)]
+    Evidence(evidence::EvidenceCommand),
+    /// Check evidence offline: a folder of exports, or a bundle. Needs files and public keys, and
+    /// neither a network nor an account.
+    Verify(verify::VerifyArgs),
     /// Why an execution, a step or a draft is judged as it is.
     Explain(explain::ExplainArgs),
     /// Make, sign, verify, install, disable and list skills.
@@ -243,6 +251,8 @@ async fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Inbox(args) => inbox::list(&context()?, args).await,
         Command::Request(command) => inbox::run(&context()?, command).await,
         Command::Trace(command) => trace::run(&context()?, command).await,
+        Command::Evidence(command) => evidence::run(&context()?, command).await,
+        Command::Verify(args) => verify::run(args, output),
         Command::Explain(args) => explain::run(&context()?, args).await,
         Command::Skill(command) => match command.run_here(output).await? {
             Some(command) => skill::run(&context()?, command).await,

@@ -10,6 +10,7 @@ use crate::{
 use contracts::{
     Digest, WorkspaceId,
     evidence::{Document, Documents, LogLeaf, Manifest, Part},
+    json,
     limits::EVENT_BYTES_MAX,
 };
 use cs_core::{canonical, note, transparency as tree};
@@ -105,7 +106,7 @@ fn read_manifest(folder: &Path) -> Result<(Manifest, Digest), String> {
     let mut bytes = Vec::new();
     let read = file.take(MANIFEST_BYTES_MAX).read_to_end(&mut bytes);
     read.map_err(|error| error.to_string())?;
-    let manifest = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
+    let manifest = json::decode(&bytes).map_err(|error| error.to_string())?;
     Ok((manifest, canonical::digest_bytes(&bytes)))
 }
 
@@ -208,7 +209,7 @@ impl Audit<'_> {
         if let Some(file) = &part.entries {
             let named = (file.name.as_str(), &file.digest, file.bytes, file.documents);
             self.lines(found, named, LINE_BYTES_MAX, |audit, line| {
-                match serde_json::from_slice::<LogLeaf>(line) {
+                match json::decode::<LogLeaf>(line) {
                     Ok(leaf) => audit.log.expect(leaf, &mut audit.streams, audit.report),
                     Err(error) => {
                         audit.report.add(Code::Unreadable, &place, error.to_string());
@@ -262,7 +263,7 @@ impl Audit<'_> {
         let named = (file.name.as_str(), &file.digest, file.bytes, file.documents);
         self.lines(found, named, DOCUMENT_BYTES_MAX, |audit, line| {
             audit.report.checked.documents += 1;
-            match serde_json::from_slice::<Document>(line) {
+            match json::decode::<Document>(line) {
                 Ok(document) => check_document(&document, &place, audit.report),
                 Err(error) => audit.report.add(Code::Unreadable, &place, error.to_string()),
             }

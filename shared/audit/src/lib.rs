@@ -57,7 +57,7 @@ pub enum AuditError {
 /// Public keys as they are written: a JWK set (as `/.well-known/jwks.json` has it), or one key as
 /// base64, as hexadecimal digits or as a verifier key of C2SP.
 pub fn read_keys(text: &str) -> Result<Vec<VerifyingKey>, AuditError> {
-    if let Ok(jwks) = serde_json::from_str::<serde_json::Value>(text)
+    if let Ok(jwks) = contracts::json::decode::<serde_json::Value>(text.as_bytes())
         && jwks.is_object()
     {
         let set = KeySet::from_jwks(&jwks).map_err(|error| AuditError::Key(error.to_string()))?;

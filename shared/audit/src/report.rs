@@ -51,6 +51,13 @@ pub enum Code {
     BrokenAtExport,
 }
 
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = serde_json::to_value(self).unwrap_or_default();
+        f.write_str(word.as_str().unwrap_or_default())
+    }
+}
+
 /// One thing that is wrong, and where.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {

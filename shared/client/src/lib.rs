@@ -101,6 +101,14 @@ impl Client {
         }
     }
 
+    /// The public keys that verify warrants and evidence (JWK set): nobody's key is needed.
+    pub async fn warrant_keys(&self) -> Result<serde_json::Value, ClientError> {
+        let endpoint = contracts::endpoint::named("warrant.keys");
+        let parts = request::parts(endpoint, &serde_json::json!({}))?;
+        let answer: Answer<serde_json::Value> = self.send(endpoint, &parts, "").await?;
+        Ok(answer.document().clone())
+    }
+
     async fn send<A: DeserializeOwned>(
         &self,
         endpoint: &Endpoint,

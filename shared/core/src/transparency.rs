@@ -252,8 +252,14 @@ impl Compact {
         Ok(Self { size, subtrees: subtrees.collect::<Result<_, TreeError>>()? })
     }
 
+    /// Entries.
     pub fn size(&self) -> u64 {
         self.size
+    }
+
+    /// The roots of its largest complete subtrees, from the left.
+    pub fn roots(&self) -> Vec<Hash> {
+        self.subtrees.iter().map(|(_, root)| *root).collect()
     }
 
     /// Appends an entry.
@@ -266,6 +272,7 @@ impl Compact {
         self.size += 1;
     }
 
+    /// The root of all entries.
     pub fn root(&self) -> Hash {
         let roots = self.subtrees.iter().rev().map(|(_, root)| *root);
         let root = roots.reduce(|right, left| tlog_tiles::node_hash(left, right));

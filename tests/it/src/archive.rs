@@ -60,3 +60,14 @@ impl Archive for MemoryArchive {
         Ok(())
     }
 }
+
+impl MemoryArchive {
+    /// Writes everything into a folder, as an auditor gets it.
+    pub fn write_to(&self, root: &std::path::Path) {
+        for (name, bytes) in self.0.lock().unwrap().iter() {
+            let path = root.join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, bytes).unwrap();
+        }
+    }
+}

@@ -112,8 +112,8 @@ impl Taken {
     }
 }
 
-/// How far logs are; none of a workspace that cannot be read.
-type Logs = BTreeMap<WorkspaceId, Option<TreeHead>>;
+/// How far logs are, and the number of the last manifest; none of a workspace that cannot be read.
+type Logs = BTreeMap<WorkspaceId, Option<(TreeHead, u64)>>;
 
 /// Everything that happened, into the archive.
 pub struct Exports {
@@ -188,8 +188,7 @@ impl Exports {
         let (workspace, now) = (&caller.workspace, self.base.now());
         let mut exported = Exported::default();
         self.transparency.append(workspace).await?;
-        let head = self.base.store.tree_head(workspace).await?;
-        let logs = [(workspace.clone(), Some(head))].into();
+        let logs = [(workspace.clone(), Some(self.log(workspace).await?))].into();
         let (work, archive) = (Work::of(workspace), self.base.ports.archive.clone());
         let until = now.plus_ms(EXPORT_CALL_MS);
         self.run(archive.as_ref(), (work, logs), (now, until), &mut exported).await?;
@@ -219,8 +218,8 @@ impl Exports {
                 return Ok(());
             }
             if !logs.contains_key(&workspace) {
-                let head = self.base.store.tree_head(&workspace).await?;
-                logs.insert(workspace.clone(), Some(head));
+                let log = self.log(&workspace).await?;
+                logs.insert(workspace.clone(), Some(log));
             }
             let out = (archive, &workspace);
             let done = self.export_streams(out, streams, moment, exported).await;
@@ -228,9 +227,9 @@ impl Exports {
                 logs.insert(workspace, None);
             }
         }
-        for (workspace, head) in logs {
-            let Some(head) = head else { continue };
-            let done = self.end_run((archive, &workspace), head, moment, exported).await;
+        for (workspace, log) in logs {
+            let Some(log) = log else { continue };
+            let done = self.end_run((archive, &workspace), log, moment, exported).await;
             survived(&workspace, done, exported)?;
         }
         Ok(())
@@ -246,8 +245,8 @@ impl Exports {
             for (key, _) in &items {
                 let name = key.sort.strip_prefix(prefix).unwrap_or_default();
                 if let Ok(workspace) = name.parse::<WorkspaceId>() {
-                    let head = self.base.store.tree_head(&workspace).await?;
-                    logs.insert(workspace, Some(head));
+                    let log = self.log(&workspace).await?;
+                    logs.insert(workspace, Some(log));
                 }
             }
             next = query.behind(&items);
@@ -255,18 +254,25 @@ impl Exports {
         Ok(logs)
     }
 
-    // The last manifest of a run of a workspace.
+    async fn log(&self, workspace: &WorkspaceId) -> Result<(TreeHead, u64), PortError> {
+        let progress: Record<Progress> =
+            self.base.store.record(&keys::export_progress(workspace)).await?;
+        let head = self.base.store.tree_head(workspace).await?;
+        Ok((head, progress.value.number))
+    }
+
+    // The last manifest of a run of a workspace in which something was exported.
     async fn end_run(
         &self,
         out: (&dyn Archive, &WorkspaceId),
-        head: TreeHead,
+        (head, number): (TreeHead, u64),
         moment: Timestamp,
         exported: &mut Exported,
     ) -> Result<(), PortError> {
         let key = keys::export_progress(out.1);
         let mut progress: Record<Progress> = self.base.store.record(&key).await?;
         self.finish_batch(out, &mut progress, BTreeMap::new(), exported).await?;
-        if progress.value.logged >= head.size {
+        if progress.value.number == number || progress.value.logged >= head.size {
             return Ok(());
         }
         progress.value.open = Some(Batch { to: moment, streams: Vec::new(), log: Some(head) });

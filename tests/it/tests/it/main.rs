@@ -17,6 +17,7 @@ mod house;
 mod layering;
 mod loop_whole;
 mod mcp;
+mod offline;
 mod pages;
 mod people;
 mod reference;

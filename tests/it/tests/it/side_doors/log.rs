@@ -7,7 +7,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
     routing::post,
 };
-use contracts::query::GetWorkspaceLog;
+use contracts::{evidence::Manifest, query::GetWorkspaceLog};
 use countersign_it::{TestServer, anywhere, archive::MemoryArchive, fixture::EngineFixture, now};
 use countersign_store::{Clock as _, Stream, memory::MemoryTable};
 use cs_core::trace::Verifier;
@@ -145,10 +145,8 @@ async fn a_clock_that_jumps_a_day_ahead_and_returns_stops_no_export() {
         );
     }
     let manifests = archive.manifests("acme");
-    assert!(
-        manifests.last().unwrap().0.to < manifests.last().unwrap().0.from,
-        "the manifest says it, too"
-    );
+    let back = |(manifest, _): &(Manifest, _)| manifest.to < manifest.from;
+    assert!(manifests.iter().any(back), "the manifest says it, too");
     for hour in 1..=3 {
         let id = fixture.submit(find("again")).await;
         fixture.drive(&id).await;
@@ -276,8 +274,8 @@ async fn what_comes_after_an_abort_is_exported_when_it_comes_and_sealed_is_true(
     );
     assert!(all.len() > first.len());
     let manifests = archive.manifests(workspace);
-    let late = manifests.last().unwrap();
-    assert!(late.1.iter().any(|event| event["type"] == "controlPlane.execution.step.resolved"));
+    let mut late = manifests.iter().flat_map(|(_, events)| events);
+    assert!(late.any(|event| event["type"] == "controlPlane.execution.step.resolved"));
     assert_eq!(head["sealed"], true, "aborted for good, nothing in doubt: nothing can follow");
 }
 

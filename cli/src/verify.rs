@@ -1,0 +1,112 @@
+//! Checks evidence offline: no network, no account.
+
+use crate::{
+    error::{CliError, Exit},
+    output::{self, Output},
+    render::{self, bold, dim, green},
+    visible,
+};
+use anstream::{eprintln, println};
+use audit::{Checked, Options, Report};
+use clap::Args;
+use cs_core::text::escape_foreign;
+use serde_json::json;
+use std::{
+    io::IsTerminal as _,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+/// Findings that are shown to people.
+const SHOWN_MAX: usize = 20;
+/// Between two tellings of how far it is.
+const PROGRESS: Duration = Duration::from_secs(2);
+
+#[derive(Args)]
+pub struct VerifyArgs {
+    /// A folder of exports, or a bundle of one execution.
+    path: PathBuf,
+    /// A file with public keys of the control plane: a JWK set (countersign evidence keys), or a
+    /// key. More than once where keys were rotated.
+    #[arg(long = "key", value_name = "FILE", required = true)]
+    keys: Vec<PathBuf>,
+    /// The first export here: earlier ones are elsewhere.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    from: u64,
+    /// A file with a checkpoint that was kept elsewhere: the log must be the one that it speaks
+    /// of, and reach it.
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Option<PathBuf>,
+}
+
+/// Checks, and says what was checked and what is wrong.
+pub fn run(args: VerifyArgs, output: Output) -> Result<Exit, CliError> {
+    let read =
+        |file: &PathBuf| std::fs::read_to_string(file).map_err(|error| CliError::file(file, error));
+    let mut keys = Vec::new();
+    for file in &args.keys {
+        let found = audit::read_keys(&read(file)?).map_err(|error| CliError::file(file, error))?;
+        keys.extend(found);
+    }
+    let checkpoint = args.checkpoint.as_ref().map(read).transpose()?;
+    let options = Options { from: args.from.max(1), checkpoint, ..Options::new(keys) };
+    let (started, mut told) = (Instant::now(), Instant::now());
+    let shows = std::io::stderr().is_terminal() && !output.json;
+    let mut progress = |events: u64| {
+        if shows && told.elapsed() >= PROGRESS {
+            told = Instant::now();
+            eprintln!("{}", dim(&format!("{events} events")));
+        }
+    };
+    let report = audit::check(&args.path, &options, &mut progress).map_err(CliError::local)?;
+    if output.json {
+        output::json(&json!({
+            "whole": report.is_whole(),
+            "checked": report.checked,
+            "findings": report.findings,
+            "found": report.found,
+        }));
+    } else {
+        shown(&report, started.elapsed());
+    }
+    Ok(Exit::done_if(report.is_whole()))
+}
+
+fn shown(report: &Report, took: Duration) {
+    let Checked { exports, files, events, executions, documents, entries, .. } = report.checked;
+    println!("{}", bold("Checked"));
+    let workspaces: Vec<&str> = report.checked.workspaces.iter().map(String::as_str).collect();
+    render::field(2, "Workspaces", &escape_foreign(&workspaces.join(", ")));
+    let of =
+        if exports > 0 { format!("{exports} exports, {files} files, ") } else { String::new() };
+    let what = format!(
+        "{of}{events} events of {executions} executions, {documents} documents, {entries} entries \
+         of the log"
+    );
+    render::field(2, "What", &what);
+    if let (Some(first), Some(last)) = (report.checked.first, report.checked.last) {
+        let when = format!("{} to {}", render::moment(first), render::moment(last));
+        render::field(2, "When", &when);
+    }
+    if report.checked.newer > 0 {
+        let newer = format!("{} entries of the log are newer", report.checked.newer);
+        render::field(2, "Newer", &newer);
+    }
+    let seconds = took.as_secs_f64().max(0.001);
+    let speed = format!("{seconds:.1} s, {:.0} events a second", events as f64 / seconds);
+    render::field(2, "Took", &speed);
+    if report.is_whole() {
+        println!("\n{} complete and untouched", green("✓"));
+        return;
+    }
+    println!("\n{}", bold(&format!("{} found; the first:", report.found)));
+    for finding in report.findings.iter().take(SHOWN_MAX) {
+        let text = format!("{}: {finding}", finding.code);
+        for (index, line) in visible::lines(&escape_foreign(&text), 4).iter().enumerate() {
+            println!("  {} {line}", if index == 0 { "✗" } else { " " });
+        }
+    }
+    if report.found as usize > SHOWN_MAX {
+        println!("  and {} more", report.found as usize - SHOWN_MAX);
+    }
+}

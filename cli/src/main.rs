@@ -226,8 +226,11 @@ fn log(serves: bool) {
 
 async fn run(cli: Cli) -> Result<Exit, CliError> {
     let Cli { target, command } = cli;
-    target.check()?;
     let output = Output { json: target.json, wide: target.wide };
+    // The keys of `verify` are public.
+    if !matches!(command, Command::Verify(_)) {
+        target.check()?;
+    }
     // A client is made for those commands only that call a control plane: what others do needs no
     // profile and no key.
     let context = || Context::new(&target, output);
@@ -252,7 +255,7 @@ async fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Request(command) => inbox::run(&context()?, command).await,
         Command::Trace(command) => trace::run(&context()?, command).await,
         Command::Evidence(command) => evidence::run(&context()?, command).await,
-        Command::Verify(args) => verify::run(args, output),
+        Command::Verify(args) => verify::run(args, target.key.as_deref(), output),
         Command::Explain(args) => explain::run(&context()?, args).await,
         Command::Skill(command) => match command.run_here(output).await? {
             Some(command) => skill::run(&context()?, command).await,

@@ -26,9 +26,9 @@ const PROGRESS: Duration = Duration::from_secs(2);
 pub struct VerifyArgs {
     /// A folder of exports, or a bundle of one execution.
     path: PathBuf,
-    /// A file with public keys of the control plane: a JWK set (countersign evidence keys), or a
-    /// key. More than once where keys were rotated.
-    #[arg(long = "key", value_name = "FILE", required = true)]
+    /// A file with the public keys of the control plane (countersign evidence keys), or with one
+    /// key. Also taken as --key; more than once where keys were rotated.
+    #[arg(long, value_name = "FILE")]
     keys: Vec<PathBuf>,
     /// The first export here: earlier ones are elsewhere.
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
@@ -40,13 +40,18 @@ pub struct VerifyArgs {
 }
 
 /// Checks, and says what was checked and what is wrong.
-pub fn run(args: VerifyArgs, output: Output) -> Result<Exit, CliError> {
+/// `key`: a file with keys, named as one key.
+pub fn run(args: VerifyArgs, key: Option<&str>, output: Output) -> Result<Exit, CliError> {
     let read =
         |file: &PathBuf| std::fs::read_to_string(file).map_err(|error| CliError::file(file, error));
     let mut keys = Vec::new();
-    for file in &args.keys {
+    for file in args.keys.iter().chain(&key.map(PathBuf::from)) {
         let found = audit::read_keys(&read(file)?).map_err(|error| CliError::file(file, error))?;
         keys.extend(found);
+    }
+    if keys.is_empty() {
+        let advice = "no public key is given: `--keys FILE`; `countersign evidence keys` writes it";
+        return Err(CliError::local(advice));
     }
     let checkpoint = args.checkpoint.as_ref().map(read).transpose()?;
     let options = Options { from: args.from.max(1), checkpoint, ..Options::new(keys) };

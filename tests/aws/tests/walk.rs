@@ -76,6 +76,9 @@ fn walk(document: &str) -> Result<(), String> {
         |text: &str| text.replace("127.0.0.1:7411", &plane).replace("127.0.0.1:7412", &tools);
     let folder = tempfile::tempdir().unwrap();
     copy(&root().join("examples"), &folder.path().join("examples"), &here);
+    fs::create_dir_all(folder.path().join("docs")).unwrap();
+    let verifier = "docs/verify_evidence.py";
+    fs::copy(root().join(verifier), folder.path().join(verifier)).unwrap();
     let shell = commands(document);
     let script = folder.path().join("walk.sh");
     fs::write(&script, here(&shell)).unwrap();

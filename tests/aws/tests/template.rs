@@ -382,6 +382,7 @@ fn no_role_deletes_events_or_writes_everywhere() {
         "outbox#*",
         "export*",
         "export#*",
+        "export#heads#*",
         "inbox#*",
         "inbound#*",
         "ws#*#inbox",

@@ -52,7 +52,7 @@ pub async fn serve() {
     node.serve().await;
 }
 
-fn memory_mib(pid: &str, field: &str) -> f64 {
+pub(crate) fn memory_mib(pid: &str, field: &str) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find(|line| line.starts_with(field)).unwrap_or_default();
     line.split_whitespace().nth(1).and_then(|kib| kib.parse::<f64>().ok()).unwrap_or(f64::NAN)

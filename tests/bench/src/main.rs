@@ -5,6 +5,7 @@
 //! measured beside it in the same run, so that ratios can be compared between machines.
 
 mod chain;
+mod exports;
 mod lambda;
 mod pages;
 mod pure;
@@ -33,6 +34,12 @@ struct Args {
     /// Only the console's pages, at ten executions and at so many.
     #[arg(long, value_name = "EXECUTIONS", num_args = 0..=1, default_missing_value = "10000")]
     pages: Option<usize>,
+    /// Only the offline verifier of exports.
+    #[arg(long)]
+    exports: bool,
+    /// Verify a folder: measured by the parent.
+    #[arg(long, hide = true)]
+    verify_folder: Option<std::path::PathBuf>,
     /// Serve on a free port and wait: measured by the parent for its memory at rest.
     #[arg(long, hide = true)]
     serve: bool,
@@ -46,7 +53,16 @@ fn main() {
         runtime.block_on(chain::serve());
         return;
     }
+    if let Some(folder) = &args.verify_folder {
+        exports::verify(folder);
+        return;
+    }
     let mut rows: Vec<Row> = Vec::new();
+    if args.exports {
+        exports::run(&mut rows, args.quick);
+        print(&rows, args.json);
+        return;
+    }
     if let Some(folder) = &args.lambda {
         lambda::run(&mut rows, folder);
         print(&rows, args.json);
@@ -58,6 +74,7 @@ fn main() {
         return;
     }
     if !args.chain {
+        exports::run(&mut rows, args.quick);
         pure::compile_and_verify(&mut rows, args.quick);
         pure::backtest(&mut rows, args.quick);
         pure::verify_traces(&mut rows, if args.quick { 100_000 } else { 1_000_000 });

@@ -166,10 +166,10 @@ fn every_offered_operation_has_its_examples_and_they_fit() {
             check(&operation["requestBody"]["content"]["application/json"]["schema"], request);
         }
     }
-    assert!(
-        document["paths"].get("/v1/executions/{executionId}/evidence").is_none(),
-        "what is not offered is not documented as offered"
-    );
+    for endpoint in endpoint::operations().filter(|endpoint| !endpoint.offered) {
+        let path = document["paths"].get(endpoint.path);
+        assert!(path.is_none(), "what is not offered is not documented as offered");
+    }
 }
 
 // The schemas that one reaches, transitively: a schema that is compiled is bounded, and the whole

@@ -236,11 +236,11 @@ pub(super) fn cases() -> Vec<Case> {
         ),
         case("no such route", "/v1/nothing", "{}", 404, "NOT_FOUND", None),
         case(
-            "not offered",
+            "evidence of what is not there",
             "/v1/executions/exe_00000000000000000000000000000000/evidence",
             "{}",
             404,
-            "CAPABILITY_MISSING",
+            "NOT_FOUND",
             None,
         ),
         case(

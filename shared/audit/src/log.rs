@@ -1,5 +1,5 @@
-//! The transparency log: its entries give the roots of its checkpoints, and its entries are the ends
-//! of the streams.
+//! The transparency log: its entries give the roots of its checkpoints, and are the ends of the
+//! streams.
 
 use crate::{
     Options,

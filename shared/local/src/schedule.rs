@@ -38,8 +38,8 @@ pub(crate) async fn export(engine: Weak<Engine>) {
     }
 }
 
-/// Takes ends of streams into the transparency logs, until the engine is gone: on AWS the relay does,
-/// which is told of them; here nobody may want stage events.
+/// Takes ends of streams into the transparency logs, until the engine is gone. On AWS the relay
+/// does, which is told of them; here nobody may want stage events.
 pub(crate) async fn log(engine: Weak<Engine>) {
     loop {
         tokio::time::sleep(LOG_ROUND).await;

@@ -4,9 +4,11 @@
 //! `<workspace>/<yyyy-mm-dd>/<hh>/<number>/` has `events.ndjson.gz`, `documents.ndjson.gz`,
 //! `manifest.note`, which signs the manifest, and `manifest.json`, written last. The last manifest
 //! of a run of a workspace has, instead of events, what the transparency log got since the one
-//! before (`log.ndjson.gz`) and its checkpoint: with it the run is complete. Manifests of a workspace are numbered without gaps, and each names the one before by its
-//! digest; so do the segments of one stream. What a manifest takes is stored before it is written:
-//! an export that breaks off is taken up where it was, and gives the same bytes. INVARIANT
+//! before (`log.ndjson.gz`) and its checkpoint: with it the run is complete.
+//!
+//! Manifests of a workspace are numbered without gaps, and each names the one before by its digest;
+//! so do the segments of one stream. What a manifest takes is stored before it is written: an
+//! export that breaks off is taken up where it was, and gives the same bytes. INVARIANT
 //! (tenant-walls): one workspace a folder. INVARIANT (append-only): every chain is verified on its
 //! way out. One that is broken is named in the manifest and keeps no other waiting. INVARIANT
 //! (authority-is-on-record): the workspace log is a stream like any trace.

@@ -211,11 +211,11 @@ fn compare(said: &Digest, actual: &Digest, place: &str, report: &mut Report) {
 
 /// A note that is not believed.
 pub(crate) fn note_refused(report: &mut Report, place: &str, error: &TreeError) {
-    use cs_core::note::NoteError::{Forged, Malformed, UnknownKey};
+    use cs_core::note::NoteError::{Forged, UnknownKey};
     let code = match error {
         TreeError::Note(UnknownKey) => Code::UnknownKey,
         TreeError::Note(Forged) => Code::Forged,
-        TreeError::Note(Malformed) | _ => Code::Unreadable,
+        _ => Code::Unreadable,
     };
     report.add(code, place, error.to_string());
 }

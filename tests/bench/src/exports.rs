@@ -117,8 +117,8 @@ fn write(root: &Path, exports: u64) {
     }
 }
 
-fn execution<'w>(
-    workspace: &'w WorkspaceId,
+fn execution(
+    workspace: &WorkspaceId,
     stream: &Stream,
     at: Timestamp,
     lines: &mut Vec<contracts::event::CloudEvent>,

@@ -16,7 +16,7 @@ mod words;
 pub use asset::{Asset, SCRIPT, STYLE, asset};
 pub use frame::{Frame, Nav, NavItem, explain, frame, frame_that_goes_on, leave};
 pub use impact::{BacktestReport, Impact, amount, backtest_report};
-pub use parts::{Bar, Moment, Tag};
+pub use parts::{Bar, Moment, NO_ENTER, NoEnter, Tag};
 pub use pick::Pick;
 pub use picture::{Node, picture};
 pub use words::{Tone, ago, cell, cut, exact, quoted, shown, tone, took, word};

@@ -40,6 +40,18 @@ impl Tag {
     }
 }
 
+/// Stands first in a form whose button is pressed, never reached by Enter in one of its fields: a
+/// form's default button is its first, and one that is disabled sends nothing (HTML, "Implicit
+/// submission").
+#[derive(Clone, Copy, Debug, Template)]
+#[template(source = r#"<button type="submit" disabled hidden></button>"#, ext = "html")]
+pub struct NoEnter;
+
+/// As templates name it.
+pub const NO_ENTER: NoEnter = NoEnter;
+
+impl HtmlSafe for NoEnter {}
+
 /// A moment, as time since or until then.
 #[derive(Clone, Debug, Template)]
 #[template(

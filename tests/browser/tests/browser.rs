@@ -5,7 +5,7 @@ use contracts::{
     command::RejectExecution, link::RevokeLinks, operation as op, query::ExecutionStatus,
 };
 use countersign_browser_tests::{Browser, Screen, World, installed, known_refund, lookup, refund};
-use thirtyfour::By;
+use thirtyfour::{By, Key};
 
 /// Refunds above fifty euros are decided by two groups; smaller ones may have a mandate.
 const TWO_GROUPS: &str = r#"

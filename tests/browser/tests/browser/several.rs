@@ -35,7 +35,13 @@ async fn several_are_decided_on_together_in_the_inbox() {
         view_digest: None,
     };
     world.approver.call(&op::EXECUTION_REJECT, &reject).await.unwrap();
-    browser.press("button[value=approve]").await;
+    // Enter in a field approves nothing; without a reason nothing is rejected either.
+    let note = browser.find("input[id=note]").await;
+    note.send_keys("no order of ours" + Key::Enter).await.unwrap();
+    browser.says("Decide on these 2").await;
+    assert_eq!(world.settled(&asked[0].execution_id).await.status, ExecutionStatus::Blocked);
+    note.clear().await.unwrap();
+    browser.press(".decide button.primary").await;
     browser.says("Nothing was decided").await;
     browser.says("in the way").await;
     browser.was_refused(409).await;
@@ -43,8 +49,8 @@ async fn several_are_decided_on_together_in_the_inbox() {
     browser.look("several-refused").await;
     browser.press("a.button.primary").await;
     browser.says("Decide on this one").await;
-    browser.find("input[name=reason]").await.send_keys("it fits").await.unwrap();
-    browser.press("button[value=approve]").await;
+    browser.find("input[id=note]").await.send_keys("it fits").await.unwrap();
+    browser.press(".decide button.primary").await;
     browser.says("Your decision on all of them is on record.").await;
     let done = world.settled(&asked[0].execution_id).await;
     assert_eq!(done.status, ExecutionStatus::Completed);

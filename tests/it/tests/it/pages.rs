@@ -3,6 +3,7 @@
 mod alone;
 mod decisions;
 mod edits;
+mod enter;
 mod foreign;
 mod foreign_people;
 mod forms;

@@ -3,7 +3,7 @@
 use super::*;
 
 // Ticks what the inbox offers, and opens what the browser would open.
-async fn ticked(person: &mut Browser) -> Seen {
+pub(super) async fn ticked(person: &mut Browser) -> Seen {
     let inbox = person.get("/console/inbox").await;
     let boxes = inbox.text.split("class=\"pick\"").skip(1);
     let names: Vec<String> =
@@ -98,8 +98,10 @@ async fn attack_a_form_of_several_that_no_page_made() {
     }
     let mut none = form.clone().with("decision", "approve");
     none.fields.retain(|name, _| !name.starts_with("exe_"));
+    let mut undecided = form.clone();
+    undecided.fields.remove("decision");
     for (bad, wanted) in [
-        (form.clone(), 422),
+        (undecided, 422),
         (form.clone().with("decision", "both"), 422),
         (form.clone().with("decision", "reject"), 422),
         (form.clone().with("decision", "approve").with(&stranger, &zero), 404),

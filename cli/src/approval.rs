@@ -85,7 +85,7 @@ async fn approve(
     if !context.output.json {
         show(&question);
     }
-    let Some(seen) = confirmed(context, &question, about.digest)? else {
+    let Some(seen) = confirmed(context, &question, about.digest, "--digest DIGEST")? else {
         println!("{}", dim("not approved; nothing was sent"));
         return Ok(Exit::NotDone);
     };
@@ -101,28 +101,31 @@ async fn approve(
     Ok(Exit::Done)
 }
 
-/// The digest of what a person saw: as named, or shown now and agreed to at the terminal.
+/// The digest of what a person saw: as named, or shown now and agreed to at the terminal. `how`: how
+/// this command names it.
 pub fn seen(
     context: &Context,
     question: &Question,
     named: Option<Digest>,
+    how: &str,
 ) -> Result<Option<Digest>, CliError> {
     if !context.output.json {
         show(question);
     }
-    confirmed(context, question, named)
+    confirmed(context, question, named, how)
 }
 
 fn confirmed(
     context: &Context,
     question: &Question,
     named: Option<Digest>,
+    how: &str,
 ) -> Result<Option<Digest>, CliError> {
     match named {
         Some(seen) => Ok(Some(seen)),
         None if context.output.json || !interactive() => {
-            let message = "without a terminal, name the view that was seen: --digest DIGEST";
-            Err(CliError::Local(message.into()))
+            let message = format!("without a terminal, name the view that was seen: {how}");
+            Err(CliError::Local(message))
         }
         None => Ok(ask("approve this?").then(|| question.view.clone())),
     }

@@ -21,6 +21,7 @@ use contracts::{
         ExecutionList, ExecutionStatus, ExecutionSummary, GetOutput, ListExecutions, TraceEntry,
     },
     verdict::RunMode,
+    view::ViewMoney,
 };
 use std::{path::PathBuf, time::Duration};
 
@@ -310,15 +311,24 @@ fn rows(page: &Visible<ExecutionList>, short: Option<&Short>) {
 }
 
 fn words(item: &ExecutionSummary) -> String {
-    let money = item.money.iter().map(|money| match &money.amount {
+    asked(touches(&item.money, item.recipients), &item.actor_id, &item.text)
+}
+
+/// How much money, and how many are touched.
+pub fn touches(money: &[ViewMoney], recipients: Option<u64>) -> String {
+    let money = money.iter().map(|money| match &money.amount {
         None => format!("{} minor units of {}", money.minor, money.currency),
         Some(amount) => format!("{amount} {}", money.currency),
     });
-    let recipients = item.recipients.map(|count| format!("{count} recipients"));
-    let touches: Vec<String> = money.chain(recipients).collect();
-    let touches = match touches.is_empty() {
-        true => String::new(),
-        false => format!("{}  ", touches.join(", ")),
-    };
-    format!("{touches}{}: \"{}\"", item.actor_id, item.text.replace('"', "\\\""))
+    let recipients = recipients.filter(|count| *count > 0).map(|count| match count {
+        1 => "1 recipient".to_owned(),
+        count => format!("{count} recipients"),
+    });
+    money.chain(recipients).collect::<Vec<_>>().join(", ")
+}
+
+/// What is touched, and who asked for it in which words.
+pub fn asked(touches: String, actor: &str, text: &str) -> String {
+    let touches = if touches.is_empty() { touches } else { touches + "  " };
+    format!("{touches}{actor}: \"{}\"", text.replace('"', "\\\""))
 }

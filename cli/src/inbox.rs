@@ -4,10 +4,11 @@ use crate::{
     approval::{self, Question},
     context::Context,
     error::{CliError, Exit},
+    execution::{asked as asked_for, touches},
     ids::{self, Short},
-    render::{self, dim},
+    render::{self, bold, dim},
     submit::word,
-    visible::Visible,
+    visible::{Visible, columns, cut},
 };
 use anstream::println;
 use clap::{Args, Subcommand};
@@ -15,7 +16,7 @@ use contracts::{
     Digest, ExecutionId, Open, StepId,
     approval::{
         ApprovalList, ApprovalState, ApprovalsVoted, CommentApproval, Decision, EditPlan,
-        GetApproval, InboxItem, ListApprovals, OverrideApproval, PlanEdited, ReviewOverride, Vote,
+        GetApproval, ListApprovals, OverrideApproval, PlanEdited, ReviewOverride, Vote,
         VoteApprovals, WaitKind, WithdrawVote,
     },
     event::Requirement,
@@ -145,33 +146,36 @@ pub async fn list(context: &Context, args: InboxArgs) -> Result<Exit, CliError> 
 }
 
 fn rows(page: &Visible<ApprovalList>, short: Option<&Short>) {
-    let rows: Vec<Vec<String>> = page.items.iter().map(|item| row(item, short)).collect();
-    match rows.is_empty() {
-        true => println!("{}", dim("nothing waits")),
-        false => {
-            render::table(&["risk", "what", "execution", "step", "needs", "since", "goal"], &rows);
+    if page.items.is_empty() {
+        println!("{}", dim("nothing waits"));
+    }
+    for item in &page.items {
+        let id = item.execution_id.as_str();
+        let tier = item.risk_tier.as_ref().map(render::status).unwrap_or_default();
+        let step = item.step_id.as_ref().map(|step| format!("  step {step}")).unwrap_or_default();
+        println!(
+            "{}  {}  {tier}{step}  {}",
+            bold(short.map_or(id, |short| short.of(id))),
+            item.kind,
+            dim(&render::moment(item.since))
+        );
+        let touches = touches(&item.money, item.recipients);
+        let asked = asked_for(touches, &item.actor_id, &item.text);
+        println!("  {}", cut(&asked, columns().saturating_sub(2)));
+        let needs = match item.missing.is_empty() {
+            false => voices(&item.missing),
+            true => item.waits_for.as_ref().map(Open::to_string).unwrap_or_default(),
+        };
+        if !needs.is_empty() {
+            render::field(2, "needs", &needs);
+        }
+        if let Some(why) = &item.why_not {
+            render::field(2, "not yours:", why);
         }
     }
     if let Some(next) = &page.next {
         println!("{}", dim(&format!("more: --cursor '{next}'")));
     }
-}
-
-fn row(item: &InboxItem, short: Option<&Short>) -> Vec<String> {
-    let id = item.execution_id.as_str();
-    let needs = match item.missing.is_empty() {
-        false => voices(&item.missing),
-        true => item.waits_for.as_ref().map(Open::to_string).unwrap_or_default(),
-    };
-    vec![
-        item.risk_tier.as_ref().map(render::status).unwrap_or_default(),
-        item.kind.to_string(),
-        short.map_or(id, |short| short.of(id)).to_owned(),
-        item.step_id.as_ref().map(ToString::to_string).unwrap_or_default(),
-        item.why_not.as_ref().map_or(needs.clone(), |why| format!("{needs} ({why})")),
-        render::moment(item.since),
-        item.text.clone(),
-    ]
 }
 
 fn voices(missing: &[Requirement]) -> String {
@@ -242,7 +246,8 @@ async fn vote(
         };
         let execution_id = context.execution(execution).await?;
         let question = asked(context, &execution_id, None).await?;
-        let Some(view_digest) = approval::seen(context, &question, digest)? else {
+        let Some(view_digest) = approval::seen(context, &question, digest, "EXECUTION=DIGEST")?
+        else {
             println!("{}", dim("nothing was sent"));
             return Ok(Exit::NotDone);
         };
@@ -265,7 +270,7 @@ async fn override_alone(
 ) -> Result<Exit, CliError> {
     let execution_id = context.execution(&request.execution).await?;
     let question = asked(context, &execution_id, request.approval.as_ref()).await?;
-    let Some(view_digest) = approval::seen(context, &question, digest)? else {
+    let Some(view_digest) = approval::seen(context, &question, digest, "--digest DIGEST")? else {
         println!("{}", dim("nothing was sent"));
         return Ok(Exit::NotDone);
     };
@@ -284,7 +289,7 @@ async fn edit(
 ) -> Result<Exit, CliError> {
     let execution_id = context.execution(&request.execution).await?;
     let question = asked(context, &execution_id, request.approval.as_ref()).await?;
-    let Some(view_digest) = approval::seen(context, &question, digest)? else {
+    let Some(view_digest) = approval::seen(context, &question, digest, "--digest DIGEST")? else {
         println!("{}", dim("nothing was sent"));
         return Ok(Exit::NotDone);
     };

@@ -117,7 +117,11 @@ async fn compile(
 }
 
 fn shown(compiled: &Visible<PlanCompiledAnswer>) {
-    println!("{} {}", green("✓ a plan of"), bold(&format!("{} steps", compiled.step_count)));
+    let steps = match compiled.step_count {
+        1 => "1 step".to_owned(),
+        many => format!("{many} steps"),
+    };
+    println!("{} {}", green("✓ a plan of"), bold(&steps));
     render::field(2, "plan     ", compiled.plan_id.as_str());
     render::field(2, "digest   ", compiled.deterministic_hash.as_str());
     render::field(2, "execution", compiled.execution_id.as_str());

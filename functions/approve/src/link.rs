@@ -8,7 +8,7 @@ use contracts::{
     endpoint::{named, page},
     limits::TEXT_BYTES_MAX,
     plan::Plan,
-    query::ExecutionStatus,
+    query::{ExecutionStatus, StepView},
     status::ApprovalStatus,
 };
 use edge::{
@@ -17,7 +17,7 @@ use edge::{
 };
 use engine::{Answer, Engine, LinkDecision, LinkRefusal, LinkView, OpenedLink};
 use pages::{Frame, Html, Moment, Node, Tag, frame, picture, quoted, shown};
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// Status of a link that is of no use any more.
 const GONE: u16 = 410;
@@ -101,7 +101,8 @@ struct LinkPage<'p> {
     text: String,
     status: Tag,
     execution: &'p str,
-    until: Moment,
+    /// Until when it can be decided; absent: it is.
+    until: Option<Moment>,
     needs: Vec<String>,
     lines: Vec<String>,
     /// Who changed the plan before, and what of it.
@@ -155,11 +156,12 @@ async fn show(engine: &Engine, visit: &Visit, link: &OpenedLink) -> Answer<Reply
     let page = LinkPage {
         title: title(&view, mine, open),
         person: shown(&claims.person_id),
-        requester: requester(&view),
+        requester: shown(&view.requester),
         text: quoted(&asked.text),
         status: Tag::of(&approval.status.to_string()),
         execution: asked.execution_id.as_str(),
-        until: Moment::of(approval.expires_at, now),
+        until: (approval.status == ApprovalStatus::Requested)
+            .then(|| Moment::of(approval.expires_at, now)),
         needs: approval
             .missing
             .iter()
@@ -167,7 +169,13 @@ async fn show(engine: &Engine, visit: &Visit, link: &OpenedLink) -> Answer<Reply
             .collect(),
         lines: view.lines.clone(),
         edited: asked.edit.as_ref().map(|edit| edited(edit, now)),
-        picture: view.plan.as_ref().and_then(Open::known).map(drawn).transpose()?.flatten(),
+        picture: view
+            .plan
+            .as_ref()
+            .and_then(Open::known)
+            .map(|plan| drawn(plan, &view.steps))
+            .transpose()?
+            .flatten(),
         votes: approval.votes.iter().map(|vote| said(vote, now)).collect(),
         comments: approval
             .comments
@@ -197,12 +205,6 @@ fn edited(edit: &EditView, now: Timestamp) -> (Said, Vec<String>) {
         reason: Some(quoted(&edit.reason)),
     };
     (said, edit.changes.iter().map(|change| shown(&change.to_string())).collect())
-}
-
-fn requester(view: &LinkView) -> String {
-    let asked = &view.asked.approval;
-    let known = asked.view.as_ref().and_then(Open::known);
-    known.map(|view| shown(&view.requester.actor.id)).unwrap_or_default()
 }
 
 fn title(view: &LinkView, mine: Option<&VoteView>, open: bool) -> String {
@@ -267,7 +269,9 @@ fn said(vote: &VoteView, now: Timestamp) -> Said {
     }
 }
 
-fn drawn(plan: &Plan) -> Answer<Option<Html>> {
+fn drawn(plan: &Plan, steps: &[StepView]) -> Answer<Option<Html>> {
+    let states: BTreeMap<&str, String> =
+        steps.iter().map(|step| (step.step_id.as_str(), step.status.to_string())).collect();
     let position = |id: &contracts::StepId| plan.steps.iter().position(|step| step.id == *id);
     let nodes: Vec<Node<'_>> = plan
         .steps
@@ -275,7 +279,7 @@ fn drawn(plan: &Plan) -> Answer<Option<Html>> {
         .map(|step| Node {
             id: step.id.as_str(),
             operation: &step.call.operation,
-            state: "pending",
+            state: states.get(step.id.as_str()).map_or("pending", String::as_str),
             after: step.after.iter().filter_map(position).collect(),
         })
         .collect();

@@ -206,9 +206,15 @@ pub struct ExecutionApproved {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step_id: Option<StepId>,
     pub status: Open<ExecutionStatus>,
-    pub approved_at: Timestamp,
-    /// Who approved: the authenticated actor.
-    pub approved_by: String,
+    /// When it was granted; absent: it waits for other voices.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approved_at: Option<Timestamp>,
+    /// Whose voice granted it: the authenticated actor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approved_by: Option<String>,
+    /// Voices that it still needs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<Requirement>,
     /// Steps that still wait for approval.
     pub remaining: Vec<StepId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -12,6 +12,8 @@ use hmac::{Hmac, Mac as _};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
+/// How who came by a link was authenticated.
+pub const LINK_CHANNEL: &str = "link";
 /// Form of the token.
 const VERSION: &str = "1";
 /// What the key is for. Another one makes another key.

@@ -68,7 +68,10 @@ pub fn picture(steps: &[Node<'_>]) -> Result<Option<Html>, askama::Error> {
     let picture = Picture {
         width,
         height,
-        summary: format!("Plan of {} steps and what each waits for", steps.len()),
+        summary: match steps.len() {
+            1 => "Plan of one step and what it waits for".to_owned(),
+            steps => format!("Plan of {steps} steps and what each waits for"),
+        },
         nodes: nodes.collect(),
         arrows: lines.iter().map(|line| curve(line)).collect(),
     };

@@ -6,10 +6,14 @@ use crate::{
     request::{AuthzRequest, PlanSize, Principal, RequestContext},
 };
 use contracts::{
-    ExecutionId, Issue, StepId, event::Purpose, governance::Meter, plan::Plan,
-    query::BacktestChange, verdict::Verdict,
+    ExecutionId, Issue, StepId,
+    event::{Purpose, Requirement},
+    governance::Meter,
+    plan::Plan,
+    query::BacktestChange,
+    verdict::Verdict,
 };
-use cs_core::{plan::call_of, skill::Registry, view::touched};
+use cs_core::{execution::ballot, plan::call_of, skill::Registry, view::touched};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,6 +35,8 @@ pub struct PastStepVerdict {
     #[serde(default)]
     pub purpose: Purpose,
     pub verdict: Verdict,
+    #[serde(default)]
+    pub approvers: Vec<Requirement>,
 }
 
 impl From<&PlanVerdict> for PastVerdict {
@@ -39,12 +45,13 @@ impl From<&PlanVerdict> for PastVerdict {
             step_id: step.step_id.clone(),
             purpose: step.purpose,
             verdict: step.verdict,
+            approvers: step.approvers.clone(),
         };
         Self { facts: verdict.facts.clone(), steps: verdict.steps.iter().map(step).collect() }
     }
 }
 
-/// The steps whose verdict would be another under a candidate set, on the very facts of the stored
+/// The steps whose verdict, or who decides on them, would be another under a candidate set, on the very facts of the stored
 /// verdict.
 pub fn changes(
     execution: &ExecutionId,
@@ -56,7 +63,9 @@ pub fn changes(
     let would = plan.steps.iter().flat_map(|step| judged(step).into_iter().map(move |v| (step, v)));
     let pairs = past.steps.iter().zip(would);
     pairs
-        .filter(|(was, (_, would))| was.verdict != would.verdict)
+        .filter(|(was, (_, would))| {
+            was.verdict != would.verdict || asks_others(was, would).is_some()
+        })
         .map(|(was, (step, would))| {
             let call = call_of(step, would.purpose);
             BacktestChange {
@@ -69,10 +78,27 @@ pub fn changes(
                 actor_id: Some(past.facts.actor.id.clone()),
                 actor_kind: Some(past.facts.actor.kind),
                 touched: call.map(|call| touched(&call.radius)),
-                reasons: would.reasons.into_iter().chain(would.errors).collect(),
+                reasons: asks_others(was, &would)
+                    .into_iter()
+                    .chain(would.reasons)
+                    .chain(would.errors)
+                    .collect(),
             }
         })
         .collect()
+}
+
+// Whom a step would ask for, where people decide before and after, and others than before.
+fn asks_others(was: &PastStepVerdict, would: &StepVerdict) -> Option<String> {
+    let wanted = |approvers: &[Requirement]| match approvers {
+        [] => ballot::anybody(),
+        named => ballot::greatest([named]),
+    };
+    let (before, after) = (wanted(&was.approvers), wanted(&would.approvers));
+    let people = was.verdict == Verdict::Assist && would.verdict == Verdict::Assist;
+    (people && before != after).then(|| {
+        format!("it asks for {}, and asked for {}", ballot::words(&after), ballot::words(&before))
+    })
 }
 
 /// Integers at the ends of what requests may hold, where arithmetic in a rule would overflow.

@@ -85,6 +85,10 @@ pub struct ApprovalVoted {
     /// alone: a place that two use is one voice.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub places: BTreeMap<String, BTreeSet<String>>,
+    /// Who said in the directory that the person is known by what the vote came by, if it was
+    /// another: they have no voice beside it.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub identity_makers: BTreeSet<String>,
     /// How the person was authenticated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channel: Option<String>,

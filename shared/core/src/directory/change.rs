@@ -1,7 +1,7 @@
 //! What a change of the directory must keep: names are canonical and unique, references are to what
 //! is there, and nobody gives a place in a group, or a way out of an exclusion, to themselves.
 
-use super::{Directory, Entry, NameError, identities, names};
+use super::{Directory, Entry, NameError, identities, identity::KnownBy, names};
 use crate::suggest::Suggestions;
 use contracts::{
     Issue, Timestamp,
@@ -87,7 +87,9 @@ impl Directory {
             Some(before) => before.oidc_set_by.clone(),
             None => person.oidc.as_ref().map(|_| self.voice(by.by)),
         };
-        let entry = Entry { person, added_at, updated_at: by.at, oidc_set_by };
+        let setter = (self.voice(by.by), by.at);
+        let known_by = KnownBy::of(before, &person, setter).map_err(ChangeError::Invalid)?;
+        let entry = Entry { person, added_at, updated_at: by.at, oidc_set_by, known_by };
         after.persons.insert(id, entry);
         self.check(after, by)
     }
@@ -298,6 +300,11 @@ impl Directory {
         let oidc = |directory: &Self| before.and_then(|id| directory.person(id)?.oidc.clone());
         if let Some(lost) = oidc(self).filter(|own| oidc(&after).as_ref() != Some(own)) {
             let identity = format!("{} {}", lost.issuer, lost.subject);
+            return Err(ChangeError::OwnIdentity { identity });
+        }
+        let slack = |directory: &Self| before.and_then(|id| directory.person(id)?.slack.clone());
+        if let Some(lost) = slack(self).filter(|own| slack(&after).as_ref() != Some(own)) {
+            let identity = format!("{} {}", lost.team_id, lost.user_id);
             return Err(ChangeError::OwnIdentity { identity });
         }
         // Somebody has to make the first group.

@@ -5,10 +5,12 @@
 //! one group to another, so that there are no circles.
 
 mod change;
+mod identity;
 mod names;
 mod sign_in;
 
 pub use change::{ChangeError, Changed};
+pub use identity::Identity;
 pub use names::{NameError, display_name, group_name, mail, oidc, slack};
 pub use sign_in::SignedIn;
 
@@ -55,6 +57,9 @@ struct Entry {
     /// Who said as whom the identity provider knows them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     oidc_set_by: Option<String>,
+    /// Who said by what else they are known, and when.
+    #[serde(default, skip_serializing_if = "identity::KnownBy::is_empty")]
+    known_by: identity::KnownBy,
 }
 
 /// Of which moment voices are counted, and who has none.

@@ -27,7 +27,7 @@ const EVERYBODY: &str = "approvers";
 pub enum NameError {
     #[error(transparent)]
     Actor(#[from] ActorIdError),
-    #[error("a person's id holds no `/`")]
+    #[error("a person's id holds no `/`, and is neither `.` nor `..`")]
     Slash,
     #[error(
         "a mail address is plain ASCII as `ann@example.org`, at most {MAIL_BYTES_MAX} bytes, \
@@ -57,7 +57,12 @@ pub enum NameError {
 /// A person's id, canonical.
 pub(super) fn person_id(text: &str) -> Result<String, NameError> {
     let id = canonical_id(text)?;
-    if id.contains('/') { Err(NameError::Slash) } else { Ok(id) }
+    // A path says each of them, and clients take `.` and `..` out of it (RFC 3986, 5.2.4).
+    if id.contains('/') || [".", ".."].contains(&id.as_str()) {
+        Err(NameError::Slash)
+    } else {
+        Ok(id)
+    }
 }
 
 /// A mail address in small letters: an `Addr-spec` of dot-atoms (RFC 5322, 3.4.1), and nothing

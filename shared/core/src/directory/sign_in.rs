@@ -80,12 +80,6 @@ impl Directory {
         after
     }
 
-    /// Who said as whom the identity provider knows a person, if it was another.
-    pub fn maker_of_identity(&self, person: &str) -> Option<&str> {
-        let by = self.persons.get(person)?.oidc_set_by.as_deref()?;
-        (self.voice(by) != person).then_some(by)
-    }
-
     /// The groups that a person has by claims.
     pub fn claimed_by(&self, person: &str) -> BTreeSet<String> {
         self.claimed.get(person).map(|signed_in| signed_in.groups.clone()).unwrap_or_default()

@@ -175,6 +175,7 @@ impl Transition {
             decision,
             groups,
             places,
+            identity_makers: by.identity_makers.clone(),
             channel: channel.clone(),
             at: self.now,
             reason: reason.clone(),

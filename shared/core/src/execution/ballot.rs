@@ -33,6 +33,9 @@ pub struct Vote {
     /// Whose places in them the person uses, where they are not the person's own alone.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub places: BTreeMap<String, BTreeSet<String>>,
+    /// Who said that the person is known by what the vote came by.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub identity_makers: BTreeSet<String>,
     /// Digest of what the person saw.
     pub view: Digest,
     /// How the person was authenticated.
@@ -216,18 +219,50 @@ impl<'b> Ballot<'b> {
         if decision == Decision::Reject {
             return Ok(places);
         }
-        if let Some(vote) = self.vote_of(by) {
-            let message =
-                format!("`{}` voted at {}: one person has one voice", vote.person, vote.at);
-            return Err(Refusal::new(Code::ApprovalAlreadyDecided, message));
-        }
         let missing = self.missing();
+        let mut places = places;
+        if let Some(vote) = self.vote_of(by) {
+            // A group that escalated to theirs, or that they came into, hears them as well.
+            let is_new = |wanted: &Requirement| {
+                places.contains_key(&wanted.group) && !vote.groups.contains(&wanted.group)
+            };
+            if !missing.iter().any(is_new) {
+                let message =
+                    format!("`{}` voted at {}: one person has one voice", vote.person, vote.at);
+                return Err(Refusal::new(Code::ApprovalAlreadyDecided, message));
+            }
+            // What counted when it was given counts on.
+            for group in &vote.groups {
+                let own = || BTreeSet::from([vote.person.clone()]);
+                let before = vote.places.get(group).cloned().unwrap_or_else(own);
+                places.insert(group.clone(), before);
+            }
+        }
+        self.is_no_second_voice(by)?;
         if !missing.iter().any(|wanted| places.contains_key(&wanted.group)) {
             let message =
                 format!("it has the voices of your groups, and waits for {}", words(&missing));
             return Err(Refusal::new(Code::NotAnApprover, message));
         }
         Ok(places)
+    }
+
+    // INVARIANT (never-ones-own): who gave a person the address, user or identity by which a voice
+    // comes could have given an own one; that voice and theirs are not two.
+    fn is_no_second_voice(&self, by: &Decider) -> Result<(), Refusal> {
+        let makers = by.directory.voices_of(&by.identity_makers);
+        let others = self.votes.iter().filter(|vote| !by.is_known_as(&vote.person));
+        let shared = others.into_iter().find(|vote| {
+            let made = by.directory.voices_of(&vote.identity_makers);
+            makers.contains(&by.directory.voice(&vote.person)) || made.contains(&by.person)
+        });
+        let Some(vote) = shared else { return Ok(()) };
+        let message = format!(
+            "`{}` has voted, and one of you set what the other is known by: these are not two \
+             voices; another way of signing in, or another person, is",
+            vote.person
+        );
+        Err(Refusal::new(Code::SelfApproval, message))
     }
 }
 

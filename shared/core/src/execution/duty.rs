@@ -38,6 +38,9 @@ pub struct Decider {
     pub person: String,
     /// Everybody who created the key that decides, and so knew its secret.
     pub key_makers: BTreeSet<String>,
+    /// Who said that the person is known by what the decision comes by, if it was another: their
+    /// voice and the person's are not two voices of one request.
+    pub identity_makers: BTreeSet<String>,
     pub standing: Standing,
     pub directory: Arc<Directory>,
 }

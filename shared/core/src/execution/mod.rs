@@ -230,6 +230,9 @@ pub struct Approval {
     /// What people said who were asked, each person once. Votes that were withdrawn are not here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub votes: Vec<Vote>,
+    /// When who took a vote back had given it by a link: their links from before are used up.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub used_links: BTreeMap<String, Timestamp>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub comments: Vec<Comment>,
     /// One person approved alone.

@@ -40,6 +40,7 @@ impl Execution {
             actor: Actor { kind: ActorKind::Human, id: String::new() },
             person: String::new(),
             key_makers: BTreeSet::new(),
+            identity_makers: BTreeSet::new(),
             standing: Standing::Person,
             directory: Arc::default(),
         };

@@ -121,7 +121,12 @@ fn head(view: &View, page: &mut Page) {
 fn voices(requirement: &[Requirement]) -> String {
     let one =
         |wanted: &Requirement| format!("{} of {}", wanted.count, escape_foreign(&wanted.group));
-    requirement.iter().map(one).collect::<Vec<_>>().join(" and ")
+    let groups = requirement.iter().map(one).collect::<Vec<_>>().join(" and ");
+    match requirement {
+        [] | [_] => groups,
+        [_, _] => groups + "; who is in both counts for both",
+        _ => groups + "; who is in several counts for each",
+    }
 }
 
 fn requester(requester: &Requester) -> String {

@@ -7,10 +7,14 @@ use crate::{
     mail::{Letter, unwritten},
 };
 use askama::Template;
-use contracts::{Open, WorkspaceId, event::CloudEvent};
+use contracts::{
+    Open, WorkspaceId,
+    event::{CloudEvent, GovernanceChanged},
+};
 use cs_core::{
     canonical,
     execution::ballot,
+    mail::MailAddress,
     text::{clip_foreign, quote_foreign},
 };
 use engine::{Addressee, AskedApproval, Engine};
@@ -164,6 +168,43 @@ pub(super) fn test(workspace: &WorkspaceId, event: &CloudEvent) -> Result<Letter
         closing: Vec::new(),
     };
     written(format!("[{workspace}] {title}"), title, &said, event.id.clone())
+}
+
+/// A letter to the address that a person had: requests go to another one now.
+pub(super) fn address_replaced(
+    workspace: &WorkspaceId,
+    (person, changed): (&str, &GovernanceChanged),
+    address: &MailAddress,
+) -> Result<Letter, SendError> {
+    let title = "Your mail address was replaced";
+    let said = Said {
+        opening: vec![
+            format!(
+                "{} changed the mail address of the person {} in workspace {workspace} at {}.",
+                clip_foreign(&changed.actor_id, QUOTED_COLUMNS),
+                clip_foreign(person, QUOTED_COLUMNS),
+                changed.at
+            ),
+            "What waits for this person is sent elsewhere from now on, with links that decide in \
+             their name; links that were sent here before open nothing."
+                .into(),
+            "If this is you and you did not expect it, tell somebody who keeps the directory of \
+             the workspace at once."
+                .into(),
+        ],
+        lines: Vec::new(),
+        action: String::new(),
+        url: String::new(),
+        closing: Vec::new(),
+    };
+    let parts: [&[u8]; 5] = [
+        b"countersign/mail/replaced",
+        workspace.as_str().as_bytes(),
+        person.as_bytes(),
+        address.as_str().as_bytes(),
+        &changed.at.ms().to_be_bytes(),
+    ];
+    written(format!("[{workspace}] {title}"), title, &said, canonical::digest_parts(&parts))
 }
 
 fn written(

@@ -16,7 +16,7 @@ use crate::{Channel, MailChannel, SendError, busy, cursor::mark};
 use async_trait::async_trait;
 use contracts::{
     Timestamp, WorkspaceId,
-    event::{BlockReason, CloudEvent, Event, ExecutionEvent, WorkspaceEvent},
+    event::{BlockReason, CloudEvent, Event, ExecutionEvent, GovernanceChanged, WorkspaceEvent},
     limits::MESSAGE_BYTES_MAX,
     notice::NoticeState,
     text::clip,
@@ -182,6 +182,29 @@ impl PeopleChannel {
         self.mail.post(mail, &letter, timeout_ms).await.map(|()| NoticeState::Sent)
     }
 
+    // Whose address was replaced reads it at the one before: what is asked goes elsewhere now.
+    async fn tell_former(
+        &self,
+        workspace: &WorkspaceId,
+        changed: &GovernanceChanged,
+        timeout_ms: u64,
+    ) -> Result<(), SendError> {
+        let entry = changed.entry.as_deref().filter(|_| changed.key == "directory");
+        let Some(person) = entry.and_then(|entry| entry.strip_prefix("person ")) else {
+            return Ok(());
+        };
+        let former = self.engine.notices.former_addresses(workspace, person, changed.at).await;
+        for address in former.map_err(unstored)? {
+            let letter = letter::address_replaced(workspace, (person, changed), &address)?;
+            match self.mail.post(&address, &letter, timeout_ms).await {
+                // Nobody reads there any more.
+                Ok(()) | Err(SendError::Gone(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
     // Keeps what was told, and when there is more to tell.
     async fn note(
         &self,
@@ -283,6 +306,9 @@ impl Channel for PeopleChannel {
                 let to = address.ok_or_else(|| SendError::Gone(message.into()))?;
                 let letter = letter::test(&workspace, event)?;
                 self.mail.post(&to, &letter, timeout_ms).await
+            }
+            Event::Workspace(WorkspaceEvent::GovernanceChanged(changed)) => {
+                self.tell_former(&workspace, changed, timeout_ms).await
             }
             Event::Workspace(_) => Ok(()),
         }

@@ -12,8 +12,8 @@ use url::Url;
 /// no browser that keeps people's sessions, and is refused.
 pub(super) fn check_origin(engine: &Engine, headers: &HeaderMap) -> Answer<()> {
     let refuse = || {
-        let message = "this form was sent by a page of another site; open the console and do it \
-            there";
+        let message = "this form was sent by a page of another site; open the page that it is of, \
+            by its link or in the console, and do it there";
         Problem::new(Code::Forbidden, message)
     };
     let text = |name: &'static str| {
@@ -31,7 +31,11 @@ pub(super) fn check_origin(engine: &Engine, headers: &HeaderMap) -> Answer<()> {
         Some("null") if site.is_some() => Ok(()),
         Some(_) => Err(refuse()),
         None if site.is_some() => Ok(()),
-        None => Err(refuse()),
+        None => Err(Problem::new(
+            Code::Forbidden,
+            "a form says where it comes from, as browsers do: open the page in a browser and send \
+             its own form; a program uses the API with a key",
+        )),
     }
 }
 

@@ -23,7 +23,7 @@ use contracts::{
 };
 use countersign_store::{Commit, Condition, Idempotency, Key, Loaded, Write, keys};
 use cs_core::execution::{
-    Execution, Status,
+    Approval, Execution, Status,
     decide::{Asking, Command, ShownDigests, Transition},
     duty::Decider,
 };
@@ -73,13 +73,17 @@ impl Approvals {
         let asked = ("execution.approve", &request);
         self.decide(caller, asked, vec![voice], |states, at| {
             let state = states.of(&request.execution_id)?;
+            let voted = |one: &&Approval| one.votes.iter().any(|vote| vote.at == at);
+            let waits = state.approvals.iter().rev().find(voted);
+            let waits = waits.filter(|one| one.state == ApprovalStatus::Requested);
             Ok(ExecutionApproved {
                 execution_id: state.id.clone(),
                 run_id: run_of(state),
                 step_id: request.step_id.clone(),
                 status: status(state),
-                approved_at: at,
-                approved_by: caller.actor.id.clone(),
+                approved_at: waits.is_none().then_some(at),
+                approved_by: waits.is_none().then(|| caller.actor.id.clone()),
+                missing: waits.map(|one| one.ballot().missing()).unwrap_or_default(),
                 remaining: state.unapproved(),
             })
         })

@@ -9,8 +9,8 @@
 //! made for, and no link of theirs may have been revoked since.
 
 use crate::{
-    Answer, Approvals, Base, Caller, InForce, Parts, Queries, actor, boxed,
-    decide::approve::check_text, operate::notices::narrow,
+    Answer, Approvals, Base, Caller, InForce, Parts, Queries, Views, actor, boxed,
+    decide::approve::check_text, govern::sessions::identity_maker, operate::notices::narrow,
 };
 use contracts::{
     Code, Digest, ExecutionId, Open, Problem, Timestamp, WorkspaceId,
@@ -19,20 +19,20 @@ use contracts::{
     id::ApprovalId,
     link::{LinksRevoked, RevokeLinks},
     plan::Plan,
-    query::GetExecution,
+    query::{GetExecution, StepView},
 };
 use countersign_store::{Change, PortError, Record, keys};
 use cs_core::{
     canonical,
-    link::{Claims, LINK_LIFE_MS_MAX, LinkError, LinkKey},
+    directory::Identity,
+    execution::Approval,
+    link::{Claims, LINK_CHANNEL, LINK_LIFE_MS_MAX, LinkError, LinkKey},
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// Grant that ends links of others.
 const GRANT: &str = "control-plane.directory";
-/// How who comes by a link was authenticated.
-const CHANNEL: &str = "link";
 /// What a link lets its person do.
 const GRANTS: [&str; 3] = [
     "control-plane.execution.read",
@@ -56,6 +56,9 @@ pub enum LinkRefusal {
     UnknownPerson,
     #[error("the link was revoked")]
     Revoked,
+    /// Whoever reads the mail of the address before is not asked any more.
+    #[error("the person's mail address is another since the link was sent")]
+    OtherAddress,
 }
 
 impl LinkRefusal {
@@ -79,6 +82,10 @@ impl LinkRefusal {
             }
             Self::Revoked => {
                 "Somebody ended the links that were sent to you before. If it still waits, sign in \
+                 to the console and decide there."
+            }
+            Self::OtherAddress => {
+                "What is asked from now on is sent to the new address. If it still waits, sign in \
                  to the console and decide there."
             }
         }
@@ -116,6 +123,10 @@ pub struct LinkView {
     /// The view as text, in lines that fit a phone.
     pub lines: Vec<String>,
     pub plan: Option<Open<Plan>>,
+    /// How each step of it stands.
+    pub steps: Vec<StepView>,
+    /// Who asked.
+    pub requester: String,
     /// For one decision on what is shown.
     pub nonce: String,
 }
@@ -129,17 +140,35 @@ pub struct LinkDecision {
     pub reason: Option<String>,
 }
 
+// A link decides once: where the vote that it gave was taken back, it is used up all the same.
+fn used(claims: &Claims, approval: &Approval) -> Option<String> {
+    let at = approval.used_links.get(&claims.person_id)?;
+    (claims.issued_at <= *at).then(|| {
+        format!(
+            "a decision by link was given at {at} and taken back since, and a link decides once: \
+             sign in to the console and decide there"
+        )
+    })
+}
+
 /// Approval links.
 pub struct Links {
     base: Arc<Base>,
     in_force: Arc<InForce>,
+    views: Arc<Views>,
     queries: Arc<Queries>,
     approvals: Arc<Approvals>,
 }
 
 impl Links {
     pub(crate) fn new(parts: &Parts, queries: Arc<Queries>, approvals: Arc<Approvals>) -> Self {
-        Self { base: parts.base.clone(), in_force: parts.in_force.clone(), queries, approvals }
+        Self {
+            base: parts.base.clone(),
+            in_force: parts.in_force.clone(),
+            views: parts.views.clone(),
+            queries,
+            approvals,
+        }
     }
 
     /// The URL of a new link: for one person and one request, until that ends, for a day at the
@@ -188,14 +217,18 @@ impl Links {
         if revoked.get(&claims.person_id).is_some_and(|before| claims.issued_at <= *before) {
             return Ok(Err(LinkRefusal::Revoked));
         }
+        if directory.mail_since(&claims.person_id).is_some_and(|since| claims.issued_at < since) {
+            return Ok(Err(LinkRefusal::OtherAddress));
+        }
         let caller = Caller {
             workspace: workspace.clone(),
             actor: actor(ActorKind::Human, &claims.person_id),
             grants: GRANTS.map(str::to_owned).into(),
             only: Some(claims.execution_id.clone()),
             key_id: None,
-            key_made_by: None,
-            channel: CHANNEL.into(),
+            // INVARIANT (never-ones-own): whoever could have named an own address.
+            key_made_by: identity_maker(&directory, &claims.person_id, Identity::Mail),
+            channel: LINK_CHANNEL.into(),
             second_factor: None,
             traceparent: None,
             idempotency_key: None,
@@ -211,17 +244,36 @@ impl Links {
             execution_id: claims.execution_id.clone(),
             approval_id: claims.approval_id.clone(),
         };
-        let asked = self.queries.approval(caller, request).await?;
+        let mut asked = self.queries.approval(caller, request).await?;
+        let loaded = self.base.store.load(&claims.workspace_id, &claims.execution_id).await?;
+        let about = loaded.state.approvals.iter().find(|one| one.id == claims.approval_id);
+        if let Some(about) = about {
+            if asked.approval.view.is_none() {
+                let view = self.views.decided_view(&loaded.state, about).await?;
+                asked.approval.view = view.map(Into::into);
+            }
+            if let Some(used) = used(claims, about) {
+                (asked.mine, asked.why_not) = (false, Some(used));
+            }
+        }
+        let requester = loaded.state.intent.as_ref().map(|intent| intent.actor_id.clone());
         let execution = GetExecution {
             execution_id: claims.execution_id.clone(),
             wait_seconds: None,
             include_plan: true,
             include_view: Some(false),
         };
-        let plan = self.queries.get(caller, execution).await?.execution.plan;
+        let seen = self.queries.get(caller, execution).await?.execution;
         let draw = self.base.ports.ids.id();
         let nonce = self.key().await?.nonce(claims, &asked.approval.view_digest, &draw);
-        Ok(LinkView { lines: narrow(&asked.approval), asked, plan, nonce })
+        Ok(LinkView {
+            lines: narrow(&asked.approval),
+            asked,
+            plan: seen.plan,
+            steps: seen.steps,
+            requester: requester.unwrap_or_default(),
+            nonce,
+        })
     }
 
     /// Decides as the link's person. The same form sent again changes nothing, and is no error.
@@ -233,6 +285,12 @@ impl Links {
             let message = "the form is not of this link's page; load the page again";
             Problem::new(Code::Forbidden, message)
         })?;
+        let loaded = self.base.store.load(&claims.workspace_id, &claims.execution_id).await?;
+        let approvals = &loaded.state.approvals;
+        let about = approvals.iter().find(|one| one.id == claims.approval_id);
+        if let Some(used) = about.and_then(|about| used(claims, about)) {
+            return Err(Problem::new(Code::ApprovalAlreadyDecided, used));
+        }
         let caller = Caller { idempotency_key: Some(nonce), ..caller.clone() };
         let vote = Vote {
             execution_id: claims.execution_id.clone(),
@@ -241,7 +299,28 @@ impl Links {
             decision: said.decision,
             reason: said.reason,
         };
-        self.approvals.vote(&caller, VoteApprovals { approvals: vec![vote] }).await.map(|_| ())
+        let voted = self.approvals.vote(&caller, VoteApprovals { approvals: vec![vote] }).await;
+        match voted {
+            Ok(_) => Ok(()),
+            Err(problem) if problem.status >= 500 => Err(problem),
+            Err(problem) => Err(self.said_before(claims).await?.unwrap_or(problem)),
+        }
+    }
+
+    // What the person has said already, where that is why another form decides nothing.
+    async fn said_before(&self, claims: &Claims) -> Answer<Option<Problem>> {
+        let loaded = self.base.store.load(&claims.workspace_id, &claims.execution_id).await?;
+        let mut approvals = loaded.state.approvals.iter();
+        let about = approvals.find(|one| one.id == claims.approval_id);
+        let vote = about.and_then(|one| one.votes.iter().find(|v| v.person == claims.person_id));
+        Ok(vote.map(|vote| {
+            let said = match vote.decision {
+                Decision::Approve => "approved",
+                Decision::Reject => "rejected",
+            };
+            let message = format!("you {said} at {}; nothing was changed", vote.at);
+            Problem::new(Code::ApprovalAlreadyDecided, message)
+        }))
     }
 
     /// controlPlane.link.revoke

@@ -7,10 +7,12 @@
 
 use crate::{
     Answer, Approvals, Base, Caller, Channels, InForce, Parts, Slack, boxed,
+    govern::sessions::identity_maker,
     intents::receipts::{Claimed, Outcome, Receipts, Work},
 };
 use contracts::{
     Code, Problem, WorkspaceId,
+    access::KeyMaker,
     approval::{Decision, Vote, VoteApprovals},
     channel::Provider,
     event::{Actor, ActorKind},
@@ -22,6 +24,7 @@ use countersign_store::PortError;
 use cs_core::{
     canonical,
     channel::{ChannelError, Delivery, check_slack},
+    directory::Identity,
     slack::{self, Press, Pressed},
 };
 use serde_json::{Value, json};
@@ -111,7 +114,8 @@ impl Presses {
         if !messages.iter().any(|(_, message)| message.value.place.as_ref().is_some_and(ours)) {
             return Err(forbidden("this is no message that asks for a decision"));
         }
-        self.person(workspace, pressed).await?.ok_or_else(|| {
+        let person = self.person(workspace, pressed).await?;
+        person.map(|(person, _)| person).ok_or_else(|| {
             forbidden("the directory of this workspace has nobody with your account of Slack")
         })
     }
@@ -120,10 +124,12 @@ impl Presses {
         &self,
         workspace: &WorkspaceId,
         pressed: &Pressed,
-    ) -> Result<Option<String>, PortError> {
+    ) -> Result<Option<(String, Option<KeyMaker>)>, PortError> {
         let directory = self.in_force.directory(workspace).await?;
         let person = directory.person_of_slack(&pressed.team_id, &pressed.user_id);
-        Ok(person.map(|person| person.id.clone()))
+        Ok(person.map(|person| {
+            (person.id.clone(), identity_maker(&directory, &person.id, Identity::Slack))
+        }))
     }
 
     // A dialogue that is opened twice decides nothing: no receipt.
@@ -167,16 +173,18 @@ impl Presses {
     ) -> Answer<Outcome> {
         let subject = &pressed.subject;
         // Who was a person when he pressed may be none any more.
-        if self.person(&claimed.workspace, pressed).await?.as_deref() != Some(person) {
+        let now = self.person(&claimed.workspace, pressed).await?;
+        let Some((_, key_made_by)) = now.filter(|(now, _)| now == person) else {
             return Err(forbidden("who pressed is not in the directory any more"));
-        }
+        };
         let caller = Caller {
             workspace: claimed.workspace.clone(),
             actor: Actor { kind: ActorKind::Human, id: person.to_owned() },
             grants: [grant::APPROVAL.to_owned()].into(),
             only: Some(pressed.subject.execution_id.clone()),
             key_id: None,
-            key_made_by: None,
+            // INVARIANT (never-ones-own): whoever could have named an own user.
+            key_made_by,
             channel: CHANNEL.to_owned(),
             second_factor: None,
             traceparent: None,

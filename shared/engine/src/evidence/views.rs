@@ -20,7 +20,7 @@ use contracts::{
 use countersign_store::{Loaded, Write, keys};
 use cs_core::{
     execution::{
-        Execution,
+        Approval, Execution,
         ballot::{self, PlanRequirement},
     },
     plan::Compiled,
@@ -203,6 +203,21 @@ impl Views {
                 Ok(None)
             }
         }
+    }
+
+    /// What was shown of a request that is not open any more, where it is still what was bound.
+    pub(crate) async fn decided_view(
+        &self,
+        state: &Execution,
+        approval: &Approval,
+    ) -> Answer<Option<View>> {
+        let key = keys::view(&state.workspace, &state.id, &approval.view);
+        let stored: Option<View> = self.base.store.body(&key).await?;
+        let found = match stored {
+            Some(view) => Some((view::digest(&view).map_err(crate::not_canonical)?, view)),
+            None => self.plan_view_again(state).await?.map(|(view, digest)| (digest, view)),
+        };
+        Ok(found.and_then(|(digest, view)| (digest == approval.view).then_some(view)))
     }
 
     /// Adds to each open approval what people are shown.

@@ -9,7 +9,10 @@ use contracts::{
     limits::DECIDERS_MAX,
 };
 use countersign_store::{Change, PortError, Record, Write, keys};
-use cs_core::execution::duty::{Decider, Standing};
+use cs_core::{
+    directory::Identity,
+    execution::duty::{Decider, Standing},
+};
 use std::{collections::BTreeSet, sync::Arc};
 
 /// Who decides, and that what says so is as it was read. INVARIANT (approval-binds-digest): the
@@ -47,11 +50,18 @@ impl InForce {
         let key = keys::directory(&caller.workspace);
         unchanged.push(Write::Check { key, condition: stored.unchanged() });
         let directory = Arc::new(stored.value);
-        let makers = caller.key_made_by.iter().flat_map(KeyMaker::ids);
+        let person = directory.voice(&caller.actor.id);
+        let named = directory.maker_of_identity(&person, Identity::Name(&caller.actor.id));
+        let named: BTreeSet<String> = named.map(str::to_owned).into_iter().collect();
+        let makers = caller.key_made_by.iter().flat_map(KeyMaker::ids).cloned();
+        let makers: BTreeSet<String> = makers.chain(named.iter().cloned()).collect();
+        // Whoever comes without a key comes by an identity.
+        let by_identity = caller.key_id.is_none() && caller.key_made_by.is_some();
         let by = Decider {
             actor: caller.actor.clone(),
-            person: directory.voice(&caller.actor.id),
-            key_makers: makers.cloned().collect(),
+            person,
+            identity_makers: if by_identity { makers.clone() } else { named },
+            key_makers: makers,
             standing,
             directory,
         };

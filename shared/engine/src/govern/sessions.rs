@@ -15,7 +15,10 @@ use contracts::{
     limits::{NAME_BYTES_MAX, PAGE_ITEMS_MAX, SESSION_CODE_LIFE_MS, SESSION_LIFE_MS},
 };
 use countersign_store::{Change, Condition, Key, PortError, Query, Write, keys};
-use cs_core::canonical;
+use cs_core::{
+    canonical,
+    directory::{Directory, Identity},
+};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -248,11 +251,7 @@ impl Sessions {
             only: None,
             key_id: None,
             // INVARIANT (never-ones-own): whoever could have signed in as the person.
-            key_made_by: directory.maker_of_identity(&of.person).map(|by| KeyMaker {
-                actor: crate::actor(ActorKind::Human, by),
-                key_id: None,
-                above: BTreeSet::new(),
-            }),
+            key_made_by: identity_maker(&directory, &of.person, Identity::Oidc),
             channel: format!("{PROVIDER_CHANNEL}{}", named(&session.hash)),
             second_factor: None,
             traceparent: None,
@@ -347,4 +346,18 @@ impl Sessions {
         item.expires_at = Some(record.ends_at.ms() / 1_000);
         Ok(Write::Put { key, item, condition: Condition::NotExists })
     }
+}
+
+/// Who said that a person is known by what they came by, as what they are: who could have made it
+/// an own one.
+pub(crate) fn identity_maker(
+    directory: &Directory,
+    person: &str,
+    identity: Identity<'_>,
+) -> Option<KeyMaker> {
+    directory.maker_of_identity(person, identity).map(|by| KeyMaker {
+        actor: crate::actor(ActorKind::Human, by),
+        key_id: None,
+        above: BTreeSet::new(),
+    })
 }

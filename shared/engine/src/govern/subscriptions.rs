@@ -40,8 +40,11 @@ const REPLY_TYPES: [&str; 7] = [
 /// Stands for the people of a workspace among its targets. No subscription has such an id.
 const PEOPLE: &str = "people";
 /// What waits for people.
-const PEOPLE_TYPES: [&str; 2] =
-    ["controlPlane.approval.requested", "controlPlane.execution.step.blocked"];
+const PEOPLE_TYPES: [&str; 3] = [
+    "controlPlane.approval.requested",
+    "controlPlane.execution.step.blocked",
+    "controlPlane.governance.changed",
+];
 
 /// A subscription as stored.
 #[derive(Clone, Debug, Serialize, Deserialize)]

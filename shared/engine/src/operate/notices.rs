@@ -25,6 +25,8 @@ use std::{
     sync::Arc,
 };
 
+/// A change of the directory and its entry in the log are no further apart, in milliseconds.
+const CHANGE_MS: i64 = 60_000;
 /// By which way people are told.
 const CHANNEL: &str = "mail";
 
@@ -146,9 +148,18 @@ impl Notices {
         let missing = found.ballot().missing();
         let directory = self.in_force.directory(workspace).await?;
         let excluded = directory.voices_of(state.excluded().keys());
-        let voted: BTreeSet<String> =
-            found.votes.iter().map(|vote| directory.voice(&vote.person)).collect();
         let asked = known(&excluded, found.requested_at, self.base.now());
+        // Whose voice counts for a group that escalated since, too, is told again.
+        let is_new = |person: &str, groups: &[String]| {
+            let places = directory.groups_of(person, &asked);
+            let mut wanted = missing.iter().map(|one| &one.group);
+            wanted.any(|group| places.contains(group) && !groups.contains(group))
+        };
+        let voted = found.votes.iter().map(|vote| (directory.voice(&vote.person), &vote.groups));
+        let voted: BTreeSet<String> = voted
+            .filter(|(person, groups)| !is_new(person, groups))
+            .map(|(person, _)| person)
+            .collect();
         let (persons, next_at) = addressees(&directory, &missing, &asked, &voted);
         Ok(Some(AskedApproval {
             asked: self.asked(state, found.step.clone(), (persons, next_at)).await?,
@@ -212,6 +223,18 @@ impl Notices {
     ) -> Result<Option<MailAddress>, PortError> {
         let directory = self.in_force.directory(workspace).await?;
         Ok(directory.person_of(actor).and_then(|person| address(person.mail.as_deref())))
+    }
+
+    /// The addresses that a change replaced, which is in the log as of `at`.
+    pub async fn former_addresses(
+        &self,
+        workspace: &WorkspaceId,
+        person: &str,
+        at: Timestamp,
+    ) -> Result<Vec<MailAddress>, PortError> {
+        let directory = self.in_force.directory(workspace).await?;
+        let former = directory.former_mails(person, at.plus_ms(-CHANGE_MS), at);
+        Ok(former.into_iter().filter_map(|mail| address(Some(mail))).collect())
     }
 
     /// What was told of one thing.

@@ -108,3 +108,30 @@ async fn a_backtest_says_how_much_is_affected_by_kind_of_change() {
         assert!(page.text.contains(tile), "{tile}: {}", page.text);
     }
 }
+
+/// A set under which the same step waits for two persons instead of one. Right: it is a change,
+/// though the verdict is the same, and says whom it would ask for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backtest_says_that_others_would_be_asked() {
+    let server = TestServer::start().await;
+    crate::pages::refund(&server.agent, &server, "Refund Ada").await;
+    let rule = r#"@id("two") @reason("two look") @approvers("approvers:2")
+        forbid (principal, action == Action::"payments/refund.create", resource)
+        when { context.mode == "autonomous" };"#;
+    let policies =
+        format!("// file: baseline.cedar\n{}\n// file: own.cedar\n{rule}", policy::BASELINE);
+    let (from, to) = window();
+    let body = json!({ "policies": policies, "from": from, "to": to });
+    let (status, answer) = server.approver.post("/v1/policies/backtest", &body).await;
+    assert_eq!(status, 200, "{answer}");
+    let changed = answer["changed"].as_array().unwrap();
+    let change = changed.iter().find(|one| one["operation"] == "payments/refund.create");
+    let change = change.unwrap_or_else(|| panic!("{answer}"));
+    assert_eq!(
+        (&change["was"], &change["would"]),
+        (&json!("assist"), &json!("assist")),
+        "{answer}"
+    );
+    let reason = "it asks for 2 of approvers, and asked for 1 of approvers";
+    assert_eq!(change["reasons"][0], reason, "{answer}");
+}

@@ -1,12 +1,14 @@
 //! What an event of an approval changes.
 
 use super::*;
+use crate::link::LINK_CHANNEL;
 use contracts::{
     approval::Decision,
     event::{ApprovalNoted, ApprovalRequested, ApprovalVoted, ApprovalWithdrawn},
     limits::MESSAGE_BYTES_MAX,
     text::clip,
 };
+use std::collections::BTreeMap;
 
 impl Execution {
     pub(super) fn approval_requested(&mut self, data: &ApprovalRequested) {
@@ -19,6 +21,7 @@ impl Execution {
             requirement: data.requirement.clone(),
             excludes: data.excludes.clone(),
             votes: Vec::new(),
+            used_links: BTreeMap::new(),
             comments: Vec::new(),
             overridden: None,
             decided_by: Vec::new(),
@@ -36,6 +39,7 @@ impl Execution {
             decision: data.decision,
             groups: data.groups.clone(),
             places: data.places.clone(),
+            identity_makers: data.identity_makers.clone(),
             view: data.view_digest.clone(),
             channel: data.channel.clone(),
             at: data.at,
@@ -46,6 +50,13 @@ impl Execution {
 
     pub(super) fn approval_withdrawn(&mut self, data: &ApprovalWithdrawn) {
         if let Some(approval) = self.approval_mut(&data.approval_id) {
+            let by_link = |vote: &&Vote| {
+                let channel = vote.channel.as_deref().unwrap_or_default();
+                vote.person == data.actor_id && channel.starts_with(LINK_CHANNEL)
+            };
+            if let Some(vote) = approval.votes.iter().find(by_link) {
+                approval.used_links.insert(vote.person.clone(), vote.at);
+            }
             approval.votes.retain(|vote| vote.person != data.actor_id);
         }
     }
@@ -118,6 +129,7 @@ impl Execution {
                 state,
                 requirement: Vec::new(),
                 excludes: Vec::new(),
+                used_links: BTreeMap::new(),
                 votes: Vec::new(),
                 comments: Vec::new(),
                 overridden: None,

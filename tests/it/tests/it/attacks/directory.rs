@@ -75,6 +75,9 @@ async fn attack_identities_that_are_somebody_elses() {
         json!({ "id": "eve", "mail": "ANN@X.ORG" }),
         json!({ "id": "eve", "aliases": ["Bob"] }),
         json!({ "id": "bob@x.org" }),
+        // Clients take these out of the path by which they would be removed.
+        json!({ "id": "." }),
+        json!({ "id": ".." }),
         json!({ "id": "eve", "mail": "eve@x.org\r\nBcc: all@x.org" }),
         json!({ "id": "eve", "name": "Eve\r\nBcc: all@x.org" }),
         json!({ "id": "eve", "mail": "ann@x.org,eve@x.org" }),

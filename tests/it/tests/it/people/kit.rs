@@ -128,6 +128,19 @@ impl PeopleFixture {
         });
     }
 
+    /// What is stored of a request asks for one person of each group.
+    pub(super) fn ask_groups(&self, id: &ExecutionId, groups: &[&str]) {
+        let key = countersign_store::keys::approval(&self.root.workspace, id, 0);
+        let one = |group: &&str| format!(r#"{{"count":1,"group":"{group}"}}"#);
+        let wanted = groups.iter().map(one).collect::<Vec<_>>().join(",");
+        self.table.tamper(&key, |item| {
+            let body = String::from_utf8(item.body.clone()).unwrap();
+            let start = body.find(r#""requirement":["#).unwrap() + r#""requirement":["#.len();
+            let end = start + body[start..].find(']').unwrap();
+            item.body = format!("{}{wanted}{}", &body[..start], &body[end..]).into_bytes();
+        });
+    }
+
     /// A refund that waits for people.
     pub(super) async fn ask(&self) -> (ExecutionId, ApprovalId) {
         let with = json!({ "customer": "cus_ada", "amount": 4200, "currency": "EUR" });

@@ -41,6 +41,26 @@ async fn two_groups_decide_and_each_person_once() {
     assert_eq!(replay.1["matches"], true, "{}", replay.1);
 }
 
+/// The first of two voices, by `execution.approve`. Right: the answer says who is still missing, and
+/// not that it is approved.
+#[tokio::test]
+async fn the_answer_to_the_first_of_two_voices_says_who_is_missing() {
+    let server = TestServer::start().await;
+    let people = People::of(&server).await;
+    assert_eq!(payments_ask_for(&server, "finance:1,security:1").await.0, 200);
+    let asked = asked(&server).await;
+    let path = format!("/v1/executions/{}/approve", asked.execution);
+    let body = json!({ "bindingDigest": asked.approval["bindingDigest"],
+        "stepId": asked.approval["stepId"] });
+    let (status, first) = people.ann.post(&path, &body).await;
+    assert_eq!(status, 200, "{first}");
+    assert_eq!(first["missing"], json!([{ "group": "security", "count": 1 }]), "{first}");
+    assert!(first.get("approvedAt").is_none() && first.get("approvedBy").is_none(), "{first}");
+    let (_, second) = people.sam.post(&path, &body).await;
+    assert_eq!(second["approvedBy"], "sam", "{second}");
+    assert!(second["approvedAt"].is_string() && second.get("missing").is_none(), "{second}");
+}
+
 // One person, two keys; and one of them under an alias.
 #[tokio::test]
 async fn attack_one_person_votes_twice_through_two_keys() {

@@ -101,8 +101,8 @@ async fn approve(
     Ok(Exit::Done)
 }
 
-/// The digest of what a person saw: as named, or shown now and agreed to at the terminal. `how`: how
-/// this command names it.
+/// The digest of what a person saw: as named, or shown now and agreed to at the terminal. `how`:
+/// how this command names it.
 pub fn seen(
     context: &Context,
     question: &Question,

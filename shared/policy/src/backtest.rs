@@ -51,8 +51,8 @@ impl From<&PlanVerdict> for PastVerdict {
     }
 }
 
-/// The steps whose verdict, or who decides on them, would be another under a candidate set, on the very facts of the stored
-/// verdict.
+/// The steps whose verdict, or who decides on them, would be another under a candidate set, on the
+/// very facts of the stored verdict.
 pub fn changes(
     execution: &ExecutionId,
     plan: &Plan,

@@ -1,6 +1,6 @@
 //! Who said by what a person is known: an address, a user of Slack, an alias, an identity of the
 //! provider. Whoever says it could have given an own one, so that what comes by it may be theirs:
-//! they are to the person's voice what the maker of a key is, and have no other on the same request.
+//! they are to the person's voice what the maker of a key is, and have no other voice beside it.
 
 use super::{Directory, Entry};
 use contracts::{Issue, Timestamp, directory::Person};

@@ -144,8 +144,8 @@ async fn the_address_before_is_told_and_its_links_end() {
     assert!(refused.is_some_and(|no| no.code == Code::ValidationFailed));
 }
 
-/// Who has voted as one of those who decide, and whom a group escalates to after, is in both. Right:
-/// told again, and heard for that group as well; once.
+/// Who has voted as one of those who decide, and whom a group escalates to after, is in both.
+/// Right: told again, and heard for that group as well; once.
 #[tokio::test]
 async fn a_group_that_escalates_hears_who_has_voted() {
     let fixture = PeopleFixture::new().await;

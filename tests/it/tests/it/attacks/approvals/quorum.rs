@@ -41,8 +41,8 @@ async fn two_groups_decide_and_each_person_once() {
     assert_eq!(replay.1["matches"], true, "{}", replay.1);
 }
 
-/// The first of two voices, by `execution.approve`. Right: the answer says who is still missing, and
-/// not that it is approved.
+/// The first of two voices, by `execution.approve`. Right: the answer says who is still missing,
+/// and not that it is approved.
 #[tokio::test]
 async fn the_answer_to_the_first_of_two_voices_says_who_is_missing() {
     let server = TestServer::start().await;

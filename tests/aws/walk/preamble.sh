@@ -4,6 +4,8 @@
 # BINARY, PYTHON, WALK, PLANE, TOOLS and FAILED come from the test.
 set -u
 export XDG_CONFIG_HOME=$PWD/config COUNTERSIGN_URL=http://$PLANE COUNTERSIGN_API_KEY= NO_COLOR=1
+# What a script calls.
+PATH=$(dirname "$BINARY"):$PATH
 servers=()
 trap 'trap - ERR; kill "${servers[@]}" 2>/dev/null; wait' EXIT
 trap 'echo "$LINENO $?" >> "$FAILED"' ERR

@@ -127,7 +127,8 @@ async fn a_bundle_proves_one_execution_and_nothing_else_does() {
         report.findings.first().map(|finding| finding.code)
     };
     use audit::Code::{DocumentChanged, EventChanged, EventMissing, LogChanged, TailCut};
-    let cases: [(&dyn Fn(&mut serde_json::Value), audit::Code); 5] = [
+    type Change = dyn Fn(&mut serde_json::Value);
+    let cases: [(&Change, audit::Code); 5] = [
         (&|bundle| bundle["events"][1]["actor"] = json!("eve"), EventChanged),
         (&|bundle| drop(bundle["events"].as_array_mut().unwrap().remove(2)), EventMissing),
         (&|bundle| drop(bundle["events"].as_array_mut().unwrap().pop()), TailCut),

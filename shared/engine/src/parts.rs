@@ -37,7 +37,7 @@ impl Parts {
             names: names.clone(),
             meters: meters.clone(),
         });
-        let views = Arc::new(Views { base: base.clone(), in_force: in_force.clone() });
+        let views = Arc::new(Views::new(base.clone(), in_force.clone()));
         let verdicts = Arc::new(Verdicts {
             base: base.clone(),
             in_force: in_force.clone(),

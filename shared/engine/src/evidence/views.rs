@@ -19,6 +19,7 @@ use contracts::{
 };
 use countersign_store::{Loaded, Write, keys};
 use cs_core::{
+    canonical,
     execution::{
         Approval, Execution,
         ballot::{self, PlanRequirement},
@@ -30,7 +31,10 @@ use cs_core::{
 };
 use policy::{CompiledPolicySet, Facts, PlanVerdict, StepVerdict};
 use serde::de::DeserializeOwned;
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 /// A call with its input as it would be sent, and what speaks of it.
 pub(crate) struct ActualCall<'a> {
@@ -51,9 +55,15 @@ pub(crate) struct ActualCall<'a> {
 pub struct Views {
     pub(crate) base: Arc<Base>,
     pub(crate) in_force: Arc<InForce>,
+    /// The set that was asked for last, by its digest.
+    last_rules: Mutex<Option<(Digest, Arc<CompiledPolicySet>)>>,
 }
 
 impl Views {
+    pub(crate) fn new(base: Arc<Base>, in_force: Arc<InForce>) -> Self {
+        Self { base, in_force, last_rules: Mutex::default() }
+    }
+
     /// Any verdict that an execution ever had, by its digest.
     pub(crate) async fn verdict_of<T: DeserializeOwned>(
         &self,
@@ -168,16 +178,36 @@ impl Views {
             return Ok(None);
         };
         let snapshot = self.in_force.snapshot(workspace).await?;
-        let record: Option<PolicyRecord> =
-            self.base.store.body(&keys::policy(workspace, &verdict.policy_digest)).await?;
-        // What rules say of themselves does not depend on the skills that are installed.
-        let authority = record
-            .and_then(|record| CompiledPolicySet::new(&record.text, "", &Registry::default()).ok());
-        let Some(authority) = authority else {
+        let Some(authority) = self.rules(workspace, &verdict.policy_digest).await? else {
             return Ok(None);
         };
         let intent = self.intent(workspace, id).await?;
         Ok(self.plan_view(state, &intent, &verdict, &authority, &snapshot).ok())
+    }
+
+    // What the rules of a set say of themselves: that does not depend on the skills that are
+    // installed. An export asks for the same set again and again.
+    async fn rules(
+        &self,
+        workspace: &WorkspaceId,
+        digest: &Digest,
+    ) -> Answer<Option<Arc<CompiledPolicySet>>> {
+        let last = || self.last_rules.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, rules)) = &*last()
+            && of == digest
+        {
+            return Ok(Some(rules.clone()));
+        }
+        let record: Option<PolicyRecord> =
+            self.base.store.body(&keys::policy(workspace, digest)).await?;
+        let text = record.map(|record| record.text);
+        // It is kept by its digest for every workspace: what has not that digest is not kept.
+        let text = text.filter(|text| canonical::digest_bytes(text.as_bytes()) == *digest);
+        let rules =
+            text.and_then(|text| CompiledPolicySet::new(&text, "", &Registry::default()).ok());
+        let rules = rules.map(Arc::new);
+        *last() = rules.clone().map(|rules| (digest.clone(), rules));
+        Ok(rules)
     }
 
     /// What people are shown under an approval, if it is still what the approval is about.

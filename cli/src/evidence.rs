@@ -1,9 +1,11 @@
-//! Evidence that leaves the control plane: exports, bundles, checkpoints and proofs.
+//! Evidence that leaves the control plane: exports, packs, bundles, receipts, checkpoints and
+//! proofs.
 
 use crate::{
     context::Context,
     error::{CliError, Exit},
-    output,
+    output::{self, Output},
+    pack,
     render::{self, dim},
 };
 use anstream::{eprintln, println};
@@ -11,7 +13,7 @@ use clap::Subcommand;
 use contracts::{
     Code,
     command::ExportEvidence,
-    evidence::{ExportWorkspace, GetCheckpoint, GetProof, WorkspaceExported},
+    evidence::{ExportWorkspace, GetCheckpoint, GetProof, GetReceipt, WorkspaceExported},
     operation as op,
 };
 use serde::Serialize;
@@ -23,6 +25,8 @@ use std::{
 
 /// How often an execution that has just ended is asked for again, until it stands in the log.
 const TRIES_MAX: u32 = 20;
+/// The same for a receipt, whose execution may still run.
+const PROOF_TRIES_MAX: u32 = 4;
 /// Wait in between.
 const WAIT: Duration = Duration::from_millis(500);
 
@@ -33,6 +37,17 @@ pub enum EvidenceCommand {
     /// Write an execution that has ended, with everything that proves it, into a file.
     Bundle {
         execution: String,
+        /// The file; otherwise standard output.
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
+    /// Make a pack for an auditor out of exports: what one control asks for, with the place of each
+    /// proof. Needs files and public keys, and neither a network nor an account.
+    Pack(pack::PackArgs),
+    /// Write a signed receipt of what became of a step's call.
+    Receipt {
+        execution: String,
+        step: String,
         /// The file; otherwise standard output.
         #[arg(long)]
         out: Option<PathBuf>,
@@ -55,6 +70,16 @@ pub enum EvidenceCommand {
         #[arg(long)]
         out: Option<PathBuf>,
     },
+}
+
+impl EvidenceCommand {
+    /// Runs what needs no control plane; else gives the command back.
+    pub fn run_here(self, output: Output) -> Result<Result<Exit, Self>, CliError> {
+        match self {
+            Self::Pack(args) => pack::run(args, output).map(Ok),
+            other => Ok(Err(other)),
+        }
+    }
 }
 
 /// Runs a command on evidence.
@@ -82,6 +107,12 @@ pub async fn run(context: &Context, command: EvidenceCommand) -> Result<Exit, Cl
                 answer.digest
             );
             written(out.as_deref(), &text, &said)
+        }
+        EvidenceCommand::Pack(args) => pack::run(args, context.output),
+        EvidenceCommand::Receipt { execution, step, out } => {
+            let execution_id = context.execution(&execution).await?;
+            let step_id = step.parse().map_err(CliError::local)?;
+            receipt(context, &GetReceipt { execution_id, step_id }, out.as_deref()).await
         }
         EvidenceCommand::Checkpoint { from, out } => {
             let request = GetCheckpoint { from_size: from };
@@ -120,6 +151,27 @@ pub async fn run(context: &Context, command: EvidenceCommand) -> Result<Exit, Cl
             written(out.as_deref(), &document(&keys)?, "public keys")
         }
     }
+}
+
+async fn receipt(
+    context: &Context,
+    request: &GetReceipt,
+    out: Option<&Path>,
+) -> Result<Exit, CliError> {
+    let mut tries = 0;
+    let answer = loop {
+        let answer = context.client.call(&op::EVIDENCE_RECEIPT, request).await?;
+        if answer.proof.is_some() || tries >= PROOF_TRIES_MAX {
+            break answer;
+        }
+        tries += 1;
+        tokio::time::sleep(WAIT).await;
+    };
+    let said = match &answer.proof {
+        Some(proof) => format!("a receipt, and proof of entry {} of the log", proof.index),
+        None => "a receipt; the end of the execution does not stand in the log yet".to_owned(),
+    };
+    written(out, &document(&*answer)?, &said)
 }
 
 async fn export(context: &Context) -> Result<Exit, CliError> {

@@ -24,6 +24,7 @@ mod mail;
 mod mandate;
 mod mcp_import;
 mod output;
+mod pack;
 mod plan;
 mod policy;
 mod profile;
@@ -114,11 +115,11 @@ enum Command {
     Request(inbox::RequestCommand),
     #[command(flatten)]
     Trace(trace::TraceCommand),
-    /// Take evidence away: exports, bundles, checkpoints, proofs.
+    /// Take evidence away: exports, packs, bundles, receipts, checkpoints, proofs.
     #[command(subcommand)]
     Evidence(evidence::EvidenceCommand),
-    /// Check evidence offline: a folder of exports, or a bundle. Needs files and public keys, and
-    /// neither a network nor an account.
+    /// Check evidence offline: a folder of exports, a pack, a bundle or a receipt. Needs files and
+    /// public keys, and neither a network nor an account.
     Verify(verify::VerifyArgs),
     /// Why an execution, a step or a draft is judged as it is.
     Explain(explain::ExplainArgs),
@@ -254,7 +255,10 @@ async fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Inbox(args) => inbox::list(&context()?, args).await,
         Command::Request(command) => inbox::run(&context()?, command).await,
         Command::Trace(command) => trace::run(&context()?, command).await,
-        Command::Evidence(command) => evidence::run(&context()?, command).await,
+        Command::Evidence(command) => match command.run_here(output)? {
+            Ok(exit) => Ok(exit),
+            Err(command) => evidence::run(&context()?, command).await,
+        },
         Command::Verify(args) => verify::run(args, target.key.as_deref(), output),
         Command::Explain(args) => explain::run(&context()?, args).await,
         Command::Skill(command) => match command.run_here(output).await? {

@@ -14,6 +14,7 @@ mod kit;
 mod logged;
 mod manual;
 mod mcp;
+mod packs;
 mod plans;
 mod prefixes;
 mod profiles;

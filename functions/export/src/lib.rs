@@ -1,5 +1,5 @@
 //! Export: on a schedule, everything that came before the last full hour into the archive; when
-//! asked, what one workspace has.
+//! asked, what one workspace has, and receipts of steps, which the same key signs.
 
 use contracts::{Problem, endpoint::named};
 use edge::Routes;
@@ -8,9 +8,13 @@ use serde_json::{Value, json};
 
 /// Its routes.
 pub fn routes() -> Routes {
-    Routes::new().serve(const { named("evidence.export") }, |engine, caller, request| async move {
-        engine.exports.export_workspace(&caller, request).await
-    })
+    Routes::new()
+        .serve(const { named("evidence.export") }, |engine, caller, request| async move {
+            engine.exports.export_workspace(&caller, request).await
+        })
+        .serve(const { named("evidence.receipt") }, |engine, caller, request| async move {
+            engine.receipts.receipt(&caller, request).await
+        })
 }
 
 /// Exports what is not exported yet, for at most about `budget_ms`: `{"task": "exportNow"}` without

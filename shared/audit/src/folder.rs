@@ -1,14 +1,15 @@
 //! A folder of exports: manifests that follow one another, and the files that they name.
 
 use crate::{
-    AuditError, Options,
+    AuditError, Options, Watch,
     events::{End, Streams},
     log::{Log, note_refused},
+    pack::ReadEvent,
     report::{Code, Report},
     surely_before,
 };
 use contracts::{
-    Digest, WorkspaceId,
+    Digest, Timestamp, WorkspaceId,
     evidence::{Document, Documents, LogLeaf, Manifest, Part},
     json,
     limits::EVENT_BYTES_MAX,
@@ -46,7 +47,7 @@ struct Found {
 pub(crate) fn check(
     root: &Path,
     options: &Options,
-    progress: &mut dyn FnMut(u64),
+    watch: &mut Watch<'_>,
 ) -> Result<Report, AuditError> {
     let mut report = Report::default();
     let mut workspaces: BTreeMap<WorkspaceId, Vec<Found>> = BTreeMap::new();
@@ -72,13 +73,62 @@ pub(crate) fn check(
             workspace,
             options,
             report: &mut report,
-            progress,
+            watch,
         };
         audit.exports(&exports);
         let Audit { log, workspace, .. } = audit;
         log.finish(&workspace, &mut report);
     }
     Ok(report)
+}
+
+/// An export that is there, and the files that it consists of.
+#[derive(Clone, Debug)]
+pub struct ExportFolder {
+    pub workspace: WorkspaceId,
+    pub number: u64,
+    pub path: PathBuf,
+    /// Names of the manifest, its note and the files that it names, as far as they are there.
+    pub files: Vec<String>,
+    to: Timestamp,
+}
+
+/// The exports of a folder whose manifests can be read.
+pub fn export_folders(root: &Path) -> Result<Vec<ExportFolder>, AuditError> {
+    let mut exports = Vec::new();
+    for path in folders(root)? {
+        let Ok((manifest, _)) = read_manifest(&path) else { continue };
+        let Manifest { files, documents, log, .. } = &manifest;
+        let entries = log.as_ref().and_then(|log| log.entries.as_ref());
+        let named = files.iter().map(|part| &part.name);
+        let named = named.chain(documents.iter().chain(entries).map(|file| &file.name)).cloned();
+        let own = ["manifest.json", "manifest.note"].map(str::to_owned);
+        let there = |name: &String| {
+            let about = fs::symlink_metadata(path.join(name));
+            is_plain(name) && about.is_ok_and(|about| about.is_file())
+        };
+        let files = own.into_iter().chain(named).filter(there).collect();
+        let Manifest { workspace_id: workspace, number, to, .. } = manifest;
+        exports.push(ExportFolder { workspace, number, path, files, to });
+    }
+    exports.sort_by_key(|export| export.number);
+    Ok(exports)
+}
+
+/// Number of the first and the last export of a workspace, and up to when the last one took.
+pub(crate) fn range(
+    root: &Path,
+    workspace: &WorkspaceId,
+) -> Result<Option<(u64, u64, Timestamp)>, AuditError> {
+    let mut exports = export_folders(root)?;
+    exports.retain(|export| export.workspace == *workspace);
+    let ends = exports.first().zip(exports.last());
+    Ok(ends.map(|(first, last)| (first.number, last.number, last.to)))
+}
+
+// A name is one of the folder's own files, wherever the manifest comes from.
+fn is_plain(name: &str) -> bool {
+    !name.is_empty() && !name.contains(['/', '\\']) && !name.starts_with('.')
 }
 
 // Every folder with a manifest.
@@ -110,16 +160,16 @@ fn read_manifest(folder: &Path) -> Result<(Manifest, Digest), String> {
     Ok((manifest, canonical::digest_bytes(&bytes)))
 }
 
-struct Audit<'a> {
+struct Audit<'a, 'w> {
     workspace: WorkspaceId,
     options: &'a Options,
     streams: Streams,
     log: Log,
     report: &'a mut Report,
-    progress: &'a mut dyn FnMut(u64),
+    watch: &'a mut Watch<'w>,
 }
 
-impl Audit<'_> {
+impl Audit<'_, '_> {
     fn exports(&mut self, exports: &[Found]) {
         let mut before: Option<&Found> = None;
         // Where entries were read, in advance, of the run that is being read.
@@ -238,12 +288,15 @@ impl Audit<'_> {
         }
         let named = (part.name.as_str(), &part.digest, part.bytes, part.events);
         self.lines(found, named, LINE_BYTES_MAX, |audit, line| {
+            if let Some(each) = &mut audit.watch.event {
+                each(ReadEvent { export: found.manifest.number, line });
+            }
             if let Some(saw) = audit.streams.push(line, &place, audit.report) {
                 audit.log.saw(saw, &mut audit.streams, audit.report);
             }
             let events = audit.report.checked.events;
             if events % PROGRESS_EVENTS == 0 {
-                (audit.progress)(events);
+                (audit.watch.progress)(events);
             }
         });
         for (stream, range) in &part.segments {
@@ -279,9 +332,7 @@ impl Audit<'_> {
         mut each: impl FnMut(&mut Self, &[u8]),
     ) {
         let place = format!("{}/{name}", found.name);
-        // A name is one of the folder's own files, wherever the manifest comes from.
-        let plain = !name.is_empty() && !name.contains(['/', '\\']) && !name.starts_with('.');
-        let file = plain.then(|| File::open(found.folder.join(name)));
+        let file = is_plain(name).then(|| File::open(found.folder.join(name)));
         let Some(Ok(file)) = file else {
             return self.report.add(Code::FileChanged, place, "the file is not there");
         };

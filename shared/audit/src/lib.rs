@@ -1,5 +1,5 @@
-//! Checks evidence offline: a folder of exports, or the bundle of one execution, against the public
-//! keys of the control plane that made it. Nothing else is needed, and nothing is called.
+//! Checks evidence offline: a folder of exports, a pack, the bundle of one execution or the receipt
+//! of one step, against the public keys of the control plane that made it. Nothing else is needed, and nothing is called.
 //!
 //! Everything is read as a stream. What is kept in memory is the end of each stream of events, and
 //! entries of the log whose events are still to come.
@@ -8,8 +8,12 @@ mod bundle;
 mod events;
 mod folder;
 mod log;
+mod pack;
+mod receipt;
 mod report;
 
+pub use folder::{ExportFolder, export_folders};
+pub use pack::{PACK_EXPORTS, PACK_FILE, PackRequest, pack};
 pub use report::{Checked, Code, Finding, Report};
 
 use contracts::Timestamp;
@@ -43,12 +47,20 @@ impl Options {
     }
 }
 
+/// Who is told while exports are read.
+pub(crate) struct Watch<'w> {
+    /// Of the count of events, now and then.
+    pub(crate) progress: &'w mut dyn FnMut(u64),
+    /// Of each event.
+    pub(crate) event: Option<&'w mut dyn FnMut(pack::ReadEvent<'_>)>,
+}
+
 /// Nothing can be checked.
 #[derive(Debug, thiserror::Error)]
 pub enum AuditError {
     #[error("{0}: {1}")]
     Io(String, io::Error),
-    #[error("{0}: no evidence of Countersign: a folder with manifests, or a bundle")]
+    #[error("{0}: no evidence of Countersign: a folder with manifests, a bundle, or a receipt")]
     Nothing(String),
     #[error("the key: {0}")]
     Key(String),
@@ -77,9 +89,13 @@ pub fn check(
     let shown = path.display().to_string();
     let about = std::fs::metadata(path).map_err(|error| AuditError::Io(shown.clone(), error))?;
     if about.is_dir() {
-        folder::check(path, options, progress)
+        if path.join(PACK_FILE).exists() {
+            return pack::check(path, options, progress);
+        }
+        folder::check(path, options, &mut Watch { progress, event: None })
     } else {
         let bytes = std::fs::read(path).map_err(|error| AuditError::Io(shown.clone(), error))?;
-        bundle::check(&bytes, options).ok_or(AuditError::Nothing(shown))
+        let receipt = || receipt::check(&bytes, options);
+        bundle::check(&bytes, options).or_else(receipt).ok_or(AuditError::Nothing(shown))
     }
 }

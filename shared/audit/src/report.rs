@@ -1,6 +1,6 @@
 //! What was checked, and what was found.
 
-use contracts::Timestamp;
+use contracts::{Timestamp, evidence::Receipt};
 use serde::Serialize;
 use std::{collections::BTreeSet, fmt};
 
@@ -45,6 +45,12 @@ pub enum Code {
     LogForked,
     /// The log ends before a checkpoint that was kept elsewhere.
     LogCut,
+    /// A line of a pack names an event that is not in its exports.
+    PackLineMissing,
+    /// A pack says something else than its exports.
+    PackChanged,
+    /// A receipt speaks of something else than the proof beside it.
+    ReceiptChanged,
     /// A time lies before the one of the event or export before it.
     ClockBack,
     /// The control plane itself found it broken when it was exported.
@@ -88,12 +94,25 @@ pub struct Checked {
     pub entries: u64,
     /// Entries whose events are newer than the last export.
     pub newer: u64,
+    /// Which control the pack is for that was checked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pack: Option<String>,
+    /// Lines of packs.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub lines: u64,
+    /// What the receipt says that was checked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<Receipt>,
     /// Size of the last checkpoint of each workspace that was checked.
     pub checkpoints: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last: Option<Timestamp>,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// The result.
@@ -112,7 +131,8 @@ impl Report {
         self.found == 0
     }
 
-    pub(crate) fn add(&mut self, code: Code, place: impl Into<String>, message: impl Into<String>) {
+    /// Notes what is wrong.
+    pub fn add(&mut self, code: Code, place: impl Into<String>, message: impl Into<String>) {
         self.found += 1;
         if self.findings.len() < LISTED_MAX {
             let (place, message) = (place.into(), message.into());

@@ -1,6 +1,9 @@
 //! Evidence: what leaves the control plane to be checked elsewhere.
 
-use crate::{Digest, ExecutionId, Stream, Timestamp, WorkspaceId, event::CloudEvent};
+use crate::{
+    Digest, ExecutionId, StepId, Stream, Timestamp, WorkspaceId,
+    event::{CloudEvent, Purpose},
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -42,15 +45,11 @@ pub struct Manifest {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub broken: BTreeMap<Stream, String>,
     /// Events whose time is hours behind `to`: a clock had jumped ahead.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "crate::is_zero")]
     pub ahead: u64,
     /// How far the transparency log is. In the last manifest of a run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<LogPart>,
-}
-
-fn is_zero(count: &u64) -> bool {
-    *count == 0
 }
 
 /// A file of events: lines of JSON, each a CloudEvent, compressed by gzip.
@@ -222,4 +221,67 @@ pub struct WorkspaceExported {
     pub left: bool,
     /// Number of the last export of the workspace.
     pub number: u64,
+}
+
+/// controlPlane.evidence.receipt
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GetReceipt {
+    pub execution_id: ExecutionId,
+    pub step_id: StepId,
+}
+
+/// The receipt of a step, and where the end of its execution stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SignedReceipt {
+    /// A compact JWS (RFC 7515) with EdDSA, `typ` `receipt+jwt`: its claims are a [`Receipt`].
+    pub receipt: String,
+    /// That the end of the execution stands in the transparency log. None as long as it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<LogProof>,
+}
+
+/// What a receipt says: which call was made for a step, with what, and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Receipt {
+    /// `countersign`
+    pub iss: String,
+    /// Workspace.
+    pub ws: WorkspaceId,
+    /// Execution.
+    pub exe: ExecutionId,
+    pub step: StepId,
+    /// 1 for the first.
+    pub attempt: u32,
+    /// Operation, `skill/operation`.
+    pub op: String,
+    /// What the call was for.
+    pub purpose: Purpose,
+    /// Digest of the input, sensitive values as commitments.
+    pub inp: Digest,
+    /// Digest of the output, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub out: Option<Digest>,
+    pub outcome: ReceiptOutcome,
+    /// When that was known.
+    pub at: Timestamp,
+    /// Hash of the event that says so.
+    pub evt: Digest,
+    /// Its sequence number in the execution's trace.
+    pub seq: u64,
+    /// Digest of the plan.
+    pub plan: Digest,
+}
+
+/// What became of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum ReceiptOutcome {
+    Completed,
+    Failed,
+    /// It failed, and a call of it may have had its effect: nobody learnt what became of it.
+    Unanswered,
+    /// It was undone.
+    Compensated,
 }

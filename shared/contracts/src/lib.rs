@@ -30,6 +30,7 @@ pub mod notice;
 mod open;
 pub mod openapi;
 pub mod operation;
+pub mod pack;
 pub mod plan;
 pub mod problem;
 pub mod query;
@@ -52,4 +53,8 @@ pub use time::Timestamp;
 // What is not so is not written.
 pub(crate) fn is_false(value: &bool) -> bool {
     !*value
+}
+
+pub(crate) fn is_zero(count: &u64) -> bool {
+    *count == 0
 }

@@ -132,6 +132,8 @@ pub const EVIDENCE_EXPORT: Operation<v::ExportWorkspace, v::WorkspaceExported> =
 pub const EVIDENCE_CHECKPOINT: Operation<v::GetCheckpoint, v::CheckpointAnswer> =
     Operation::named("evidence.checkpoint");
 pub const EVIDENCE_PROOF: Operation<v::GetProof, v::LogProof> = Operation::named("evidence.proof");
+pub const EVIDENCE_RECEIPT: Operation<v::GetReceipt, v::SignedReceipt> =
+    Operation::named("evidence.receipt");
 pub const TRACE_REPLAY: Operation<q::ReplayTrace, q::Replay> = Operation::named("trace.replay");
 pub const POLICY_EXPLAIN: Operation<q::ExplainPolicy, q::Explanation> =
     Operation::named("policy.explain");
@@ -228,6 +230,7 @@ pub(crate) fn shapes() -> Vec<(&'static str, (Shape, Shape))> {
         of(&EVIDENCE_EXPORT),
         of(&EVIDENCE_CHECKPOINT),
         of(&EVIDENCE_PROOF),
+        of(&EVIDENCE_RECEIPT),
         of(&TRACE_REPLAY),
         of(&POLICY_EXPLAIN),
         of(&POLICY_BACKTEST),

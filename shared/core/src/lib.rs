@@ -20,6 +20,7 @@ pub mod note;
 pub mod plan;
 pub mod playbook;
 pub mod publisher;
+pub mod receipt;
 pub mod schema;
 mod schema_cost;
 pub mod schema_fit;

@@ -31,6 +31,7 @@ pub use evidence::bundle::Bundles;
 pub use evidence::export::Exported;
 pub use evidence::export::Exports;
 pub use evidence::queries::Queries;
+pub use evidence::receipt::Receipts;
 pub use evidence::replay::Replays;
 pub use evidence::transparency::Transparency;
 pub use evidence::views::Views;
@@ -183,6 +184,7 @@ pub struct Engine {
     pub exports: Arc<Exports>,
     pub transparency: Arc<Transparency>,
     pub bundles: Arc<Bundles>,
+    pub receipts: Arc<Receipts>,
     pub sweep: Arc<Sweep>,
     pub relay: Arc<Relay>,
     pub waker: Arc<Waker>,
@@ -233,6 +235,7 @@ impl Engine {
             subscriptions: Arc::new(Subscriptions::new(parts)),
             replays: Arc::new(Replays::new(parts, queries.clone())),
             bundles: Arc::new(Bundles::new(parts, (queries.clone(), transparency.clone()))),
+            receipts: Arc::new(Receipts::new(parts, (queries.clone(), transparency.clone()))),
             queries,
             exports: Arc::new(Exports::new(parts, transparency.clone())),
             transparency,

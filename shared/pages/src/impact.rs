@@ -10,7 +10,7 @@ use contracts::{
 };
 
 /// Added to the stylesheet of the console where a page stands alone.
-const REPORT_STYLE: &str = include_str!("../assets/report.css");
+pub(crate) const REPORT_STYLE: &str = include_str!("../assets/report.css");
 
 /// How much is affected, in numbers and by kind of change.
 #[derive(Clone, Debug, Template)]
@@ -136,7 +136,7 @@ struct Row {
 }
 
 /// A stylesheet of this package, as it is.
-struct Style(&'static str);
+pub(crate) struct Style(pub(crate) &'static str);
 
 impl HtmlSafe for Style {}
 

@@ -8,6 +8,7 @@
 mod asset;
 mod frame;
 mod impact;
+mod pack;
 mod parts;
 mod pick;
 mod picture;
@@ -16,6 +17,7 @@ mod words;
 pub use asset::{Asset, SCRIPT, STYLE, asset};
 pub use frame::{Frame, Nav, NavItem, explain, frame, frame_that_goes_on, leave};
 pub use impact::{BacktestReport, Impact, amount, backtest_report};
+pub use pack::pack_report;
 pub use parts::{Bar, Moment, NO_ENTER, NoEnter, Tag};
 pub use pick::Pick;
 pub use picture::{Node, picture};

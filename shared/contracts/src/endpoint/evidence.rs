@@ -87,6 +87,18 @@ pub(super) const TABLE: &[Endpoint] = &[
         ..BASE
     },
     Endpoint {
+        name: "evidence.receipt",
+        side: Side::Query,
+        method: Method::Get,
+        path: "/v1/executions/{executionId}/receipts/{stepId}",
+        function: "export",
+        grant: "audit",
+        capability: Capability::Audit,
+        cost: Cost::Heavy,
+        summary: "A signed receipt of a step's call",
+        ..BASE
+    },
+    Endpoint {
         name: "trace.replay",
         side: Side::Query,
         method: Method::Get,

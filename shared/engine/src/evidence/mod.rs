@@ -9,6 +9,7 @@ pub(crate) mod export_work;
 pub(crate) mod inbox;
 pub(crate) mod outputs;
 pub(crate) mod queries;
+pub(crate) mod receipt;
 pub(crate) mod replay;
 pub(crate) mod transparency;
 pub(crate) mod views;

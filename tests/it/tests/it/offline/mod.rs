@@ -3,6 +3,8 @@
 
 mod exporters;
 mod exports;
+mod packs;
+mod receipts;
 mod tampered;
 
 use contracts::ExecutionId;

@@ -99,7 +99,7 @@ pub fn run(args: PackArgs, output: Output) -> Result<Exit, CliError> {
         Options { from: args.first.max(1), ..Options::new(verify::read_keys(&args.keys)?) };
     let exports = audit::export_folders(&args.exports).map_err(CliError::local)?;
     let workspace = one_workspace(&exports, args.workspace.as_deref())?;
-    let own = exports.iter().filter(|export| export.workspace == workspace);
+    let mut own = exports.iter().filter(|export| export.workspace == workspace);
     let request = PackRequest {
         control: control.into(),
         workspace: workspace.clone(),
@@ -108,8 +108,7 @@ pub fn run(args: PackArgs, output: Output) -> Result<Exit, CliError> {
     };
     fs::create_dir(&args.out).map_err(|error| CliError::file(&args.out, error))?;
     let made = own
-        .map(|export| copy(export, &args.exports, &args.out.join(PACK_EXPORTS)))
-        .collect::<Result<(), _>>()
+        .try_for_each(|export| copy(export, &args.exports, &args.out.join(PACK_EXPORTS)))
         .and_then(|()| make(&args, &request, &options));
     match made {
         Ok((pack, report)) if report.is_whole() || args.even_so => {
@@ -207,7 +206,7 @@ fn told(out: &Path, pack: &Pack, report: &Report, output: Output) {
 pub fn check_page(folder: &Path, report: &mut Report) -> Result<(), CliError> {
     let file = folder.join(PACK_FILE);
     let text = fs::read(&file).map_err(|error| CliError::file(&file, error))?;
-    let pack: Pack = serde_json::from_slice(&text).map_err(CliError::local)?;
+    let pack: Pack = contracts::json::decode(&text).map_err(CliError::local)?;
     let page = pages::pack_report(&pack).map_err(CliError::local)?;
     match fs::read(folder.join(PAGE_FILE)) {
         Ok(bytes) if bytes == page.as_str().as_bytes() => {}

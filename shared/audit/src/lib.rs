@@ -1,5 +1,6 @@
 //! Checks evidence offline: a folder of exports, a pack, the bundle of one execution or the receipt
-//! of one step, against the public keys of the control plane that made it. Nothing else is needed, and nothing is called.
+//! of one step, against the public keys of the control plane that made it. Nothing else is needed,
+//! and nothing is called.
 //!
 //! Everything is read as a stream. What is kept in memory is the end of each stream of events, and
 //! entries of the log whose events are still to come.

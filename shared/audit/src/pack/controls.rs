@@ -54,12 +54,7 @@ pub(super) fn figures(control: Control) -> &'static [Figure] {
             ("rejected", |event| is(event, |event| matches!(event, E::ApprovalRejected(_)))),
             ("expired", |event| is(event, |event| matches!(event, E::ApprovalExpired(_)))),
             ("overridden", |event| is(event, |event| matches!(event, E::ApprovalOverridden(_)))),
-            ("plans judged autonomous", |event| {
-                is(
-                    event,
-                    |event| matches!(event, E::PlanVerified(data) if data.verdict == Verdict::Autonomous),
-                )
-            }),
+            ("plans judged autonomous", |event| is(event, is_autonomous)),
         ],
         Control::Soc2Cc7 => &[
             ("changes", is_change),
@@ -257,6 +252,10 @@ fn is(event: &Event, wanted: fn(&E) -> bool) -> bool {
 
 fn changed(event: &Event, keys: &[&str]) -> bool {
     matches!(event, Event::Workspace(W::GovernanceChanged(data)) if keys.contains(&&*data.key))
+}
+
+fn is_autonomous(event: &E) -> bool {
+    matches!(event, E::PlanVerified(data) if data.verdict == Verdict::Autonomous)
 }
 
 fn is_call(event: &E) -> bool {

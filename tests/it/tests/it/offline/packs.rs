@@ -14,6 +14,9 @@ use serde_json::{Value, json};
 use std::{fs, path::Path};
 use tempfile::TempDir;
 
+/// How a forger changes a pack.
+type Change<'c> = &'c dyn Fn(&mut Value);
+
 const DAY_MS: i64 = 86_400_000;
 
 // The pack that a story's exports give, in a folder of its own.
@@ -114,7 +117,7 @@ async fn attack_a_line_of_a_pack_that_is_changed_made_up_or_left_out() {
         write(folder.path(), &changed);
         codes(&audited(folder.path(), &own_key(), None))
     };
-    let cases: [(&str, &dyn Fn(&mut Value), Code); 12] = [
+    let cases: [(&str, Change<'_>, Code); 12] = [
         (
             "another hash",
             &|pack| {

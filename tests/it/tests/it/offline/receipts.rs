@@ -131,6 +131,7 @@ async fn attack_a_receipt_for_who_may_not_audit_of_another_or_of_no_call() {
     let none = receipts.receipt(&stranger, request("other")).await.unwrap_err();
     assert_eq!(none.code, ProblemCode::NotFound);
     stranger.actor.id = "another-agent".into();
+    stranger.grants.remove("control-plane.execution.any");
     let refused = receipts.receipt(&stranger, request("find")).await.unwrap_err();
     assert!(matches!(refused.code, ProblemCode::NotFound | ProblemCode::Forbidden), "{refused:?}");
     stranger = agent;

@@ -18,6 +18,9 @@ use serde_json::json;
 use std::sync::Arc;
 use tempfile::TempDir;
 
+/// How a forger changes evidence.
+type Change<'c> = &'c dyn Fn(&mut serde_json::Value);
+
 const HOUR_MS: i64 = 3_600_000;
 
 /// A workspace in which something happens each hour.
@@ -129,8 +132,7 @@ async fn a_bundle_proves_one_execution_and_nothing_else_does() {
         report.findings.first().map(|finding| finding.code)
     };
     use audit::Code::{DocumentChanged, EventChanged, EventMissing, LogChanged, TailCut};
-    type Change = dyn Fn(&mut serde_json::Value);
-    let cases: [(&Change, audit::Code); 5] = [
+    let cases: [(Change<'_>, audit::Code); 5] = [
         (&|bundle| bundle["events"][1]["actor"] = json!("eve"), EventChanged),
         (&|bundle| drop(bundle["events"].as_array_mut().unwrap().remove(2)), EventMissing),
         (&|bundle| drop(bundle["events"].as_array_mut().unwrap().pop()), TailCut),

@@ -1,7 +1,7 @@
 //! Packs for auditors: made of exports, and checked against them.
 
 use super::{
-    Story,
+    Change, Story,
     exports::{audited, by_python, own_key, read},
 };
 use audit::{AuditError, Code, Options, PACK_EXPORTS, PACK_FILE, PackRequest, Report};
@@ -13,9 +13,6 @@ use cs_core::warrant::{Key, Ring};
 use serde_json::{Value, json};
 use std::{fs, path::Path};
 use tempfile::TempDir;
-
-/// How a forger changes a pack.
-type Change<'c> = &'c dyn Fn(&mut Value);
 
 const DAY_MS: i64 = 86_400_000;
 

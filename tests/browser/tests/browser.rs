@@ -122,7 +122,7 @@ async fn a_refund_is_changed_by_one_person_and_approved_by_another() {
     field.send_keys("4100").await.unwrap();
     let reason = browser.find("details[id^=edit] input[name=reason]").await;
     reason.send_keys("one euro is a fee").await.unwrap();
-    browser.press("details[id^=edit] button").await;
+    browser.press("details[id^=edit] button:enabled").await;
     browser.says("The plan is changed. Another person decides on it.").await;
     browser.says("You cannot decide this").await;
     assert_eq!(world.settled(&asked.execution_id).await.status, ExecutionStatus::Blocked);

@@ -19,7 +19,7 @@ async fn links_of_mails_explain_themselves_on_a_phone() {
     browser.says("420.00 EUR").await;
     browser.look("link").await;
     browser.turn_to(Screen::Phone).await;
-    browser.press("button[type=submit]").await;
+    browser.press("button[type=submit]:enabled").await;
     browser.says("You approved").await;
     browser.says("It still waits for others.").await;
     browser.look("link-used").await;

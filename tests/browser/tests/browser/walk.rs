@@ -26,7 +26,7 @@ async fn a_refund_by_two_groups_from_the_mail_and_one_under_a_mandate() {
         if index == 0 {
             browser.window("mail-link", Screen::Phone).await;
         }
-        browser.press("button[type=submit]").await;
+        browser.press("button[type=submit]:enabled").await;
         browser.says("You approved").await;
     }
     browser.window("mail-link-approved", Screen::Phone).await;

@@ -150,6 +150,18 @@ async fn attack_a_fork_of_the_log() {
     both_name(folder.path(), Code::LogForked, None);
 }
 
+/// An entry is taken out, and everything but the checkpoint made good and signed.
+#[tokio::test]
+async fn attack_a_removed_entry_of_the_log() {
+    let folder = tampered(|exports| {
+        let last = exports.iter_mut().rfind(|export| !export.leaves.is_empty()).unwrap();
+        last.leaves.remove(0);
+        write_signed(exports, &own_key());
+    })
+    .await;
+    both_name(folder.path(), Code::LogChanged, None);
+}
+
 /// All of it made anew and signed: by another key it is the wrong key; by the right one, only a
 /// checkpoint that was kept elsewhere shows it.
 #[tokio::test]
